@@ -1,0 +1,54 @@
+//! HKDF, hashing and MACs over BLAKE2s with the protocol's domain separation.
+
+use super::{TAG_LEN, provider};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// What is hashed or authenticated, in pieces that are simply concatenated.
+pub(crate) type HashParts<'a> = &'a [&'a [u8]];
+
+/// HKDF-Extract (RFC 5869): `salt` is a hash or an earlier secret, `ikm` the new material.
+pub(crate) fn extract(salt: &[u8; 32], ikm: HashParts<'_>) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new(provider::hkdf_extract(salt, ikm))
+}
+
+/// HKDF-Expand (RFC 5869) with the info `"vitalwire/1 " ‖ label ‖ context…`, to a fixed short length.
+///
+/// `N` is a compile-time length of at most 8160, so this cannot fail.
+pub(crate) fn expand<const N: usize>(
+    prk: &[u8; 32],
+    label: &str,
+    context: HashParts<'_>,
+) -> Zeroizing<[u8; N]> {
+    const { assert!(N <= 255 * 32) };
+    let mut out = Zeroizing::new([0u8; N]);
+    let [first, second] = match context {
+        [] => [&[][..], &[]],
+        [one] => [*one, &[]],
+        [one, two, ..] => [*one, *two],
+    };
+    debug_assert!(context.len() <= 2);
+    let done = provider::hkdf_expand(prk, &[b"vitalwire/1 ", label.as_bytes(), first, second], &mut *out);
+    debug_assert!(done);
+    out
+}
+
+/// BLAKE2s-256 of the concatenated parts.
+pub(crate) fn hash_parts(parts: HashParts<'_>) -> [u8; 32] {
+    provider::hash(parts)
+}
+
+/// HMAC-BLAKE2s of the concatenated parts, its first 16 bytes: filters and cookies, never the AEAD's tag.
+pub(crate) fn mac_parts(key: &[u8; 32], parts: HashParts<'_>) -> [u8; TAG_LEN] {
+    let full = provider::hmac(key, parts);
+    let mut tag = [0u8; TAG_LEN];
+    for (to, from) in tag.iter_mut().zip(full) {
+        *to = from;
+    }
+    tag
+}
+
+/// Compares a MAC in constant time.
+pub(crate) fn verify_mac(key: &[u8; 32], parts: HashParts<'_>, mac: &[u8; TAG_LEN]) -> bool {
+    mac_parts(key, parts).ct_eq(mac).into()
+}

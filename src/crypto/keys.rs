@@ -1,0 +1,227 @@
+//! Typed keys: redacted in `Debug`, not `Clone`, wiped on drop.
+
+use super::{DhError, Forged, TAG_LEN, expand, extract, provider};
+use crate::entropy::{Entropy, EntropyError};
+use core::fmt;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Makes a 32-byte secret with a purpose of its own.
+macro_rules! secret {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Zeroize, ZeroizeOnDrop)]
+        pub struct $name([u8; 32]);
+
+        impl $name {
+            /// Takes over the bytes of an existing secret. The caller's copy stays the caller's to wipe.
+            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(…)"))
+            }
+        }
+    };
+}
+
+secret! {
+    /// An X25519 static secret key (RFC 7748), as stored by a device or backend.
+    StaticSecret
+}
+secret! {
+    /// An X25519 secret key that is used for one exchange.
+    EphemeralSecret
+}
+secret! {
+    /// The result of one Diffie-Hellman exchange.
+    SharedSecret
+}
+secret! {
+    /// A pre-shared key of 256 bits, mixed into a handshake beside the Diffie-Hellman results.
+    ///
+    /// # Security
+    /// A key that was printed on a label needs at least 128 bits of entropy: it can be guessed off line.
+    Psk
+}
+secret! {
+    /// A key for ChaCha20-Poly1305 (RFC 8439): one direction of one epoch.
+    AeadKey
+}
+secret! {
+    /// Hedges fresh random bytes with something that an attacker on the generator does not know.
+    HedgeKey
+}
+secret! {
+    /// An Ed25519 signing seed (RFC 8032): the authority's key.
+    SigningKey
+}
+
+/// An X25519 public key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct PublicKey(pub [u8; 32]);
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, ..] = self.0;
+        write!(f, "PublicKey({a:02x}{b:02x}{c:02x}{d:02x}…)")
+    }
+}
+
+/// An Ed25519 public key: what a device or backend trusts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct SignatureKey(pub [u8; 32]);
+
+impl fmt::Debug for SignatureKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, ..] = self.0;
+        write!(f, "SignatureKey({a:02x}{b:02x}{c:02x}{d:02x}…)")
+    }
+}
+
+impl SignatureKey {
+    /// Verifies strictly: canonical encodings only, no low-order points, no batch shortcuts.
+    ///
+    /// # Errors
+    /// [`Forged`], whatever was wrong.
+    pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> Result<(), Forged> {
+        provider::ed25519_verify(&self.0, message, signature)
+    }
+}
+
+impl SigningKey {
+    /// Makes a new key.
+    ///
+    /// # Errors
+    /// [`EntropyError`] if the generator is not ready.
+    pub fn generate(rng: &mut dyn Entropy) -> Result<Self, EntropyError> {
+        let mut key = Self([0; 32]);
+        rng.fill(&mut key.0)?;
+        Ok(key)
+    }
+
+    /// Returns the public key. Costs one scalar multiplication.
+    pub fn public_key(&self) -> SignatureKey {
+        SignatureKey(provider::ed25519_public(&self.0))
+    }
+
+    /// Signs a message (RFC 8032, section 5.1.6: deterministic).
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        provider::ed25519_sign(&self.0, message)
+    }
+
+    /// Shows the seed, to store it.
+    ///
+    /// # Security
+    /// Whoever has it can make credentials for anyone.
+    pub const fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl StaticSecret {
+    /// Makes a new key.
+    ///
+    /// # Errors
+    /// [`EntropyError`] if the generator is not ready.
+    pub fn generate(rng: &mut dyn Entropy) -> Result<Self, EntropyError> {
+        let mut key = Self([0; 32]);
+        rng.fill(&mut key.0)?;
+        Ok(key)
+    }
+
+    /// Returns the public key. Costs one scalar multiplication, so store it beside the secret.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey(provider::x25519_public(&self.0))
+    }
+
+    /// Exchanges with `public` (RFC 7748, section 6.1).
+    ///
+    /// # Errors
+    /// [`DhError`] if the result is all zero, as for every low-order point.
+    pub fn diffie_hellman(&self, public: &PublicKey) -> Result<SharedSecret, DhError> {
+        provider::x25519(&self.0, &public.0).map(|shared| SharedSecret(*shared))
+    }
+
+    /// Shows the key, to store it.
+    pub const fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Derives the key that hedges this identity's ephemeral keys.
+    pub fn hedge_key(&self) -> HedgeKey {
+        HedgeKey(*expand::<32>(&extract(&[0; 32], &[&self.0]), "hedge", &[]))
+    }
+}
+
+impl EphemeralSecret {
+    /// Makes a key for one exchange, hedged against a weak generator: `HKDF(rng ‖ hedge key ‖ context)`.
+    ///
+    /// # Errors
+    /// [`EntropyError`] if the generator is not ready.
+    pub fn generate_hedged(
+        rng: &mut dyn Entropy,
+        hedge: &HedgeKey,
+        context: &[u8],
+    ) -> Result<Self, EntropyError> {
+        let mut fresh = zeroize::Zeroizing::new([0u8; 32]);
+        rng.fill(&mut *fresh)?;
+        Ok(Self(*expand::<32>(&extract(&hedge.0, &[&*fresh]), "ephemeral", &[context])))
+    }
+
+    /// Returns the public key.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey(provider::x25519_public(&self.0))
+    }
+
+    /// Exchanges with `public`. Borrows: on an error the key may be tried with another peer's public key.
+    ///
+    /// # Errors
+    /// [`DhError`] if the result is all zero.
+    pub fn diffie_hellman(&self, public: &PublicKey) -> Result<SharedSecret, DhError> {
+        provider::x25519(&self.0, &public.0).map(|shared| SharedSecret(*shared))
+    }
+}
+
+#[cfg(feature = "handshake")]
+impl EphemeralSecret {
+    pub(super) const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl SharedSecret {
+    pub(super) const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+#[cfg(feature = "handshake")]
+impl Psk {
+    pub(crate) const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl AeadKey {
+    /// Encrypts `body` in place; the nonce is 4 zero bytes and `counter` in little endian.
+    ///
+    /// # Security
+    /// A counter must never be used twice with one key. The session module sees to that; nothing else seals packets.
+    pub(crate) fn seal(&self, counter: u64, aad: &[u8], body: &mut [u8]) -> Option<[u8; TAG_LEN]> {
+        provider::aead_seal(&self.0, counter, aad, body)
+    }
+
+    /// Decrypts `body` in place, or fails and leaves it as it was.
+    pub(crate) fn open(
+        &self,
+        counter: u64,
+        aad: &[u8],
+        body: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), Forged> {
+        provider::aead_open(&self.0, counter, aad, body, tag)
+    }
+}

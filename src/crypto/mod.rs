@@ -1,0 +1,36 @@
+//! Keys, derivation and the ciphers, behind one small seam.
+//!
+//! Owns every secret type and the single place ([`provider`]) where a cryptographic crate is called, so that a
+//! second provider can be put there without touching a caller. Knows nothing of packets, sessions or messages.
+//! Only this module and `handshake` name snow.
+
+pub mod hazmat;
+mod kdf;
+mod keys;
+mod provider;
+#[cfg(feature = "handshake")]
+pub(crate) mod resolver;
+mod schedule;
+#[cfg(feature = "handshake")]
+mod static_dh;
+
+pub(crate) use kdf::{HashParts, hash_parts, mac_parts, verify_mac};
+pub(crate) use kdf::{expand, extract};
+pub use keys::{AeadKey, EphemeralSecret, HedgeKey, Psk, PublicKey, SharedSecret, StaticSecret};
+pub use keys::{SignatureKey, SigningKey};
+pub use schedule::{ChainKey, EpochKeys, ExporterSecret, NextSecret, ResumeSecret, SessionSecrets};
+#[cfg(feature = "handshake")]
+pub use static_dh::StaticDh;
+
+/// Length of an authentication tag, in bytes (RFC 8439, section 2.8). Tags are never truncated.
+pub const TAG_LEN: usize = 16;
+
+/// A packet or message did not authenticate. Nothing more is said, so that all failures look alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("authentication failed")]
+pub struct Forged;
+
+/// A Diffie-Hellman result was all zero (the other side sent a low-order point), or the key store failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the Diffie-Hellman operation failed")]
+pub struct DhError;

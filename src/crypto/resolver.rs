@@ -1,0 +1,236 @@
+//! snow's primitives from our provider: exactly one copy of each cryptographic crate is in the tree.
+//!
+//! The resolver is made for one handshake. It hands snow the static key as something that can only compute
+//! (so that it may live in a secure element), with its stored public key, and one ephemeral key made beforehand.
+
+use super::{EphemeralSecret, PublicKey, StaticDh, TAG_LEN, provider};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use blake2::Blake2s256;
+use blake2::digest::Digest;
+use core::cell::Cell;
+use snow::params::{CipherChoice, DHChoice, HashChoice};
+use snow::resolvers::CryptoResolver;
+use snow::types::{Cipher, Dh, Hash, Random};
+use zeroize::Zeroizing;
+
+/// What the local side brings into one handshake.
+pub(crate) struct LocalKeys {
+    /// The static key; `None` in patterns without one.
+    pub(crate) identity: Option<(Arc<dyn StaticDh>, PublicKey)>,
+    /// The ephemeral key.
+    pub(crate) ephemeral: EphemeralSecret,
+}
+
+pub(crate) struct Resolver {
+    // snow asks for the static key's Dh first, then for the ephemeral's (builder.rs of the pinned version);
+    // every vector test fails if that order changes.
+    static_dh: Cell<Option<Box<dyn Dh>>>,
+    ephemeral_dh: Cell<Option<Box<dyn Dh>>>,
+}
+
+impl Resolver {
+    pub(crate) fn new(local: LocalKeys) -> Self {
+        let static_dh: Box<dyn Dh> = match local.identity {
+            Some((key, public)) => Box::new(Static { key, public }),
+            None => Box::new(NoKey),
+        };
+        let ephemeral = Ephemeral { public: PublicKey([0; 32]), secret: local.ephemeral };
+        Self { static_dh: Cell::new(Some(static_dh)), ephemeral_dh: Cell::new(Some(Box::new(ephemeral))) }
+    }
+}
+
+impl CryptoResolver for Resolver {
+    fn resolve_rng(&self) -> Option<Box<dyn Random>> {
+        Some(Box::new(NoRandom))
+    }
+
+    fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
+        (*choice == DHChoice::Curve25519)
+            .then(|| self.static_dh.take().or_else(|| self.ephemeral_dh.take()))?
+    }
+
+    fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
+        (*choice == HashChoice::Blake2s).then(|| Box::new(Blake2s(Blake2s256::new())) as Box<dyn Hash>)
+    }
+
+    fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
+        (*choice == CipherChoice::ChaChaPoly)
+            .then(|| Box::new(ChaChaPoly(Zeroizing::new([0; 32]))) as Box<dyn Cipher>)
+    }
+}
+
+/// snow must never draw randomness by itself: the ephemeral key is made beforehand.
+struct NoRandom;
+
+impl Random for NoRandom {
+    fn try_fill_bytes(&mut self, _: &mut [u8]) -> Result<(), snow::Error> {
+        Err(snow::Error::Rng)
+    }
+}
+
+/// The static key's place in a pattern without one.
+struct NoKey;
+
+impl Dh for NoKey {
+    fn name(&self) -> &'static str {
+        "25519"
+    }
+    fn pub_len(&self) -> usize {
+        32
+    }
+    fn priv_len(&self) -> usize {
+        32
+    }
+    fn set(&mut self, _: &[u8]) {}
+    fn generate(&mut self, _: &mut dyn Random) -> Result<(), snow::Error> {
+        Err(snow::Error::Dh)
+    }
+    fn pubkey(&self) -> &[u8] {
+        &[0; 32]
+    }
+    fn privkey(&self) -> &[u8] {
+        &[]
+    }
+    fn dh(&self, _: &[u8], _: &mut [u8]) -> Result<(), snow::Error> {
+        Err(snow::Error::Dh)
+    }
+}
+
+struct Static {
+    key: Arc<dyn StaticDh>,
+    public: PublicKey,
+}
+
+impl Dh for Static {
+    fn name(&self) -> &'static str {
+        "25519"
+    }
+    fn pub_len(&self) -> usize {
+        32
+    }
+    fn priv_len(&self) -> usize {
+        32
+    }
+    /// snow hands over the placeholder that its builder asks for; the true key never passes through snow.
+    fn set(&mut self, _: &[u8]) {}
+    fn generate(&mut self, _: &mut dyn Random) -> Result<(), snow::Error> {
+        Err(snow::Error::Dh)
+    }
+    fn pubkey(&self) -> &[u8] {
+        &self.public.0
+    }
+    fn privkey(&self) -> &[u8] {
+        &[]
+    }
+    fn dh(&self, pubkey: &[u8], out: &mut [u8]) -> Result<(), snow::Error> {
+        let public = public_key(pubkey)?;
+        let shared = self.key.diffie_hellman(&public).map_err(|_| snow::Error::Dh)?;
+        write_out(shared.bytes(), out)
+    }
+}
+
+struct Ephemeral {
+    secret: EphemeralSecret,
+    public: PublicKey,
+}
+
+impl Dh for Ephemeral {
+    fn name(&self) -> &'static str {
+        "25519"
+    }
+    fn pub_len(&self) -> usize {
+        32
+    }
+    fn priv_len(&self) -> usize {
+        32
+    }
+    fn set(&mut self, _: &[u8]) {}
+    fn generate(&mut self, _: &mut dyn Random) -> Result<(), snow::Error> {
+        self.public = self.secret.public_key();
+        Ok(())
+    }
+    fn pubkey(&self) -> &[u8] {
+        &self.public.0
+    }
+    fn privkey(&self) -> &[u8] {
+        &[]
+    }
+    fn dh(&self, pubkey: &[u8], out: &mut [u8]) -> Result<(), snow::Error> {
+        let public = public_key(pubkey)?;
+        let shared = provider::x25519(self.secret.bytes(), &public.0).map_err(|_| snow::Error::Dh)?;
+        write_out(&shared, out)
+    }
+}
+
+/// snow passes its 56-byte key buffers; the first 32 bytes count.
+fn public_key(bytes: &[u8]) -> Result<PublicKey, snow::Error> {
+    bytes.first_chunk::<32>().map(|key| PublicKey(*key)).ok_or(snow::Error::Dh)
+}
+
+fn write_out(shared: &[u8; 32], out: &mut [u8]) -> Result<(), snow::Error> {
+    out.first_chunk_mut::<32>().ok_or(snow::Error::Dh)?.copy_from_slice(shared);
+    Ok(())
+}
+
+struct Blake2s(Blake2s256);
+
+impl Hash for Blake2s {
+    fn name(&self) -> &'static str {
+        "BLAKE2s"
+    }
+    fn block_len(&self) -> usize {
+        64
+    }
+    fn hash_len(&self) -> usize {
+        32
+    }
+    fn reset(&mut self) {
+        self.0 = Blake2s256::new();
+    }
+    fn input(&mut self, data: &[u8]) {
+        Digest::update(&mut self.0, data);
+    }
+    fn result(&mut self, out: &mut [u8]) {
+        let hasher = core::mem::replace(&mut self.0, Blake2s256::new());
+        if let Some(out) = out.first_chunk_mut::<32>() {
+            *out = hasher.finalize().into();
+        }
+    }
+}
+
+struct ChaChaPoly(Zeroizing<[u8; 32]>);
+
+impl Cipher for ChaChaPoly {
+    fn name(&self) -> &'static str {
+        "ChaChaPoly"
+    }
+
+    fn set(&mut self, key: &[u8; 32]) {
+        *self.0 = *key;
+    }
+
+    /// Returns 0 if `out` is too small, which snow checks beforehand and our tests hold.
+    fn encrypt(&self, nonce: u64, authtext: &[u8], plaintext: &[u8], out: &mut [u8]) -> usize {
+        let Some((body, rest)) = out.split_at_mut_checked(plaintext.len()) else { return 0 };
+        let Some(tag_out) = rest.first_chunk_mut::<TAG_LEN>() else { return 0 };
+        body.copy_from_slice(plaintext);
+        let Some(tag) = provider::aead_seal(&self.0, nonce, authtext, body) else { return 0 };
+        *tag_out = tag;
+        plaintext.len().saturating_add(TAG_LEN)
+    }
+
+    fn decrypt(
+        &self,
+        nonce: u64,
+        authtext: &[u8],
+        ciphertext: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, snow::Error> {
+        let (body, tag) = ciphertext.split_last_chunk::<TAG_LEN>().ok_or(snow::Error::Decrypt)?;
+        let out = out.get_mut(..body.len()).ok_or(snow::Error::Decrypt)?;
+        out.copy_from_slice(body);
+        provider::aead_open(&self.0, nonce, authtext, out, tag).map_err(|_| snow::Error::Decrypt)?;
+        Ok(body.len())
+    }
+}

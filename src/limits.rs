@@ -1,0 +1,106 @@
+//! Every constant of the protocol, each with the section of SPEC.md that fixes it.
+
+use crate::time::Duration;
+
+/// The protocol version in every handshake packet (SPEC.md, "Packets").
+pub const VERSION: u8 = 1;
+/// The longest connection id, in bytes (SPEC.md, "Packets").
+pub const MAX_CONNECTION_ID: usize = 8;
+/// The longest packet of any kind, in bytes: a Noise message's limit (SPEC.md, "Packets").
+pub const MAX_PACKET: usize = 65_535;
+/// The smallest "largest packet" that an end may announce, in bytes (SPEC.md, "Packets").
+pub const MIN_MAX_PACKET: usize = 64;
+/// The shortest Hello, in bytes; shorter ones are discarded, so that no Reply is more than three times its Hello
+/// (SPEC.md, "Hello").
+pub const MIN_HELLO: usize = 96;
+/// The longest Hello or Finish, in bytes (SPEC.md, "Hello").
+pub const MAX_HELLO: usize = 512;
+/// The longest Reply, in bytes: three times [`MIN_HELLO`] (SPEC.md, "Reply").
+pub const MAX_REPLY: usize = 288;
+/// How many times the bytes received on a path may be sent there before the path is validated (SPEC.md, "Paths").
+pub const AMPLIFICATION: u64 = 3;
+/// The longest encoded credential, in bytes (SPEC.md, "Credentials").
+pub const MAX_CREDENTIAL: usize = 130;
+/// The largest time in a credential, exclusive, in seconds since 1970 (SPEC.md, "Credentials").
+pub const MAX_UNIX_SECONDS: u64 = 1 << 35;
+/// How far ahead of the local clock `not_before` may be, in seconds (SPEC.md, "Validity").
+pub const CLOCK_TOLERANCE_SECS: u64 = 300;
+/// How many authorities one end may trust at once (SPEC.md, "Credentials").
+pub const MAX_AUTHORITIES: usize = 4;
+/// How many Replies or Finishes that fail to read one handshake survives (SPEC.md, "Handshake errors").
+pub const MAX_FAILED_READS: u8 = 16;
+
+/// Packets sealed or opened per epoch, at the most (SPEC.md, "Hard stops").
+pub const MAX_PACKETS_PER_EPOCH: u64 = 1 << 24;
+/// Failed opens per session, at the most (SPEC.md, "Hard stops"; RFC 8439's forgery bound with a wide margin).
+pub const MAX_FAILED_OPENS: u64 = 1 << 36;
+/// The longest life of a session, counted from its full handshake (SPEC.md, "Hard stops").
+pub const MAX_SESSION_AGE: Duration = Duration::from_secs(24 * 3600);
+/// Packets after which the hash ratchet moves, at the latest (SPEC.md, "Rekey").
+pub const HASH_RATCHET_PACKETS: u64 = 1 << 16;
+/// Time after which the hash ratchet moves (SPEC.md, "Rekey").
+pub const HASH_RATCHET_AGE: Duration = Duration::from_secs(15 * 60);
+/// Packets after which the DH ratchet moves, at the latest (SPEC.md, "Rekey").
+pub const DH_RATCHET_PACKETS: u64 = 1 << 20;
+/// Time after which the DH ratchet moves (SPEC.md, "Rekey").
+pub const DH_RATCHET_AGE: Duration = Duration::from_secs(12 * 3600);
+/// The shortest time between two DH ratchets that a backend answers (SPEC.md, "Rekey").
+pub const DH_RATCHET_INTERVAL: Duration = Duration::from_secs(60);
+/// How long the previous epoch's receive key lives after the new epoch's first packet (SPEC.md, "Epochs").
+pub const PREVIOUS_KEY_LIFE: Duration = Duration::from_secs(120);
+/// The replay window of a device, in packets (SPEC.md, "Replay window").
+pub const DEVICE_WINDOW: u16 = 128;
+/// The replay window of a backend, in packets (SPEC.md, "Replay window").
+pub const BACKEND_WINDOW: u16 = 1024;
+/// The largest replay window that an end may announce, in packets (SPEC.md, "Replay window").
+pub const MAX_WINDOW: u16 = 8192;
+
+/// The most channels of one descriptor set (SPEC.md, "Descriptors").
+pub const MAX_CHANNELS: usize = 64;
+/// The longest encoded descriptor set, in bytes (SPEC.md, "Descriptors").
+pub const MAX_DESCRIPTOR_SET: usize = 2048;
+/// The most values of one compound measurement (SPEC.md, "Measurement").
+pub const MAX_COMPONENTS: usize = 8;
+/// The most samples of one trend or waveform block (SPEC.md, "Blocks").
+pub const MAX_BLOCK_SAMPLES: usize = 1024;
+/// The most records of one batch (SPEC.md, "Records frame").
+pub const MAX_BATCH_RECORDS: usize = 64;
+/// The longest encoded record, in bytes (SPEC.md, "Records frame").
+pub const MAX_RECORD: usize = 1024;
+
+/// The most streams named in one session (SPEC.md, "Streams").
+pub const MAX_STREAMS: usize = 16;
+/// How far a record's sequence may be above the stream's first uncommitted one (SPEC.md, "Ledger").
+pub const LEDGER_WINDOW: u64 = 256;
+/// The most batches that are delivered and not yet committed, per device (SPEC.md, "Commit").
+pub const MAX_OUTSTANDING_BATCHES: usize = 64;
+/// The most Records frames that a device has in flight (SPEC.md, "Retransmission").
+pub const MAX_FLIGHTS: usize = 32;
+/// The retransmission time-out before anything was measured (SPEC.md, "Retransmission"; RFC 6298, section 2.1).
+pub const INITIAL_RTO: Duration = Duration::from_secs(1);
+/// The shortest retransmission time-out (SPEC.md, "Retransmission").
+pub const MIN_RTO: Duration = Duration::from_millis(200);
+/// The longest retransmission time-out (SPEC.md, "Retransmission").
+pub const MAX_RTO: Duration = Duration::from_secs(60);
+
+/// The first wait for a Reply or a session packet during a handshake; doubles with each repeat (SPEC.md, "Handshake timers").
+pub const HANDSHAKE_RTO: Duration = Duration::from_secs(1);
+/// How often a handshake packet is sent before the attempt is given up (SPEC.md, "Handshake timers").
+pub const HANDSHAKE_SENDS: u8 = 4;
+/// The longest pause between two attempts (SPEC.md, "Handshake timers").
+pub const MAX_RECONNECT_PAUSE: Duration = Duration::from_secs(300);
+/// How long a backend keeps a half-open handshake (SPEC.md, "Handshake timers").
+pub const HALF_OPEN_LIFE: Duration = Duration::from_secs(20);
+/// How long the application may take to accept (SPEC.md, "Handshake timers").
+pub const PENDING_LIFE: Duration = Duration::from_secs(30);
+/// Half-open handshakes per identity, at the most (SPEC.md, "Admission").
+pub const MAX_HALF_OPEN_PER_IDENTITY: usize = 2;
+/// The time between two parallel handshakes that a Reset may start (SPEC.md, "Reset").
+pub const RESET_INTERVAL: Duration = Duration::from_secs(60);
+/// How long a cookie key is used for new cookies; it verifies for as long again (SPEC.md, "Retry").
+pub const COOKIE_KEY_LIFE: Duration = Duration::from_secs(120);
+/// Without any authenticated packet for this long while an answer is owed, the device starts a new handshake
+/// (SPEC.md, "Liveness").
+pub const DEAD_BACKEND: Duration = Duration::from_secs(60);
+/// A session without an authenticated packet for this long ends (SPEC.md, "Liveness").
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
