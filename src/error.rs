@@ -141,8 +141,14 @@ counted! {
 /// assert_eq!(discards.of(Discard::Forged), 1);
 /// assert_eq!(discards.iter().filter(|(_, count)| *count > 0).count(), 1);
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discards([u32; Discard::ALL.len()]);
+
+impl Default for Discards {
+    fn default() -> Self {
+        Self([0; Discard::ALL.len()])
+    }
+}
 
 impl Discards {
     /// Counts one, saturating.
