@@ -22,6 +22,7 @@ mod entropy;
 mod error;
 pub mod limits;
 mod time;
+pub mod wire;
 
 #[cfg(feature = "std")]
 pub use entropy::OsEntropy;
