@@ -20,6 +20,9 @@ pub mod codec;
 pub mod crypto;
 mod entropy;
 mod error;
+#[cfg(feature = "handshake")]
+pub mod handshake;
+pub mod identity;
 pub mod limits;
 mod time;
 pub mod wire;

@@ -187,6 +187,11 @@ impl EphemeralSecret {
 
 #[cfg(feature = "handshake")]
 impl EphemeralSecret {
+    /// Makes the one copy that a restarted handshake needs; wiped like the original.
+    pub(crate) const fn duplicate(&self) -> Self {
+        Self(self.0)
+    }
+
     pub(super) const fn bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -1,0 +1,102 @@
+//! Noise handshakes with credentials inside, as typestates that consume themselves.
+//!
+//! Owns the patterns XX, IK, XXpsk3 and IKpsk2, the Hello MAC and what stands in the messages' payloads. Turns a
+//! static key, a credential and randomness into [`Established`]: session secrets and a verified peer. Knows
+//! nothing of timers, retransmission or sessions; `device` and `backend` drive it.
+//!
+//! ```text
+//! device    Initiator::start ── Hello ──▶ Responder::read_hello        backend
+//!           AwaitingReply ◀── Reply ──── HelloRead::write_reply
+//!           (XX) ReplyRead ── Finish ──▶ AwaitingFinish::read_finish
+//!           Established                  Established
+//! ```
+//!
+//! Heap: snow boxes its primitives and keeps its pattern in vectors; a handshake allocates below 2 KB in all, freed
+//! when it ends (`tests/heap.rs` measures it).
+
+mod hello_mac;
+mod initiator;
+mod noise;
+mod payload;
+mod responder;
+
+pub use hello_mac::HelloKey;
+pub use initiator::{AwaitingReply, Initiator, ReplyFailure, ReplyOutcome, ReplyRead};
+pub use payload::Limits;
+pub use responder::{AuthenticHello, AwaitingFinish, FinishFailure, HelloRead, ReplyWritten, Responder};
+
+#[cfg(test)]
+mod tests;
+
+use crate::codec::{BufferTooSmall, DecodeError};
+use crate::crypto::SessionSecrets;
+use crate::entropy::EntropyError;
+use crate::error::Discard;
+use crate::identity::{CredentialError, VerifiedCredential};
+use crate::wire::{ConnectionId, Pattern};
+
+/// What a finished handshake gives to both ends.
+#[derive(Debug)]
+pub struct Established {
+    /// The seed of the session.
+    pub secrets: SessionSecrets,
+    /// The peer, verified.
+    pub peer: VerifiedCredential,
+    /// The connection id that the peer wants to receive on.
+    pub peer_connection_id: ConnectionId,
+    /// What the peer accepts.
+    pub peer_limits: Limits,
+    /// The pattern that was run.
+    pub pattern: Pattern,
+}
+
+/// Why a handshake message could not be read or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The Noise message did not authenticate, or a Diffie-Hellman result was all zero.
+    #[error("the Noise message could not be read")]
+    Noise,
+    /// The packet or its payload is malformed.
+    #[error("the handshake payload is malformed")]
+    Malformed,
+    /// The Hello's MAC does not verify: the sender does not know what it must know.
+    #[error("the Hello's MAC does not verify")]
+    HelloMac,
+    /// The peer's credential was refused.
+    #[error("the peer's credential was refused: {0}")]
+    Credential(#[from] CredentialError),
+    /// The peer, or the pattern, is below the configured floor.
+    #[error("the peer or the pattern is below the floor")]
+    BelowFloor,
+    /// The random source failed; nothing was sent.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// The caller's buffer is too small; nothing was written.
+    #[error(transparent)]
+    BufferTooSmall(#[from] BufferTooSmall),
+}
+
+impl From<DecodeError> for HandshakeError {
+    fn from(_: DecodeError) -> Self {
+        Self::Malformed
+    }
+}
+
+impl HandshakeError {
+    /// Returns the reason under which a packet with this error is counted.
+    pub const fn discard(self) -> Discard {
+        match self {
+            Self::Noise | Self::Entropy(_) | Self::BufferTooSmall(_) => Discard::HandshakeFailed,
+            Self::Malformed => Discard::MalformedPayload,
+            Self::HelloMac => Discard::BadHelloMac,
+            Self::Credential(_) => Discard::BadCredential,
+            Self::BelowFloor => Discard::BelowFloor,
+        }
+    }
+}
+
+/// Tells whether the device is known after the first message, and the handshake done after the second.
+const fn is_ik(pattern: Pattern) -> bool {
+    matches!(pattern, Pattern::Ik | Pattern::IkPsk2)
+}

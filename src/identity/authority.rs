@@ -1,0 +1,68 @@
+use super::credential::Body;
+use super::{Credential, CredentialError, IssuerId, Role, Scopes, SubjectId};
+use crate::crypto::{PublicKey, SignatureKey, SigningKey};
+use crate::time::UnixSeconds;
+
+/// Signs credentials. Lives with the operator or the manufacturer, never on a device.
+#[derive(Debug)]
+pub struct Authority {
+    key: SigningKey,
+    public: SignatureKey,
+    issuer: IssuerId,
+}
+
+/// What a credential shall say.
+#[derive(Clone, Copy, Debug)]
+pub struct CredentialRequest {
+    /// The issuer's own number for it, by which it is revoked.
+    pub serial: u32,
+    /// Whom it names.
+    pub subject: SubjectId,
+    /// For which end it is.
+    pub role: Role,
+    /// What it permits.
+    pub scopes: Scopes,
+    /// When it is signed.
+    pub issued: UnixSeconds,
+    /// The first second of its validity.
+    pub not_before: UnixSeconds,
+    /// The last second of its validity.
+    pub not_after: UnixSeconds,
+}
+
+impl Authority {
+    /// Makes an authority of its key. Costs one scalar multiplication.
+    pub fn new(key: SigningKey) -> Self {
+        let public = key.public_key();
+        Self { key, public, issuer: IssuerId::of(&public) }
+    }
+
+    /// Returns the key that devices and backends trust.
+    pub const fn public_key(&self) -> SignatureKey {
+        self.public
+    }
+
+    /// Returns the id that its credentials carry.
+    pub const fn issuer(&self) -> IssuerId {
+        self.issuer
+    }
+
+    /// Returns the signing key, to store it.
+    pub const fn signing_key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    /// Signs a credential for the holder of `static_key`.
+    ///
+    /// The caller has made sure that the holder has the secret key: in person, or over an enrolment channel.
+    ///
+    /// # Errors
+    /// [`CredentialError::TimeOutOfRange`] if a time is 2^35 or above, or the validity is empty.
+    pub fn issue(
+        &self,
+        static_key: &PublicKey,
+        request: &CredentialRequest,
+    ) -> Result<Credential, CredentialError> {
+        Body::new(self.issuer, request)?.sign_with(static_key, |message| self.key.sign(message))
+    }
+}

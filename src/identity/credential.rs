@@ -1,0 +1,236 @@
+//! The compact certificate: encoding, strict decoding, and the proof that one was verified.
+
+use super::{CredentialError, Identity, IssuerId, Role, Scopes, SubjectId};
+use crate::codec::{decode_strict, encode_into};
+use crate::crypto::{PublicKey, hash_parts};
+use crate::limits::{MAX_CREDENTIAL, MAX_UNIX_SECONDS};
+use crate::time::UnixSeconds;
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+const SIGNATURE_LEN: usize = 64;
+const BODY_VERSION: u8 = 1;
+/// What a signature begins with, so that no other message of an authority can be taken for a credential.
+const DOMAIN: &[u8] = b"vitalwire/1 credential";
+
+/// The signed fields, in the order of SPEC.md; postcard writes exactly these bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Body {
+    version: u8,
+    issuer: IssuerId,
+    serial: u32,
+    subject: SubjectId,
+    role: u8,
+    scopes: u32,
+    issued: u64,
+    not_before: u64,
+    not_after: u64,
+}
+
+/// A credential as it is stored and sent: bytes that nobody has verified yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Credential {
+    bytes: [u8; MAX_CREDENTIAL],
+    len: u8,
+}
+
+/// The first 16 bytes of BLAKE2s-256 of an encoded credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CredentialHash(pub [u8; 16]);
+
+/// What a verified credential says. Only a successful verification makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerifiedCredential {
+    identity: Identity,
+    serial: u32,
+    role: Role,
+    scopes: Scopes,
+    issued: UnixSeconds,
+    not_after: UnixSeconds,
+    static_key: PublicKey,
+}
+
+impl Body {
+    pub(super) fn new(issuer: IssuerId, request: &super::CredentialRequest) -> Result<Self, CredentialError> {
+        let times = [request.issued, request.not_before, request.not_after];
+        if times.iter().any(|time| time.0 >= MAX_UNIX_SECONDS) || request.not_before > request.not_after {
+            return Err(CredentialError::TimeOutOfRange);
+        }
+        Ok(Self {
+            version: BODY_VERSION,
+            issuer,
+            serial: request.serial,
+            subject: request.subject,
+            role: request.role as u8,
+            scopes: request.scopes.bits(),
+            issued: request.issued.0,
+            not_before: request.not_before.0,
+            not_after: request.not_after.0,
+        })
+    }
+
+    /// Writes the signed message, domain ‖ body ‖ static key, and hands it to `with`; then the bytes of the body.
+    pub(super) fn sign_with(
+        &self,
+        static_key: &PublicKey,
+        sign: impl FnOnce(&[u8]) -> [u8; SIGNATURE_LEN],
+    ) -> Result<Credential, CredentialError> {
+        let mut body = [0u8; MAX_CREDENTIAL];
+        let body = encode_into(self, &mut body).map_err(|_| CredentialError::Malformed)?;
+        let mut message = [0u8; MESSAGE_MAX];
+        let signature = sign(signed_message(body, static_key, &mut message)?);
+        let mut bytes = [0u8; MAX_CREDENTIAL];
+        let mut writer = crate::codec::Writer::new(&mut bytes);
+        writer.bytes(body).map_err(|_| CredentialError::Malformed)?;
+        writer.bytes(&signature).map_err(|_| CredentialError::Malformed)?;
+        let len = writer.len() as u8;
+        Ok(Credential { bytes, len })
+    }
+}
+
+const MESSAGE_MAX: usize = DOMAIN.len() + MAX_CREDENTIAL + 32;
+
+fn signed_message<'m>(
+    body: &[u8],
+    static_key: &PublicKey,
+    out: &'m mut [u8; MESSAGE_MAX],
+) -> Result<&'m [u8], CredentialError> {
+    let mut writer = crate::codec::Writer::new(out);
+    for part in [DOMAIN, body, &static_key.0] {
+        writer.bytes(part).map_err(|_| CredentialError::Malformed)?;
+    }
+    Ok(writer.into_written())
+}
+
+impl Credential {
+    /// Takes over encoded bytes, unverified, once they decode strictly.
+    ///
+    /// # Errors
+    /// [`CredentialError::Malformed`] for anything that is not exactly one credential of this version,
+    /// [`CredentialError::TimeOutOfRange`] for a time of 2^35 or above.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CredentialError> {
+        Self::split(bytes)?;
+        let mut copy = [0u8; MAX_CREDENTIAL];
+        copy.get_mut(..bytes.len()).ok_or(CredentialError::Malformed)?.copy_from_slice(bytes);
+        Ok(Self { bytes: copy, len: bytes.len() as u8 })
+    }
+
+    /// Returns the encoded bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// Returns the hash by which an end says that it holds this credential already.
+    pub fn hash(&self) -> CredentialHash {
+        CredentialHash::of(self.as_bytes())
+    }
+
+    /// Reads whom an unverified credential claims to name: for displays and look-ups, never for decisions.
+    pub fn claimed_identity(&self) -> Option<Identity> {
+        let (body, ..) = Self::split(self.as_bytes()).ok()?;
+        Some(Identity { issuer: body.issuer, subject: body.subject })
+    }
+
+    fn split(bytes: &[u8]) -> Result<(Body, &[u8], &[u8; SIGNATURE_LEN]), CredentialError> {
+        if bytes.len() > MAX_CREDENTIAL {
+            return Err(CredentialError::Malformed);
+        }
+        let (raw, signature) = bytes.split_last_chunk::<SIGNATURE_LEN>().ok_or(CredentialError::Malformed)?;
+        let mut scratch = [0u8; MAX_CREDENTIAL];
+        let body: Body = decode_strict(raw, &mut scratch).map_err(|_| CredentialError::Malformed)?;
+        if body.version != BODY_VERSION || Role::from_code(body.role).is_none() {
+            return Err(CredentialError::Malformed);
+        }
+        if [body.issued, body.not_before, body.not_after].iter().any(|&time| time >= MAX_UNIX_SECONDS) {
+            return Err(CredentialError::TimeOutOfRange);
+        }
+        Ok((body, raw, signature))
+    }
+
+    /// Checks all but the trust: the caller has found the authority of `claimed_identity` already.
+    pub(super) fn verify(
+        bytes: &[u8],
+        static_key: &PublicKey,
+        role: Role,
+        time: super::Time,
+        check_signature: impl FnOnce(&IssuerId, &[u8], &[u8; SIGNATURE_LEN]) -> Result<(), CredentialError>,
+    ) -> Result<VerifiedCredential, CredentialError> {
+        let (body, raw, signature) = Self::split(bytes)?;
+        //= SPEC.md#credentials
+        //# A device MUST refuse a peer whose role is not backend, and a backend one whose role is not device.
+        if body.role != role as u8 {
+            return Err(CredentialError::WrongRole);
+        }
+        time.check(UnixSeconds(body.not_before), UnixSeconds(body.not_after))?;
+        //= SPEC.md#credentials
+        //# A verifier MUST check a credential's signature over the bytes as received and the static key that Noise authenticated.
+        let mut message = [0u8; MESSAGE_MAX];
+        check_signature(&body.issuer, signed_message(raw, static_key, &mut message)?, signature)?;
+        Ok(VerifiedCredential {
+            identity: Identity { issuer: body.issuer, subject: body.subject },
+            serial: body.serial,
+            role,
+            scopes: Scopes::from_bits(body.scopes),
+            issued: UnixSeconds(body.issued),
+            not_after: UnixSeconds(body.not_after),
+            static_key: *static_key,
+        })
+    }
+}
+
+impl CredentialHash {
+    /// Hashes encoded bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut hash = [0u8; 16];
+        for (to, from) in hash.iter_mut().zip(hash_parts(&[bytes])) {
+            *to = from;
+        }
+        Self(hash)
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.claimed_identity() {
+            Some(identity) => write!(f, "Credential(unverified, {identity})"),
+            None => f.write_str("Credential(malformed)"),
+        }
+    }
+}
+
+impl VerifiedCredential {
+    /// Returns whom it names.
+    pub const fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Returns the issuer's serial number.
+    pub const fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// Returns the role.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Returns what it permits.
+    pub const fn scopes(&self) -> Scopes {
+        self.scopes
+    }
+
+    /// Returns when the authority signed it: raises the time floor of an end without a clock.
+    pub const fn issued(&self) -> UnixSeconds {
+        self.issued
+    }
+
+    /// Returns the last second of its validity.
+    pub const fn not_after(&self) -> UnixSeconds {
+        self.not_after
+    }
+
+    /// Returns the static key that it binds.
+    pub const fn static_key(&self) -> PublicKey {
+        self.static_key
+    }
+}
