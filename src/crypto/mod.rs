@@ -13,6 +13,8 @@ pub(crate) mod resolver;
 mod schedule;
 #[cfg(feature = "handshake")]
 mod static_dh;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use kdf::{HashParts, hash_parts, mac_parts, verify_mac};
 pub(crate) use kdf::{expand, extract};
