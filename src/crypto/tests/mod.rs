@@ -3,8 +3,6 @@
 //! Where a vector comes from is said in its file and in `tests/vectors`. Nothing here names a cryptographic crate but
 //! snow, so that a second provider is held to the same vectors without a change.
 
-extern crate std;
-
 mod hygiene;
 mod rfc;
 mod wycheproof;
