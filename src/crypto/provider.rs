@@ -50,7 +50,8 @@ pub(super) fn hash(parts: &[&[u8]]) -> [u8; 32] {
 /// HMAC-BLAKE2s over the concatenation of all parts (RFC 2104), into `out`.
 ///
 /// Written here because the crates `hmac` and `hkdf` (both 0.13) leave the padded key in memory. Here it has one place,
-/// which is wiped, and BLAKE2s wipes its own state; so nothing that holds the key is moved by value on the way.
+/// which is wiped, and BLAKE2s wipes its own state. What remains: `finalize_into` takes that state by value, so where
+/// the compiler copies it rather than hand it over, the copy left behind is not wiped.
 fn hmac_into(key: &[u8; 32], parts: &[&[&[u8]]], out: &mut [u8; 32]) {
     let mut pad = Zeroizing::new([0u8; 64]);
     for (to, from) in pad.iter_mut().zip(key) {
