@@ -18,16 +18,11 @@ pub(crate) fn extract(salt: &[u8; 32], ikm: HashParts<'_>) -> Zeroizing<[u8; 32]
 pub(crate) fn expand<const N: usize>(
     prk: &[u8; 32],
     label: &str,
-    context: HashParts<'_>,
+    context: [&[u8]; 2],
 ) -> Zeroizing<[u8; N]> {
     const { assert!(N <= 255 * 32) };
     let mut out = Zeroizing::new([0u8; N]);
-    let [first, second] = match context {
-        [] => [&[][..], &[]],
-        [one] => [*one, &[]],
-        [one, two, ..] => [*one, *two],
-    };
-    debug_assert!(context.len() <= 2);
+    let [first, second] = context;
     let done = provider::hkdf_expand(prk, &[b"vitalwire/1 ", label.as_bytes(), first, second], &mut *out);
     debug_assert!(done);
     out

@@ -152,7 +152,7 @@ impl StaticSecret {
 
     /// Derives the key that hedges this identity's ephemeral keys.
     pub fn hedge_key(&self) -> HedgeKey {
-        HedgeKey(*expand::<32>(&extract(&[0; 32], &[&self.0]), "hedge", &[]))
+        HedgeKey(*expand::<32>(&extract(&[0; 32], &[&self.0]), "hedge", [&[], &[]]))
     }
 }
 
@@ -168,7 +168,7 @@ impl EphemeralSecret {
     ) -> Result<Self, EntropyError> {
         let mut fresh = zeroize::Zeroizing::new([0u8; 32]);
         rng.fill(&mut *fresh)?;
-        Ok(Self(*expand::<32>(&extract(&hedge.0, &[&*fresh]), "ephemeral", &[context])))
+        Ok(Self(*expand::<32>(&extract(&hedge.0, &[&*fresh]), "ephemeral", [context, &[]])))
     }
 
     /// Returns the public key.

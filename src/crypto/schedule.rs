@@ -66,16 +66,16 @@ impl ChainKey {
     /// Derives the keys of this epoch and erases the chain key.
     pub(crate) fn into_keys(self) -> EpochKeys {
         EpochKeys {
-            device_to_backend: AeadKey::from_bytes(*expand::<32>(&self.0, "d2b", &[])),
-            backend_to_device: AeadKey::from_bytes(*expand::<32>(&self.0, "b2d", &[])),
-            resume: ResumeSecret(*expand::<32>(&self.0, "resume", &[])),
-            next: NextSecret(*expand::<32>(&self.0, "next", &[])),
+            device_to_backend: AeadKey::from_bytes(*expand::<32>(&self.0, "d2b", [&[], &[]])),
+            backend_to_device: AeadKey::from_bytes(*expand::<32>(&self.0, "b2d", [&[], &[]])),
+            resume: ResumeSecret(*expand::<32>(&self.0, "resume", [&[], &[]])),
+            next: NextSecret(*expand::<32>(&self.0, "next", [&[], &[]])),
         }
     }
 
     /// Derives the exporter; epoch 0 only.
     pub(crate) fn exporter(&self) -> ExporterSecret {
-        ExporterSecret(*expand::<32>(&self.0, "exporter", &[]))
+        ExporterSecret(*expand::<32>(&self.0, "exporter", [&[], &[]]))
     }
 }
 
@@ -106,6 +106,6 @@ impl ExporterSecret {
     ///
     /// `HKDF-Expand(exporter, "vitalwire/1 export" ‖ BLAKE2s(label) ‖ context)`.
     pub fn export<const N: usize>(&self, label: &str, context: &[u8]) -> zeroize::Zeroizing<[u8; N]> {
-        expand::<N>(&self.0, "export", &[&super::hash_parts(&[label.as_bytes()]), context])
+        expand::<N>(&self.0, "export", [&super::hash_parts(&[label.as_bytes()]), context])
     }
 }

@@ -20,7 +20,7 @@ impl HelloKey {
     }
 
     fn from_anchor(anchor: &[u8; 32]) -> Self {
-        Self(*expand::<32>(&extract(&[0; 32], &[anchor]), "hello mac", &[]))
+        Self(*expand::<32>(&extract(&[0; 32], &[anchor]), "hello mac", [&[], &[]]))
     }
 
     /// Computes a Hello's MAC over all that stands before it.
