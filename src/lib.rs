@@ -21,6 +21,7 @@ pub mod crypto;
 mod entropy;
 mod error;
 pub mod limits;
+pub mod session;
 mod time;
 pub mod wire;
 

@@ -8,6 +8,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 macro_rules! derived {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
+        // Only this crate's own tests copy secrets: the exploration of the rekey machine forks whole sessions.
+        #[cfg_attr(test, derive(Clone))]
         #[derive(Zeroize, ZeroizeOnDrop)]
         pub struct $name([u8; 32]);
 
@@ -65,12 +67,22 @@ impl SessionSecrets {
 impl ChainKey {
     /// Derives the keys of this epoch and erases the chain key.
     pub(crate) fn into_keys(self) -> EpochKeys {
+        self.keys()
+    }
+
+    /// Derives the keys of this epoch. The caller overwrites the chain key when it moves there.
+    pub(crate) fn keys(&self) -> EpochKeys {
         EpochKeys {
-            device_to_backend: AeadKey::from_bytes(*expand::<32>(&self.0, "d2b", &[])),
+            device_to_backend: self.device_to_backend(),
             backend_to_device: AeadKey::from_bytes(*expand::<32>(&self.0, "b2d", &[])),
             resume: ResumeSecret(*expand::<32>(&self.0, "resume", &[])),
             next: NextSecret(*expand::<32>(&self.0, "next", &[])),
         }
+    }
+
+    /// Derives the device-to-backend key alone: a backend needs the next epoch's before it moves there.
+    pub(crate) fn device_to_backend(&self) -> AeadKey {
+        AeadKey::from_bytes(*expand::<32>(&self.0, "d2b", &[]))
     }
 
     /// Derives the exporter; epoch 0 only.
@@ -80,14 +92,16 @@ impl ChainKey {
 }
 
 impl NextSecret {
-    /// The hash ratchet: `c_{e+1} = n_e`.
-    pub(crate) fn ratchet(self) -> ChainKey {
+    /// The hash ratchet: `c_{e+1} = n_e`. The caller overwrites `n_e` when it moves.
+    pub(crate) fn ratchet(&self) -> ChainKey {
         ChainKey(self.0)
     }
 
     /// The DH ratchet: `c_{e+1} = HKDF-Extract(n_e, dh ‖ label ‖ handshake hash ‖ e+1 ‖ device key ‖ backend key)`.
+    ///
+    /// The caller overwrites `n_e` with the result.
     pub(crate) fn ratchet_dh(
-        self,
+        &self,
         shared: &SharedSecret,
         handshake_hash: &[u8; 32],
         next_epoch: u64,
