@@ -442,10 +442,21 @@ fn report(name: &str, explored: &Explored) {
 
 #[test]
 fn rekey_holds_in_every_order_of_events() {
-    let explored = explore(Fault::None, &Bounds { depth: 60, in_flight: 2, bursts: 1 }).unwrap();
+    let explored = explore(Fault::None, &Bounds { depth: 60, in_flight: 2, bursts: 0 }).unwrap();
     report("2 packets in flight", &explored);
-    let explored = explore(Fault::None, &Bounds { depth: 10, in_flight: 3, bursts: 0 }).unwrap();
-    report("3 packets in flight, a lost burst each way", &explored);
+    assert!(explored.complete);
+    let explored = explore(Fault::None, &Bounds { depth: 8, in_flight: 2, bursts: 1 }).unwrap();
+    report("2 packets in flight, a lost burst each way", &explored);
+    let explored = explore(Fault::None, &Bounds { depth: 8, in_flight: 4, bursts: 0 }).unwrap();
+    report("4 packets in flight", &explored);
+}
+
+#[test]
+#[ignore = "takes about a minute"]
+fn rekey_holds_in_every_order_of_events_with_lost_bursts() {
+    let explored = explore(Fault::None, &Bounds { depth: 60, in_flight: 2, bursts: 1 }).unwrap();
+    report("2 packets in flight, a lost burst each way", &explored);
+    assert!(explored.complete);
 }
 
 #[test]

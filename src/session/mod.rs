@@ -13,8 +13,8 @@
 //! - Every call takes the time; a clock that stands still or steps backward only means that nothing has elapsed.
 //!
 //! # Memory
-//! Keys are kept as 32 bytes each, not expanded. A device's `Session<2>` (window 128) takes 640 bytes, a backend's
-//! `Session<16>` (window 1024) 752; of these, what a packet touches (keys, window, counters) lies together.
+//! Keys are kept as 32 bytes each, not expanded. A device's `Session<2>` (window 128) takes 616 bytes, a backend's
+//! `Session<16>` (window 1024) 728; of these, what a packet touches (keys, window, counters) lies together.
 //!
 //! ```
 //! use vitalwire::crypto::SessionSecrets;

@@ -224,6 +224,8 @@ impl<const WORDS: usize> Session<WORDS> {
         else {
             return Err(Discard::UntimelyRekey);
         };
+        //= SPEC.md#rekey
+        //# A RekeyRequest or RekeyAccept with a low-order point MUST be ignored.
         let shared = secret.diffie_hellman(&backend).map_err(|_| Discard::UntimelyRekey)?;
         let epoch = self.epoch.saturating_add(1);
         let chain = next.ratchet_dh(&shared, &rekey.handshake_hash, epoch, public, &backend);
@@ -316,6 +318,8 @@ impl<const WORDS: usize> Session<WORDS> {
             return Err(Discard::UntimelyRekey);
         };
         let device = *device;
+        //= SPEC.md#rekey
+        //# A RekeyRequest or RekeyAccept with a low-order point MUST be ignored.
         let Ok(shared) = secret.diffie_hellman(&device) else {
             rekey.exchange = Exchange::Idle;
             return Err(Discard::UntimelyRekey);
