@@ -26,6 +26,7 @@ mod error;
 pub mod handshake;
 pub mod identity;
 pub mod limits;
+pub mod session;
 mod time;
 pub mod wire;
 

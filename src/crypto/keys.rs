@@ -9,6 +9,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 macro_rules! secret {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
+        // Only this crate's own tests copy secrets: the exploration of the rekey machine forks whole sessions.
+        #[cfg_attr(test, derive(Clone))]
         #[derive(Zeroize, ZeroizeOnDrop)]
         pub struct $name([u8; 32]);
 
