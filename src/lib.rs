@@ -20,6 +20,7 @@ pub mod codec;
 pub mod crypto;
 mod entropy;
 mod error;
+pub mod framing;
 pub mod limits;
 mod time;
 
