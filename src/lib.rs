@@ -20,11 +20,13 @@ extern crate std;
 
 pub mod codec;
 pub mod crypto;
+pub mod delivery;
 mod entropy;
 mod error;
 #[cfg(feature = "handshake")]
 pub mod handshake;
 pub mod identity;
+pub mod framing;
 pub mod limits;
 pub mod session;
 mod time;
