@@ -73,7 +73,7 @@ impl Timing {
         }
     }
 
-    /// Returns the steps that this yields by itself, and how many bytes its own field takes.
+    /// Returns how many bytes its field takes.
     fn field_len(self) -> usize {
         match self {
             Self::Nominal => 0,
@@ -141,7 +141,9 @@ impl<'a> TrendBlock<'a> {
             let raw = values.read().ok()??;
             let offset = match last {
                 None => Duration::ZERO,
-                Some(last) => last + Duration::from_millis(steps.read().ok()?.into()),
+                Some(last) => {
+                    Duration::from_millis(last.as_millis().saturating_add(steps.read().ok()?.into()))
+                }
             };
             last = Some(offset);
             Some(TrendPoint { offset, raw })

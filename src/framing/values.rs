@@ -160,10 +160,6 @@ impl Values {
         }
         Self::new(all.get(..raw.len()).ok_or(EncodeError::OutOfRange)?)
     }
-
-    pub(super) fn as_mut_slice(&mut self) -> &mut [Value] {
-        self.values.get_mut(..self.len.into()).unwrap_or_default()
-    }
 }
 
 impl From<Value> for Values {
