@@ -206,17 +206,4 @@ pub struct Status {
 impl Status {
     /// Real and valid.
     pub const REAL: Self = Self { mode: Mode::Real, quality: Quality::Valid };
-
-    /// Returns the low four bits of a block's flags.
-    pub(super) const fn bits(self) -> u8 {
-        self.mode as u8 | (self.quality as u8) << 2
-    }
-
-    /// Reads the low four bits of a block's flags.
-    pub(super) const fn from_bits(bits: u8) -> Result<Self, DecodeError> {
-        match Mode::from_code(bits & 3) {
-            Ok(mode) => Ok(Self { mode, quality: Quality::from_bits(bits >> 2) }),
-            Err(error) => Err(error),
-        }
-    }
 }

@@ -91,3 +91,14 @@ fn decode<'a>(bytes: &'a [u8], set: &DescriptorSet<'_>) -> Result<Record<'a>, cr
     let record = records.next().unwrap()?.record;
     records.next().map_or(Ok(record), |error| Err(error.unwrap_err()))
 }
+
+/// Puts bit fields, each a value and its number of bits, behind `head`.
+fn bits(head: &[u8], fields: &[(u32, u32)]) -> Vec<u8> {
+    let mut space = [0; 256];
+    let mut writer = super::bits::BitWriter::new(&mut space);
+    for &(value, count) in fields {
+        writer.bits(value, count).unwrap();
+    }
+    let len = writer.finish().unwrap();
+    [head, &space[..len]].concat()
+}

@@ -211,9 +211,9 @@ fn rejects_records_that_do_not_fit_their_channel() {
             (
                 Record::Waveform(WaveformBlock::new(HEART_RATE, 0, &[1])),
                 EncodeError::WrongKind,
-                &[0x61, 0, 1, 0x10, 2, 0],
+                &[0x61, 0, 2, 0, 0, 0],
             ),
-            (Record::Trend(TrendBlock::new(OXIMETER, &[])), EncodeError::WrongKind, &[0x42, 1, 0x40, 2, 0]),
+            (Record::Trend(TrendBlock::new(OXIMETER, &[])), EncodeError::WrongKind, &[0x42, 2, 0, 0, 0]),
             (
                 Record::Event(Event { channel: KEYS, mode: Mode::Real, code: 0, value: Some(1) }),
                 EncodeError::WrongKind,
@@ -379,10 +379,9 @@ fn rejects_sets_too_large_or_out_of_order() {
     let key = |number| ChannelDescriptor::new(number, ChannelKind::Event, 1, (&[]).into());
     let set = |channels: &[ChannelDescriptor<'_>]| {
         let mut out = vec![0; 3000];
-        encode_descriptors(channels, &mut out).map(|len| {
-            assert!(DescriptorSet::parse(&out[..len]).is_ok());
-            len
-        })
+        let len = encode_descriptors(channels, &mut out)?;
+        assert!(DescriptorSet::parse(&out[..len]).is_ok());
+        Ok(len)
     };
     for (count, good) in [(MAX_CHANNELS - 1, true), (MAX_CHANNELS, true), (MAX_CHANNELS + 1, false)] {
         let channels: Vec<_> = (0..count).map(|number| key(number as u8)).collect();
@@ -442,6 +441,23 @@ fn skips_unknown_fields_of_a_channel() {
     assert!(with(&[1, 0, 2, 1, 0xff]).is_ok());
     assert!(with(&[2, 0, 1, 1, 0xff]).is_err());
     assert!(with(&[2, 2, 1]).is_err());
+}
+
+//= SPEC.md#extension
+//= type=test
+//# A receiver MUST skip and report an extension record of a kind that it does not know, and read on behind it.
+#[test]
+fn skips_unknown_kinds_and_reads_on() {
+    with_set(|set| {
+        let body = batch(&[&[0xe9, 3, 7, 7, 7][..], &[0x01, 0x90, 0x01]]);
+        let records: Vec<_> =
+            RecordsFrame::parse(&body).unwrap().records(set).map(|r| r.unwrap().record).collect();
+        let heart_rate = Measurement::new(HEART_RATE, Values::valid(&[72]).unwrap());
+        assert_eq!(
+            records,
+            [Record::Extension(ExtensionRecord { kind: 9, bytes: &[7; 3] }), Record::Measurement(heart_rate)]
+        );
+    });
 }
 
 #[test]

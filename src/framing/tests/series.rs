@@ -123,6 +123,36 @@ proptest! {
     }
 
     #[test]
+    fn altered_blocks_never_panic_and_yield_what_they_declare(
+        points in any_points(),
+        changes in proptest::collection::vec(any::<(prop::sample::Index, u8)>(), 1..4),
+        kind in prop_oneof![Just(ECG), Just(HEART_RATE), Just(RR)],
+    ) {
+        with_set(|set| {
+            let samples: Vec<_> = points.iter().map(|point| point.raw).collect();
+            let mut out = [0; MAX_RECORD];
+            let len = match kind {
+                ECG => encode_waveform(&WaveformBlock::new(ECG, 9, &samples), set, &mut out),
+                channel => encode_trend(&TrendBlock::new(channel, &points), set, &mut out),
+            };
+            let bytes = &mut out[..len.unwrap().bytes];
+            for (at, change) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] ^= change;
+            }
+            match decode(bytes, set) {
+                Ok(Record::Waveform(block)) => prop_assert_eq!(block.samples().count(), block.len()),
+                Ok(Record::Trend(block)) => prop_assert_eq!(block.points().count(), block.len()),
+                _ => {}
+            }
+            if let Ok(record) = decode(bytes, set) {
+                prop_assert_eq!(&encode(&record, set).unwrap(), bytes);
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
     fn samples_of_any_width_never_expand_beyond_raw_and_one_percent(
         (width, samples) in (1u32..=31).prop_flat_map(|width| {
             let range = -(1i32 << (width - 1))..=((1i64 << (width - 1)) - 1) as i32;
@@ -130,23 +160,30 @@ proptest! {
         }),
     ) {
         let bytes = with_set(|set| encode(&Record::Waveform(WaveformBlock::new(ECG, 0, &samples)), set)).unwrap();
-        // head, index, count and flags take 5 bytes, the width 5 bits
-        prop_assert!(bytes.len() <= 5 + (5 + 200 * width as usize).div_ceil(8));
+        // head and index take 2 bytes, the front 17 bits, the width 5 bits
+        prop_assert!(bytes.len() <= 2 + (17 + 5 + 200 * width as usize).div_ceil(8));
     }
 }
 
-/// A waveform block of two samples with order 1: head, index, count, flags, first sample, parameter and one code.
-const TWO: [u8; 6] = [0x63, 5, 2, 0x20, 0x64, 0b00010_101];
+/// The front of a block: real, valid, a coding, a number of samples.
+fn front(coding: u32, count: u32) -> [(u32, u32); 4] {
+    [(0, 2), (0, 2), (coding, 3), (count - 1, 10)]
+}
 
 #[test]
 fn a_waveform_block_reads_as_written_in_the_text() {
-    // parameter 2; unary 1, then 2 bits 01: 1 · 4 + 1 = 5 = fold(−3); 50 − 3 = 47
-    let bytes = [0x63, 5, 2, 0x20, 0x64, 0b0001_0100, 0b1000_0000];
+    // the first sample 50 in 7 bits; parameter 2; code 1 0 01: 1 · 4 + 1 = 5 = fold(−3)
+    let fields = [&front(2, 2)[..], &[(6, 5), (50, 7), (2, 5), (0b10_01, 4)]].concat();
+    let bytes = bits(&[0x63, 5], &fields);
+    assert_eq!(bytes, [0x63, 5, 0b0000_0100, 0b0000_0000, 0b1001_1001, 0b1001_0000, 0b1010_0100]);
     with_set(|set| {
         let Ok(Record::Waveform(block)) = decode(&bytes, set) else { panic!("not decoded") };
         assert_eq!((block.first_sample, block.status), (5, Status::REAL));
         assert!(block.samples().eq([50, 47]));
-        assert_eq!(decode(&TWO, set), Err(DecodeError::Truncated));
+        for len in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..len], set), Err(DecodeError::Truncated));
+        }
+        assert_eq!(decode(&[&bytes[..], &[0]].concat(), set), Err(DecodeError::TrailingBytes));
     });
 }
 
@@ -155,46 +192,34 @@ fn a_waveform_block_reads_as_written_in_the_text() {
 //# A reader MUST refuse a block whose last byte is not filled with zero bits.
 #[test]
 fn rejects_filling_that_is_not_zero() {
-    let bytes = [0x63, 5, 2, 0x20, 0x64, 0b0001_0100, 0b1100_0000];
-    with_set(|set| assert_eq!(decode(&bytes, set), Err(DecodeError::NonCanonical)));
+    let block = |filling| {
+        let fields = [&front(2, 2)[..], &[(5, 5), (25, 6), (2, 5), (0b10_01, 4), (filling, 3)]].concat();
+        with_set(|set| decode(&bits(&[0x63, 5], &fields), set).map(|_| ()))
+    };
+    assert_eq!(block(0), Ok(()));
+    for filling in 1..8 {
+        assert_eq!(block(filling), Err(DecodeError::NonCanonical));
+    }
 }
 
 //= SPEC.md#blocks
 //= type=test
-//# A reader MUST refuse a block of no samples, or of more than 1024.
+//# A reader MUST refuse an unknown coding, and an order that is not below the number of samples.
 #[test]
-fn rejects_blocks_of_no_samples_and_of_too_many() {
+fn rejects_unknown_codings_and_orders_without_enough_samples() {
     with_set(|set| {
-        assert_eq!(decode(&[0x63, 0, 0, 0x00, 0], set), Err(DecodeError::OutOfRange));
-        assert_eq!(decode(&[0x42, 0, 0x00, 0], set), Err(DecodeError::OutOfRange));
-        for (len, taken) in [
-            (MAX_BLOCK_SAMPLES - 1, MAX_BLOCK_SAMPLES - 1),
-            (MAX_BLOCK_SAMPLES, MAX_BLOCK_SAMPLES),
-            (MAX_BLOCK_SAMPLES + 1, MAX_BLOCK_SAMPLES),
-        ] {
-            let samples = vec![7; len];
-            let mut out = [0; 1024];
-            let encoded = encode_waveform(&WaveformBlock::new(ECG, 0, &samples), set, &mut out).unwrap();
-            assert_eq!(encoded.taken, taken);
-            assert!(decode(&out[..encoded.bytes], set).is_ok());
-        }
-        // 1025 samples of order 1 that never change: one bit each
-        let mut bytes = vec![0x63, 0, 0x81, 0x08, 0x20, 0, 0];
-        bytes.extend([0; 130]);
-        assert_eq!(decode(&bytes, set), Err(DecodeError::OutOfRange));
-    });
-}
-
-//= SPEC.md#blocks
-//= type=test
-//# A reader MUST refuse an order that is not below the number of samples.
-#[test]
-fn rejects_orders_without_enough_samples() {
-    with_set(|set| {
-        for count in 1..=4u8 {
-            for order in 0..=3u8 {
-                let bytes = [0x63, 0, count, (order + 1) << 4, 0, 0];
-                assert_eq!(decode(&bytes, set).is_ok(), order < count, "order {order} with {count}");
+        for count in 1..=5 {
+            for coding in 0..=7 {
+                let bytes = bits(
+                    &[0x63, 0],
+                    &[&front(coding, count)[..], &[(0, 5), (0, 1), (0, 5), (0, 4)]].concat(),
+                );
+                // raw ones are shorter, and end before the filling is full
+                let good = matches!(coding, 1..=4) && coding <= count;
+                if coding > 0 {
+                    let bytes = &bytes[..(16 + 17 + 11 + count as usize - 1).div_ceil(8)];
+                    assert_eq!(decode(bytes, set).is_ok(), good, "{coding} with {count}");
+                }
             }
         }
     });
@@ -202,35 +227,68 @@ fn rejects_orders_without_enough_samples() {
 
 //= SPEC.md#blocks
 //= type=test
+//# A reader MUST refuse a sized number whose width is not the smallest.
+#[test]
+fn rejects_sized_numbers_wider_than_needed() {
+    let first = |width: u32, value: u32| {
+        let bytes = bits(&[0x63, 0], &[&front(1, 1)[..], &[(width - 1, 5), (value, width), (0, 5)]].concat());
+        with_set(|set| {
+            decode(&bytes, set).map(|record| match record {
+                Record::Waveform(block) => block.samples().next().unwrap(),
+                _ => panic!("not a waveform"),
+            })
+        })
+    };
+    assert_eq!(first(1, 0), Ok(0));
+    assert_eq!(first(1, 1), Ok(-1));
+    assert_eq!(first(2, 0), Err(DecodeError::NonCanonical));
+    assert_eq!(first(2, 1), Ok(1));
+    assert_eq!(first(2, 2), Ok(-2));
+    assert_eq!(first(2, 3), Err(DecodeError::NonCanonical));
+    assert_eq!(first(32, 0x8000_0000), Ok(i32::MIN));
+    assert_eq!(first(31, 0x3fff_ffff), Ok(0x3fff_ffff));
+    assert_eq!(first(32, 0x3fff_ffff), Err(DecodeError::NonCanonical));
+}
+
+//= SPEC.md#blocks
+//= type=test
 //# A reader MUST refuse a Rice code that is escaped without need, or whose number exceeds 32 bits.
 #[test]
 fn rejects_needless_escapes_and_too_large_numbers() {
-    let block = |parameter: u32, code: &dyn Fn(&mut super::super::bits::BitWriter<'_>)| {
-        let mut bytes = vec![0x63, 0, 2, 0x20, 0];
-        let mut space = [0; 16];
-        let mut bits = super::super::bits::BitWriter::new(&mut space);
-        bits.bits(parameter, 5).unwrap();
-        code(&mut bits);
-        let len = bits.finish().unwrap();
-        bytes.extend(&space[..len]);
+    let block = |parameter: u32, code: &[(u32, u32)]| {
+        let bytes = bits(&[0x63, 0], &[&front(2, 2)[..], &[(0, 5), (0, 1), (parameter, 5)], code].concat());
         with_set(|set| decode(&bytes, set).map(|_| ()))
     };
-    let escaped = |number: u32| {
-        block(4, &|bits| {
-            bits.unary(20).unwrap();
-            bits.bits(number, 32).unwrap();
-        })
-    };
+    let escaped = |number: u32| block(4, &[(0xf_ffff, 20), (number, 32)]);
     assert_eq!(escaped(20 << 4), Ok(()));
     assert_eq!(escaped((20 << 4) - 1), Err(DecodeError::NonCanonical));
-    let large = |quotient: u32| {
-        block(31, &|bits| {
-            bits.unary(quotient).unwrap();
-            bits.bits(0, 31).unwrap();
-        })
-    };
-    assert_eq!(large(1), Ok(()));
-    assert_eq!(large(2), Err(DecodeError::OutOfRange));
+    assert_eq!(escaped(u32::MAX), Ok(()));
+    assert_eq!(block(31, &[(0b10, 2), (0, 31)]), Ok(()));
+    assert_eq!(block(31, &[(0b110, 3), (0, 31)]), Err(DecodeError::OutOfRange));
+}
+
+#[test]
+fn a_block_takes_at_most_1024_samples() {
+    for (len, taken) in [
+        (MAX_BLOCK_SAMPLES - 1, MAX_BLOCK_SAMPLES - 1),
+        (MAX_BLOCK_SAMPLES, MAX_BLOCK_SAMPLES),
+        (MAX_BLOCK_SAMPLES + 1, MAX_BLOCK_SAMPLES),
+    ] {
+        let samples = vec![7; len];
+        let mut out = [0; 1024];
+        with_set(|set| {
+            let encoded = encode_waveform(&WaveformBlock::new(ECG, 0, &samples), set, &mut out).unwrap();
+            assert_eq!(encoded.taken, taken);
+            assert!(decode(&out[..encoded.bytes], set).is_ok());
+        });
+    }
+}
+
+/// A trend of zeros of order 0: front, timing, first value, parameter, codes.
+fn trend(head: &[u8], count: u32, timing: &[(u32, u32)]) -> Result<(), DecodeError> {
+    let zeros = [(0, 5), (0, 1), (0, 5), (0, count - 1)];
+    let bytes = bits(head, &[&front(1, count)[..], timing, &zeros].concat());
+    with_set(|set| decode(&bytes, set).map(|_| ()))
 }
 
 //= SPEC.md#trend
@@ -238,18 +296,21 @@ fn rejects_needless_escapes_and_too_large_numbers() {
 //# A reader MUST refuse a timing that is not the first one in the table that fits the points.
 #[test]
 fn rejects_timings_that_are_longer_than_needed() {
-    with_set(|set| {
-        // heart rate: two points, the channel's own second
-        assert!(decode(&[0x41, 2, 0x80, 0, 0], set).is_ok());
-        assert_eq!(decode(&[0x41, 2, 0x90, 0xe8, 0x07, 0, 0], set), Err(DecodeError::NonCanonical));
-        assert!(decode(&[0x41, 2, 0x90, 0xe9, 0x07, 0, 0], set).is_ok());
-        // a list of equal steps
-        assert_eq!(decode(&[0x41, 3, 0xa0, 0xe9, 0x07, 0, 0, 0], set), Err(DecodeError::NonCanonical));
-        // RR has no period, but one point needs none
-        assert!(decode(&[0x5f, 0xc8, 0x01, 1, 0x40, 0, 0], set).is_ok());
-        assert_eq!(decode(&[0x5f, 0xc8, 0x01, 2, 0x40, 0, 0], set), Err(DecodeError::OutOfRange));
-        assert_eq!(decode(&[0x5f, 0xc8, 0x01, 1, 0x50, 9, 0, 0], set), Err(DecodeError::OutOfRange));
-    });
+    let heart_rate = |count, timing: &[(u32, u32)]| trend(&[0x41], count, timing);
+    let rr = |count, timing: &[(u32, u32)]| trend(&[0x5f, 0xc8, 0x01], count, timing);
+    // the channel's own second
+    assert_eq!(heart_rate(2, &[(0, 2)]), Ok(()));
+    assert_eq!(heart_rate(2, &[(1, 2), (10, 5), (1000, 11)]), Err(DecodeError::NonCanonical));
+    assert_eq!(heart_rate(2, &[(1, 2), (10, 5), (1001, 11)]), Ok(()));
+    // a list of equal steps; parameter 0, codes 0; then of different steps
+    assert_eq!(heart_rate(3, &[(2, 2), (10, 5), (1001, 11), (0, 5), (0, 1)]), Err(DecodeError::NonCanonical));
+    assert_eq!(heart_rate(3, &[(2, 2), (10, 5), (1001, 11), (0, 5), (0b10, 2)]), Ok(()));
+    assert_eq!(heart_rate(3, &[(3, 2)]), Err(DecodeError::OutOfRange));
+    // RR has no period, but one point needs none
+    assert_eq!(rr(1, &[(0, 2)]), Ok(()));
+    assert_eq!(rr(2, &[(0, 2)]), Err(DecodeError::OutOfRange));
+    assert_eq!(rr(1, &[(1, 2), (10, 5), (1000, 11)]), Err(DecodeError::OutOfRange));
+    assert_eq!(rr(2, &[(2, 2), (10, 5), (1000, 11), (0, 5)]), Err(DecodeError::OutOfRange));
 }
 
 //= SPEC.md#trend
@@ -257,24 +318,15 @@ fn rejects_timings_that_are_longer_than_needed() {
 //# A reader MUST refuse a step of time below 0 or above 2^31 − 1 milliseconds.
 #[test]
 fn rejects_steps_of_time_out_of_range() {
-    with_set(|set| {
-        let steps = |first: &[u8], bits: &[u8]| {
-            let mut bytes = vec![0x41, 3, 0xa0];
-            bytes.extend(first);
-            bytes.push(0);
-            bytes.extend(bits);
-            decode(&bytes, set).map(|_| ())
-        };
-        // parameter 0; code 10 = 1 = fold(−1); then parameter 0 and two codes 0
-        let down = [0b0000_0100, 0b0000_0000];
-        assert_eq!(steps(&[1], &down), Ok(()));
-        assert_eq!(steps(&[0], &down), Err(DecodeError::OutOfRange));
-        // parameter 0; code 110 = 2 = fold(1)
-        let up = [0b0000_0110, 0b0000_0000];
-        assert_eq!(steps(&[0xfe, 0xff, 0xff, 0xff, 0x07], &up), Ok(()));
-        assert_eq!(steps(&[0xff, 0xff, 0xff, 0xff, 0x07], &up), Err(DecodeError::OutOfRange));
-        assert_eq!(steps(&[0x80, 0x80, 0x80, 0x80, 0x08], &down), Err(DecodeError::OutOfRange));
-    });
+    let list = |width: u32, first: u32, change: (u32, u32)| {
+        trend(&[0x41], 3, &[(2, 2), (width - 1, 5), (first, width), (0, 5), change])
+    };
+    // code 10 = 1 = fold(−1), code 110 = 2 = fold(1)
+    assert_eq!(list(2, 1, (0b10, 2)), Ok(()));
+    assert_eq!(list(1, 0, (0b10, 2)), Err(DecodeError::OutOfRange));
+    assert_eq!(list(32, 0x7fff_fffe, (0b110, 3)), Ok(()));
+    assert_eq!(list(32, 0x7fff_ffff, (0b110, 3)), Err(DecodeError::OutOfRange));
+    assert_eq!(list(1, 1, (0b110, 3)), Err(DecodeError::OutOfRange));
 }
 
 #[test]
