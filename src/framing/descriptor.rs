@@ -320,6 +320,8 @@ impl<'a> ChannelDescriptor<'a> {
 fn check_extensions(bytes: &[u8]) -> Result<(), DecodeError> {
     let mut reader = Reader::new(bytes);
     let mut previous = None;
+    //= SPEC.md#descriptors
+    //# A reader MUST skip further fields of types that it does not know, and refuse fields whose types do not ascend strictly.
     while !reader.is_empty() {
         let field = reader.varint()?;
         reader.prefixed(MAX_DESCRIPTOR_SET)?;

@@ -137,6 +137,8 @@ fn write_record(
 
 fn write_measurement(measurement: &Measurement, out: &mut Writer<'_>) -> Result<(), BufferTooSmall> {
     let values = &*measurement.values;
+    //= SPEC.md#records
+    //# An encoder MUST write the one form of a record that a reader accepts.
     if measurement.mode == Mode::Real && values.iter().all(|value| value.valid().is_some()) {
         write_head(KIND_MEASUREMENT, measurement.channel, out)?;
     } else {
@@ -203,6 +205,8 @@ impl<'a> Record<'a> {
             KIND_EVENT => Self::Event(read_event(number, set, reader)?),
             KIND_ALARM => Self::Alarm(read_alarm(number, set, reader)?),
             KIND_GAP => Self::Gap(read_gap(number, reader)?),
+            //= SPEC.md#extension
+            //# A receiver MUST skip and report an extension record of a kind that it does not know, and read on behind it.
             _ => Self::Extension(ExtensionRecord { kind: number, bytes: reader.prefixed(MAX_RECORD)? }),
         };
         //= SPEC.md#records

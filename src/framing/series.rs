@@ -1,8 +1,8 @@
 //! The codec of trend and waveform blocks: fixed predictors, adaptive Rice codes, and raw numbers.
 
 use super::bits::{BitReader, BitWriter, ESCAPE};
-use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer, varint_len, zigzag};
-use crate::limits::MAX_BLOCK_SAMPLES;
+use super::{Mode, Quality, Status};
+use crate::codec::{BufferTooSmall, DecodeError};
 
 /// How the integers of a series are coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,7 +194,8 @@ pub(super) struct Plan {
 
 /// Plans the longest prefix of `values` that fits `limit` bytes, and its shortest coding.
 ///
-/// `others` returns how many bits everything but the series takes with so many numbers; it never shrinks.
+/// `others` returns how many bits everything but the series takes with so many numbers, which never shrinks; it
+/// is asked for 1, 2, 3 and so on.
 pub(super) fn plan(
     values: impl Iterator<Item = i32> + Clone,
     max_order: u8,
@@ -206,8 +207,8 @@ pub(super) fn plan(
     let parameter = first_parameter(remainders(values.clone(), order));
     let first = values.clone().next()?;
     let mut rice = Rice::new(parameter);
-    // the first number is a varint of its own; then come 5 bits and the codes
-    let mut rice_bits = (varint_len(zigzag(first.into())) as u64).saturating_mul(8).saturating_add(5);
+    // the first number has a width of its own; then come 5 bits and the codes
+    let mut rice_bits = sized_len(first).saturating_add(5);
     let mut raw_width = 1;
     let mut best = Plan { coding: Coding::Raw, taken: 0, parameter: 0 };
     let mut remainders = remainders(values.clone(), order);
@@ -232,52 +233,85 @@ pub(super) fn plan(
     (best.taken > 0).then_some(best)
 }
 
-/// Reads the number of samples of a block.
-pub(super) fn read_count(reader: &mut Reader<'_>) -> Result<usize, DecodeError> {
-    let count = reader.varint_as()?;
+/// Returns how many bits a number takes with its own width in front.
+pub(super) const fn sized_len(value: i32) -> u64 {
+    width(value).wrapping_add(5) as u64
+}
+
+/// Writes a number with its own width in front.
+pub(super) fn write_sized(value: i32, out: &mut BitWriter<'_>) -> Result<(), BufferTooSmall> {
+    let width = width(value);
+    out.bits(width.saturating_sub(1), 5)?;
+    out.bits(value as u32, width)
+}
+
+/// Reads a number with its own width in front.
+pub(super) fn read_sized(bits: &mut BitReader<'_>) -> Result<i32, DecodeError> {
+    let found = bits.bits(5)?.saturating_add(1);
+    let value = read_signed(found, bits)?;
     //= SPEC.md#blocks
-    //# A reader MUST refuse a block of no samples, or of more than 1024.
-    if (1..=MAX_BLOCK_SAMPLES).contains(&count) { Ok(count) } else { Err(DecodeError::OutOfRange) }
+    //# A reader MUST refuse a sized number whose width is not the smallest.
+    if found == width(value) { Ok(value) } else { Err(DecodeError::NonCanonical) }
 }
 
-/// Reads the first number of a series, if it stands before the bits.
-pub(super) fn read_first(reader: &mut Reader<'_>, coding: Coding) -> Result<i32, DecodeError> {
-    match coding {
-        Coding::Raw => Ok(0),
-        Coding::Rice(_) => i32::try_from(reader.signed()?).map_err(|_| DecodeError::OutOfRange),
+/// Reads a number in two's complement of `width` bits, 1 to 32.
+fn read_signed(width: u32, bits: &mut BitReader<'_>) -> Result<i32, DecodeError> {
+    let unused = 32u32.wrapping_sub(width);
+    Ok((bits.bits(width)?.wrapping_shl(unused) as i32).wrapping_shr(unused))
+}
+
+/// What stands in front of the series of a block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BlockHead {
+    pub(super) status: Status,
+    pub(super) coding: Coding,
+    /// 1 to 1024.
+    pub(super) count: usize,
+}
+
+impl BlockHead {
+    /// How many bits it takes.
+    pub(super) const BITS: u64 = 17;
+
+    pub(super) fn write(&self, out: &mut BitWriter<'_>) -> Result<(), BufferTooSmall> {
+        out.bits(self.status.mode as u32, 2)?;
+        out.bits(self.status.quality as u32, 2)?;
+        out.bits(self.coding.code().into(), 3)?;
+        out.bits(self.count.saturating_sub(1) as u32, 10)
+    }
+
+    pub(super) fn read(bits: &mut BitReader<'_>) -> Result<Self, DecodeError> {
+        let mode = Mode::from_code(bits.bits(2)? as u8)?;
+        let quality = Quality::from_bits(bits.bits(2)? as u8);
+        let coding = Coding::from_code(bits.bits(3)? as u8)?;
+        let count = (bits.bits(10)? as usize).saturating_add(1);
+        Ok(Self { status: Status { mode, quality }, coding, count })
     }
 }
 
-/// Writes the first number of a series, if it stands before the bits.
-pub(super) fn write_first(first: i32, coding: Coding, out: &mut Writer<'_>) -> Result<(), BufferTooSmall> {
-    match coding {
-        Coding::Raw => Ok(()),
-        Coding::Rice(_) => out.signed(first.into()),
-    }
-}
-
-/// Writes the numbers as planned; the first number of a Rice-coded series stands elsewhere.
+/// Writes the numbers as planned.
 pub(super) fn write(
     values: impl Iterator<Item = i32>,
     plan: &Plan,
     out: &mut BitWriter<'_>,
 ) -> Result<(), BufferTooSmall> {
-    out.bits(plan.parameter, 5)?;
-    let values = values.take(plan.taken);
+    //= SPEC.md#blocks
+    //# An encoder MUST keep every sample: decoding yields exactly the samples that were taken.
+    let mut values = values.take(plan.taken);
     match plan.coding {
         Coding::Raw => {
-            for value in values {
-                out.bits(value as u32, plan.parameter.saturating_add(1))?;
-            }
+            out.bits(plan.parameter, 5)?;
+            values.try_for_each(|value| out.bits(value as u32, plan.parameter.saturating_add(1)))
         }
         Coding::Rice(order) => {
+            let Some(first) = values.next() else { return Ok(()) };
+            write_sized(first, out)?;
+            out.bits(plan.parameter, 5)?;
             let mut rice = Rice::new(plan.parameter);
-            for number in remainders(values, order) {
-                rice.write(number, out)?;
-            }
+            remainders(core::iter::once(first).chain(values), order)
+                .try_for_each(|number| rice.write(number, out))
         }
     }
-    Ok(())
 }
 
 /// Reads a series, number by number.
@@ -296,23 +330,18 @@ enum State {
 }
 
 impl<'a> SeriesReader<'a> {
-    /// Starts to read `count` numbers; `first` is the first one of a Rice-coded series.
-    pub(super) fn new(
-        mut bits: BitReader<'a>,
-        coding: Coding,
-        count: usize,
-        first: i32,
-    ) -> Result<Self, DecodeError> {
-        let parameter = bits.bits(5)?;
+    /// Starts to read `count` numbers.
+    pub(super) fn new(mut bits: BitReader<'a>, coding: Coding, count: usize) -> Result<Self, DecodeError> {
         let state = match coding {
-            Coding::Raw => State::Raw { width: parameter.saturating_add(1) },
+            Coding::Raw => State::Raw { width: bits.bits(5)?.saturating_add(1) },
             Coding::Rice(order) => {
                 //= SPEC.md#blocks
-                //# A reader MUST refuse an order that is not below the number of samples.
+                //# A reader MUST refuse an unknown coding, and an order that is not below the number of samples.
                 if usize::from(order) >= count {
                     return Err(DecodeError::NonCanonical);
                 }
-                State::First { value: first, rice: Rice::new(parameter), order }
+                let value = read_sized(&mut bits)?;
+                State::First { value, rice: Rice::new(bits.bits(5)?), order }
             }
         };
         Ok(Self { bits, left: count, state })
@@ -323,10 +352,7 @@ impl<'a> SeriesReader<'a> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         self.left = left;
         Ok(Some(match &mut self.state {
-            State::Raw { width } => {
-                let unused = 32u32.wrapping_sub(*width);
-                (self.bits.bits(*width)?.wrapping_shl(unused) as i32).wrapping_shr(unused)
-            }
+            State::Raw { width } => read_signed(*width, &mut self.bits)?,
             State::First { value, rice, order } => {
                 let (value, rice) = (*value, *rice);
                 self.state = State::Rice { rice, predictor: Predictor::new(*order, value) };

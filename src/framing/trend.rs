@@ -1,8 +1,8 @@
 use super::bits::{BitReader, BitWriter};
 use super::record_codec::{KIND_TREND, head_len, write_head};
-use super::series::{self, Coding, Rice, SeriesReader, read_count, read_first, write_first};
+use super::series::{self, BlockHead, Rice, SeriesReader, read_sized, sized_len, write_sized};
 use super::{ChannelDescriptor, ChannelKind, DescriptorSet, EncodeError, Encoded, Status};
-use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer, varint_len};
+use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer};
 use crate::limits::{MAX_BLOCK_SAMPLES, MAX_RECORD};
 use crate::time::Duration;
 
@@ -73,11 +73,37 @@ impl Timing {
         }
     }
 
-    /// Returns the steps that this yields by itself, and how many bytes its own field takes.
-    fn field_len(self) -> usize {
+    /// Returns how many bits it takes, without the list.
+    fn bits(self) -> u64 {
         match self {
-            Self::Nominal => 0,
-            Self::Regular(step) | Self::Listed(step) => varint_len(step.into()),
+            Self::Nominal => 2,
+            Self::Regular(step) | Self::Listed(step) => sized_len(step as i32).saturating_add(2),
+        }
+    }
+
+    fn write(self, out: &mut BitWriter<'_>) -> Result<(), BufferTooSmall> {
+        out.bits(self.code().into(), 2)?;
+        match self {
+            Self::Nominal => Ok(()),
+            // steps have 31 bits
+            Self::Regular(step) | Self::Listed(step) => write_sized(step as i32, out),
+        }
+    }
+
+    fn read(bits: &mut BitReader<'_>, count: usize, nominal: Option<u32>) -> Result<Self, DecodeError> {
+        let step =
+            |bits: &mut BitReader<'_>| u32::try_from(read_sized(bits)?).map_err(|_| DecodeError::OutOfRange);
+        //= SPEC.md#trend
+        //# A reader MUST refuse a timing that is not the first one in the table that fits the points.
+        let timing = match bits.bits(2)? {
+            0 if count == 1 || nominal.is_some() => Self::Nominal,
+            1 if count > 1 => Self::Regular(step(bits)?),
+            2 if count > 2 => Self::Listed(step(bits)?),
+            _ => return Err(DecodeError::OutOfRange),
+        };
+        match timing {
+            Self::Regular(step) if Some(step) == nominal => Err(DecodeError::NonCanonical),
+            timing => Ok(timing),
         }
     }
 }
@@ -141,7 +167,9 @@ impl<'a> TrendBlock<'a> {
             let raw = values.read().ok()??;
             let offset = match last {
                 None => Duration::ZERO,
-                Some(last) => last + Duration::from_millis(steps.read().ok()?.into()),
+                Some(last) => {
+                    Duration::from_millis(last.as_millis().saturating_add(steps.read().ok()?.into()))
+                }
             };
             last = Some(offset);
             Some(TrendPoint { offset, raw })
@@ -157,46 +185,17 @@ impl<'a> TrendBlock<'a> {
         let nominal =
             set.channel(channel).and_then(|channel| fits(&channel)).ok_or(DecodeError::OutOfRange)?;
         let mut start = reader.clone();
-        let count = read_count(reader)?;
-        let flags = reader.u8()?;
-        let status = Status::from_bits(flags & 15)?;
-        let timing = Self::read_timing(flags >> 4 & 3, count, nominal, reader)?;
-        let coding = Coding::from_code(flags >> 6)?;
-        let first = read_first(reader, coding)?;
-        let bits = BitReader::new(reader.clone().rest());
-        let (steps, bits) = match timing {
+        let mut bits = BitReader::new(reader.clone().rest());
+        let head = BlockHead::read(&mut bits)?;
+        let (steps, bits) = match Timing::read(&mut bits, head.count, nominal)? {
             Timing::Nominal => (Steps::Period(nominal.unwrap_or(0)), bits),
             Timing::Regular(step) => (Steps::Period(step), bits),
-            Timing::Listed(step) => Self::check_steps(step, count, bits)?,
+            Timing::Listed(step) => Self::check_steps(step, head.count, bits)?,
         };
-        let values = SeriesReader::new(bits, coding, count, first)?;
+        let values = SeriesReader::new(bits, head.coding, head.count)?;
         reader.bytes(values.check()?.finish()?)?;
         let bytes = start.bytes(start.remaining().saturating_sub(reader.remaining()))?;
-        Ok(Self { channel, status, points: Points::Encoded { steps, values, bytes } })
-    }
-
-    fn read_timing(
-        code: u8,
-        count: usize,
-        nominal: Option<u32>,
-        reader: &mut Reader<'_>,
-    ) -> Result<Timing, DecodeError> {
-        //= SPEC.md#trend
-        //# A reader MUST refuse a timing that is not the first one in the table that fits the points.
-        let step = |reader: &mut Reader<'_>| match reader.varint()? {
-            step if step <= MAX_STEP => Ok(step as u32),
-            _ => Err(DecodeError::OutOfRange),
-        };
-        let timing = match code {
-            0 if count == 1 || nominal.is_some() => Timing::Nominal,
-            1 if count > 1 => Timing::Regular(step(reader)?),
-            2 if count > 2 => Timing::Listed(step(reader)?),
-            _ => return Err(DecodeError::OutOfRange),
-        };
-        match timing {
-            Timing::Regular(step) if Some(step) == nominal => Err(DecodeError::NonCanonical),
-            timing => Ok(timing),
-        }
+        Ok(Self { channel, status: head.status, points: Points::Encoded { steps, values, bytes } })
     }
 
     /// Checks a list of steps; returns it and the bits behind it.
@@ -299,12 +298,15 @@ pub fn encode_trend(
     let parameter = series::first_parameter(changes(points));
     let (mut rice, mut changes_left) = (Rice::new(parameter), changes(points));
     let mut step_bits = if matches!(timing, Timing::Listed(_)) { 5u64 } else { 0 };
-    let fixed = head_len(block.channel).saturating_add(1).saturating_add(timing.field_len());
+    let fixed = (head_len(block.channel) as u64)
+        .saturating_mul(8)
+        .saturating_add(BlockHead::BITS)
+        .saturating_add(timing.bits());
     let others = |count: usize| {
         if count > 2 && matches!(timing, Timing::Listed(_)) {
             step_bits = step_bits.saturating_add(changes_left.next().map_or(0, |change| rice.cost(change)));
         }
-        (fixed.saturating_add(varint_len(count as u64)) as u64).saturating_mul(8).saturating_add(step_bits)
+        fixed.saturating_add(step_bits)
     };
     let values = points.iter().map(|point| point.raw);
     let plan = series::plan(values.clone(), 2, limit, others)
@@ -314,14 +316,10 @@ pub fn encode_trend(
     // what was taken may be regular although the rest is not
     let timing = Timing::of(steps(points), nominal);
     write_head(KIND_TREND, block.channel, &mut writer)?;
-    writer.varint(plan.taken as u64)?;
-    writer.u8(block.status.bits() | timing.code() << 4 | plan.coding.code() << 6)?;
-    if let Timing::Regular(step) | Timing::Listed(step) = timing {
-        writer.varint(step.into())?;
-    }
-    write_first(first.raw, plan.coding, &mut writer)?;
     let start = writer.len();
     let mut bits = BitWriter::new(writer.reserve(limit.saturating_sub(start))?);
+    BlockHead { status: block.status, coding: plan.coding, count: plan.taken }.write(&mut bits)?;
+    timing.write(&mut bits)?;
     if let Timing::Listed(_) = timing {
         bits.bits(parameter, 5)?;
         let mut rice = Rice::new(parameter);

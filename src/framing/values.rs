@@ -160,10 +160,6 @@ impl Values {
         }
         Self::new(all.get(..raw.len()).ok_or(EncodeError::OutOfRange)?)
     }
-
-    pub(super) fn as_mut_slice(&mut self) -> &mut [Value] {
-        self.values.get_mut(..self.len.into()).unwrap_or_default()
-    }
 }
 
 impl From<Value> for Values {
@@ -210,17 +206,4 @@ pub struct Status {
 impl Status {
     /// Real and valid.
     pub const REAL: Self = Self { mode: Mode::Real, quality: Quality::Valid };
-
-    /// Returns the low four bits of a block's flags.
-    pub(super) const fn bits(self) -> u8 {
-        self.mode as u8 | (self.quality as u8) << 2
-    }
-
-    /// Reads the low four bits of a block's flags.
-    pub(super) const fn from_bits(bits: u8) -> Result<Self, DecodeError> {
-        match Mode::from_code(bits & 3) {
-            Ok(mode) => Ok(Self { mode, quality: Quality::from_bits(bits >> 2) }),
-            Err(error) => Err(error),
-        }
-    }
 }

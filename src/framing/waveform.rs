@@ -1,6 +1,6 @@
 use super::bits::{BitReader, BitWriter};
 use super::record_codec::{KIND_WAVEFORM, head_len, write_head};
-use super::series::{self, Coding, SeriesReader, read_count, read_first, write_first};
+use super::series::{self, BlockHead, SeriesReader};
 use super::{ChannelKind, DescriptorSet, EncodeError, Encoded, Status};
 use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer, varint_len};
 use crate::limits::{MAX_BLOCK_SAMPLES, MAX_RECORD};
@@ -68,21 +68,17 @@ impl<'a> WaveformBlock<'a> {
         if set.channel(channel).is_none_or(|channel| channel.kind != ChannelKind::Waveform) {
             return Err(DecodeError::OutOfRange);
         }
-        let start = reader.clone();
+        let mut start = reader.clone();
         let first_sample = reader.varint()?;
-        let count = read_count(reader)?;
-        first_sample.checked_add(count as u64).ok_or(DecodeError::OutOfRange)?;
-        let flags = reader.u8()?;
-        let status = Status::from_bits(flags & 15)?;
-        let coding = Coding::from_code(flags >> 4)?;
-        let first = read_first(reader, coding)?;
-        let series = SeriesReader::new(BitReader::new(reader.clone().rest()), coding, count, first)?;
+        let mut bits = BitReader::new(reader.clone().rest());
+        let head = BlockHead::read(&mut bits)?;
+        first_sample.checked_add(head.count as u64).ok_or(DecodeError::OutOfRange)?;
+        let series = SeriesReader::new(bits, head.coding, head.count)?;
         //= SPEC.md#blocks
         //# A reader MUST refuse a block whose last byte is not filled with zero bits.
         reader.bytes(series.check()?.finish()?)?;
-        let mut start = start;
         let bytes = start.bytes(start.remaining().saturating_sub(reader.remaining()))?;
-        Ok(Self { channel, first_sample, status, samples: Samples::Encoded { series, bytes } })
+        Ok(Self { channel, first_sample, status: head.status, samples: Samples::Encoded { series, bytes } })
     }
 }
 
@@ -155,19 +151,17 @@ pub fn encode_waveform(
     if samples.is_empty() || block.first_sample.checked_add(samples.len() as u64).is_none() {
         return Err(EncodeError::OutOfRange);
     }
-    let fixed = head_len(block.channel).saturating_add(varint_len(block.first_sample)).saturating_add(1);
-    let others = |count: usize| (fixed.saturating_add(varint_len(count as u64)) as u64).saturating_mul(8);
+    let fixed = head_len(block.channel).saturating_add(varint_len(block.first_sample)) as u64;
+    let others = fixed.saturating_mul(8).saturating_add(BlockHead::BITS);
     let values = samples.iter().copied();
-    let plan = series::plan(values.clone(), 3, limit, others)
+    let plan = series::plan(values.clone(), 3, limit, |_| others)
         .ok_or(BufferTooSmall { needed: limit.saturating_add(1) })?;
 
     write_head(KIND_WAVEFORM, block.channel, &mut writer)?;
     writer.varint(block.first_sample)?;
-    writer.varint(plan.taken as u64)?;
-    writer.u8(block.status.bits() | plan.coding.code() << 4)?;
-    write_first(samples.first().copied().unwrap_or(0), plan.coding, &mut writer)?;
     let start = writer.len();
     let mut bits = BitWriter::new(writer.reserve(limit.saturating_sub(start))?);
+    BlockHead { status: block.status, coding: plan.coding, count: plan.taken }.write(&mut bits)?;
     series::write(values, &plan, &mut bits)?;
     Ok(Encoded { bytes: start.saturating_add(bits.finish()?), taken: plan.taken })
 }
