@@ -76,12 +76,14 @@ fn packets(counter: &mut Counter, record: &[u8; 48]) -> Result<(), Failure> {
 
     let mut body = *record;
     let header = [0x80, 1];
-    let tag = counter.report("seal 48 bytes", || hazmat::seal(&key, 1, &header, &mut body)).ok_or("sealing")?;
+    let tag =
+        counter.report("seal 48 bytes", || hazmat::seal(&key, 1, &header, &mut body)).ok_or("sealing")?;
     (body != *record).then_some(()).ok_or("sealing left the plaintext")?;
 
     let mut forged = body;
     forged[0] ^= 1;
-    let refused = counter.report("refuse 48 bytes", || hazmat::open(&key, 1, &header, &mut forged, &tag)).is_err();
+    let refused =
+        counter.report("refuse 48 bytes", || hazmat::open(&key, 1, &header, &mut forged, &tag)).is_err();
     refused.then_some(()).ok_or("a forged packet was opened")?;
 
     counter
