@@ -57,7 +57,12 @@ fn every_must_is_enforced_and_tested() {
         assert!(other.is_empty(), "tests/untraced.txt is rewritten; what is left:\n{other:#?}");
         return;
     }
-    assert!(report.faults.is_empty(), "{} faults:\n{}", report.faults.len(), report.faults.join("\n"));
+    assert!(
+        report.faults.is_empty(),
+        "{} faults (TRACE_UPDATE=1 brings tests/untraced.txt up to date):\n{}",
+        report.faults.len(),
+        report.faults.join("\n")
+    );
 }
 
 /// What a section of the text holds.
