@@ -18,16 +18,22 @@ extern crate alloc;
 #[cfg(all(test, not(feature = "std")))]
 extern crate std;
 
+#[cfg(feature = "backend")]
+pub mod backend;
 pub mod codec;
 pub mod crypto;
 pub mod delivery;
+#[cfg(feature = "device")]
+pub mod device;
 mod entropy;
 mod error;
+pub mod framing;
 #[cfg(feature = "handshake")]
 pub mod handshake;
 pub mod identity;
-pub mod framing;
 pub mod limits;
+#[cfg(any(feature = "device", feature = "backend"))]
+mod permission;
 pub mod session;
 mod time;
 pub mod wire;

@@ -207,6 +207,11 @@ impl SharedSecret {
 
 #[cfg(feature = "handshake")]
 impl Psk {
+    /// Makes the copy that a handshake job takes along; wiped like the original.
+    pub(crate) const fn duplicate(&self) -> Self {
+        Self(self.0)
+    }
+
     pub(crate) const fn bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -1,6 +1,7 @@
 use super::EncodeError;
 use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer, varint_len};
 use crate::limits::{MAX_CHANNELS, MAX_COMPONENTS, MAX_DESCRIPTOR_SET};
+use crate::time::Duration;
 
 /// The first byte of an encoded set: the version of the encoding.
 const FORMAT: u8 = 1;
@@ -74,6 +75,18 @@ impl Rate {
     /// Makes a rate of so many samples per second.
     pub const fn per_second(samples: u32) -> Self {
         Self { numerator: samples, denominator: 1 }
+    }
+
+    /// Returns how long so many samples take, rounded down to milliseconds; zero for a rate of 0.
+    ///
+    /// ```
+    /// use vitalwire::{Duration, framing::Rate};
+    /// assert_eq!(Rate::per_second(360).span(256), Duration::from_millis(711));
+    /// ```
+    pub fn span(self, samples: u64) -> Duration {
+        let millis = u128::from(samples).saturating_mul(u128::from(self.denominator).saturating_mul(1000));
+        let span = millis.checked_div(self.numerator.into()).unwrap_or(0);
+        Duration::from_millis(u64::try_from(span).unwrap_or(u64::MAX))
     }
 
     /// Returns the time between two samples, in milliseconds, if it is a whole number that fits.

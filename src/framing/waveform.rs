@@ -45,6 +45,16 @@ impl<'a> WaveformBlock<'a> {
         }
     }
 
+    /// Returns what is left to encode after the first `taken` samples; nothing, of a block that was decoded.
+    pub fn rest(&self, taken: usize) -> Self {
+        let samples = match self.samples {
+            Samples::Listed(list) => list.get(taken..).unwrap_or_default(),
+            Samples::Encoded { .. } => &[],
+        };
+        let first_sample = self.first_sample.saturating_add(taken as u64);
+        Self { first_sample, samples: Samples::Listed(samples), ..*self }
+    }
+
     /// Tells whether there are none, which cannot be encoded.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0

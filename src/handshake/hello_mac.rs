@@ -50,7 +50,12 @@ impl fmt::Debug for HelloKey {
     }
 }
 
-/// Makes and checks path cookies with a key that its holder rotates (SPEC.md, "Retry").
+/// Checks a path cookie, with a key that its holder rotates (SPEC.md, "Retry").
+pub(crate) fn verify_cookie(key: &[u8; 32], path: &[u8], cookie: Cookie) -> bool {
+    verify_mac(key, &[path], &cookie.0)
+}
+
+/// Makes a path cookie; see [`verify_cookie`].
 pub(crate) fn path_cookie(key: &[u8; 32], path: &[u8]) -> Cookie {
     Cookie(mac_parts(key, &[path]))
 }

@@ -125,6 +125,11 @@ impl<'m> Outbox<'m> {
         Lane::ALL.into_iter().find(|&lane| self.ready_at(lane, space).is_some_and(|at| at <= now))
     }
 
+    /// Tells whether a lane has something to send now; see [`Outbox::ready_lane`].
+    pub fn is_ready(&self, now: Instant, lane: Lane, space: usize) -> bool {
+        self.ready_at(lane, space).is_some_and(|at| at <= now)
+    }
+
     /// Returns when some lane will be ready ([`Outbox::ready_lane`]): already past if one is.
     pub fn poll_ready(&self, space: usize) -> Option<Instant> {
         Lane::ALL.into_iter().filter_map(|lane| self.ready_at(lane, space)).min()
@@ -280,6 +285,16 @@ impl<'m> Outbox<'m> {
             Naming::Unconfirmed => unheard,
             Naming::Due => true,
         })
+    }
+
+    /// Returns when a Streams frame is due ([`Outbox::streams_due`]), if one is at all.
+    pub fn poll_streams(&self) -> Option<Instant> {
+        let due = |lane| match self.lanes.of(lane).naming() {
+            Naming::Known => None,
+            Naming::Unconfirmed => Some(self.named_at + self.rtt.time_out(1)),
+            Naming::Due => Some(Instant::ZERO),
+        };
+        Lane::ALL.into_iter().filter_map(due).min()
     }
 
     /// Takes note that a Streams frame with all of [`Outbox::streams`] was sent.
