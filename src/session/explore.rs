@@ -445,9 +445,9 @@ fn rekey_holds_in_every_order_of_events() {
     let explored = explore(Fault::None, &Bounds { depth: 60, in_flight: 2, bursts: 0 }).unwrap();
     report("2 packets in flight", &explored);
     assert!(explored.complete);
-    let explored = explore(Fault::None, &Bounds { depth: 8, in_flight: 2, bursts: 1 }).unwrap();
+    let explored = explore(Fault::None, &Bounds { depth: 12, in_flight: 2, bursts: 1 }).unwrap();
     report("2 packets in flight, a lost burst each way", &explored);
-    let explored = explore(Fault::None, &Bounds { depth: 8, in_flight: 4, bursts: 0 }).unwrap();
+    let explored = explore(Fault::None, &Bounds { depth: 7, in_flight: 4, bursts: 0 }).unwrap();
     report("4 packets in flight", &explored);
 }
 
