@@ -18,6 +18,7 @@ extern crate alloc;
 
 pub mod codec;
 pub mod crypto;
+pub mod delivery;
 mod entropy;
 mod error;
 pub mod framing;
