@@ -409,3 +409,8 @@ fn a_batch_that_is_not_booked_was_never_sent() {
     outbox.book(at(0), batch, 0);
     assert_eq!(outbox.fill(Lane::Event), LaneFill { records: 1, queued: 0, used: 12, capacity: 1000 });
 }
+
+#[test]
+fn an_outbox_is_small_besides_its_memory() {
+    assert!(size_of::<Outbox<'_>>() <= 2048, "{} bytes", size_of::<Outbox<'_>>());
+}
