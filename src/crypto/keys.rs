@@ -207,6 +207,7 @@ impl SharedSecret {
 
 #[cfg(feature = "handshake")]
 impl Psk {
+    #[cfg(feature = "backend")]
     /// Makes the copy that a handshake job takes along; wiped like the original.
     pub(crate) const fn duplicate(&self) -> Self {
         Self(self.0)

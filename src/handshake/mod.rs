@@ -14,14 +14,17 @@
 //! Heap: snow boxes its primitives and keeps its pattern in vectors; a handshake allocates below 2 KB in all, freed
 //! when it ends (`tests/heap.rs` measures it).
 
+#[cfg(feature = "backend")]
+mod cookie;
 mod hello_mac;
 mod initiator;
 mod noise;
 mod payload;
 mod responder;
 
+#[cfg(feature = "backend")]
+pub(crate) use cookie::{path_cookie, verify_cookie};
 pub use hello_mac::HelloKey;
-pub(crate) use hello_mac::{path_cookie, verify_cookie};
 pub use initiator::{AwaitingReply, Initiator, ReplyFailure, ReplyOutcome, ReplyRead};
 pub use payload::Limits;
 pub use responder::{AuthenticHello, AwaitingFinish, FinishFailure, HelloRead, ReplyWritten, Responder};
