@@ -64,6 +64,8 @@ impl SessionSecrets {
 
 impl ChainKey {
     /// Derives the keys of this epoch and erases the chain key.
+    //= SPEC.md#key-schedule
+    //# An end MUST erase c_e as soon as the epoch's keys are derived, and n_e as soon as c_(e+1) is.
     pub(crate) fn into_keys(self) -> EpochKeys {
         EpochKeys {
             device_to_backend: AeadKey::from_bytes(*expand::<32>(&self.0, "d2b", &[])),

@@ -63,6 +63,9 @@ pub enum HandshakeError {
     /// The Hello's MAC does not verify: the sender does not know what it must know.
     #[error("the Hello's MAC does not verify")]
     HelloMac,
+    /// The own static key store failed: nothing that the peer did.
+    #[error("the own static key store failed")]
+    KeyStore,
     /// The peer's credential was refused.
     #[error("the peer's credential was refused: {0}")]
     Credential(#[from] CredentialError),
@@ -87,7 +90,9 @@ impl HandshakeError {
     /// Returns the reason under which a packet with this error is counted.
     pub const fn discard(self) -> Discard {
         match self {
-            Self::Noise | Self::Entropy(_) | Self::BufferTooSmall(_) => Discard::HandshakeFailed,
+            Self::Noise | Self::KeyStore | Self::Entropy(_) | Self::BufferTooSmall(_) => {
+                Discard::HandshakeFailed
+            }
             Self::Malformed => Discard::MalformedPayload,
             Self::HelloMac => Discard::BadHelloMac,
             Self::Credential(_) => Discard::BadCredential,
