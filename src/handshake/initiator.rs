@@ -304,11 +304,13 @@ impl AwaitingReply {
     //= SPEC.md#handshake-errors
     //# A device MUST treat an XX or XXpsk3 Reply whose payload or credential does not pass like one that failed to read.
     fn restart(self, config: &Initiator<'_>, error: HandshakeError) -> ReplyFailure {
-        let Some(ephemeral) = self.ephemeral else { return ReplyFailure::Dead(error) };
+        let Self { ephemeral: Some(ephemeral), noise, hello_mac, failed_reads, .. } = self else {
+            return ReplyFailure::Dead(error);
+        };
+        // Before the new state: the heap need not have room for both.
+        drop(noise);
         match config.start_again(ephemeral) {
-            Ok(fresh) if fresh.hello_mac == self.hello_mac => {
-                Self { failed_reads: self.failed_reads, ..fresh }.failed(error)
-            }
+            Ok(fresh) if fresh.hello_mac == hello_mac => Self { failed_reads, ..fresh }.failed(error),
             _ => ReplyFailure::Dead(error),
         }
     }
