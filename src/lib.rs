@@ -1,4 +1,38 @@
-//! Vitalwire.
+//! Secure telemetry for connected medical devices, for both ends: firmware and service.
+//!
+//! A device and a backend authenticate each other with a Noise handshake and compact credentials, exchange clinical
+//! records in packets that only they can read, rekey by themselves, and lose nothing on a bad link. The protocol is
+//! SPEC.md in the repository; SECURITY.md says what it withstands.
+//!
+//! The library is sans-IO: it opens no socket, reads no clock and keeps no generator. Time comes in as an
+//! [`Instant`], randomness through [`Entropy`], packets through your buffers.
+//!
+//! # Where to start
+//! - Firmware: [`device::Device`]. Its documentation states the run loop.
+//! - Services: [`backend::Backend`]. The same.
+//! - Who may speak: [`identity`]. What is said: [`framing`].
+//! - A driver of your own: [`session`], [`delivery`], [`handshake`] and [`wire`] stand by themselves.
+//!
+//! # The data path
+//! ```text
+//! device                                                              backend
+//! Record ─ framing ─► Outbox (delivery)                               Batch ─► application ─► commit
+//!                        │ batches, cut per packet                      ▲                        │
+//!                        ▼                                            Inbox (delivery) ◄─────────┘
+//!                     frames (framing)                                  ▲            │ Ack
+//!                        ▼                                            frames         ▼
+//!                     Session::seal ── wire header ─► packet ─► link ─► Session::open
+//! ```
+//! The sessions' keys come from a [`handshake`], in which each side shows a credential ([`identity`]).
+//!
+//! # Errors
+//! A mistake of the caller is a [`CallError`], and nothing has changed. Hostile input is never an error: it is
+//! counted by reason in [`Discards`], and nothing else has changed. The end of a session is one event with a
+//! [`CloseReason`].
+//!
+//! # Features
+//! `std` (default): [`OsEntropy`]. `device`, `backend` (default): the front ends; they imply `handshake`, which
+//! implies `alloc`. Without `handshake` nothing here needs a heap. Features add items, they never change behaviour.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(missing_docs)]
 // Network bytes never reach a panic: SPEC.md, "Robustness". Tests may.
@@ -15,15 +49,26 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
+#[cfg(all(test, not(feature = "std")))]
+extern crate std;
 
+#[cfg(feature = "backend")]
+pub mod backend;
 pub mod codec;
 pub mod crypto;
+pub mod delivery;
+#[cfg(feature = "device")]
+pub mod device;
 mod entropy;
 mod error;
+pub mod framing;
 #[cfg(feature = "handshake")]
 pub mod handshake;
 pub mod identity;
 pub mod limits;
+#[cfg(any(feature = "device", feature = "backend"))]
+mod permission;
+pub mod session;
 mod time;
 pub mod wire;
 

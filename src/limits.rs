@@ -76,6 +76,15 @@ pub const LEDGER_WINDOW: u64 = 256;
 pub const MAX_OUTSTANDING_BATCHES: usize = 64;
 /// The most Records frames that a device has in flight (SPEC.md, "Retransmission").
 pub const MAX_FLIGHTS: usize = 32;
+/// How many of [`MAX_FLIGHTS`] only the alarm lane may take (SPEC.md, "Batches").
+pub const ALARM_FLIGHTS: usize = 8;
+/// How many of [`MAX_OUTSTANDING_BATCHES`] only the alarm lane may take (SPEC.md, "Commit").
+pub const ALARM_BATCHES: usize = 16;
+/// The credit of a session before its first Credit frame (SPEC.md, "Batches").
+pub const INITIAL_CREDIT: u16 = 8;
+/// The most streams that a ledger keeps of one device: those of one session, and as many of the one before
+/// (SPEC.md, "Ledger").
+pub const MAX_LEDGER_STREAMS: usize = 32;
 /// The retransmission time-out before anything was measured (SPEC.md, "Retransmission"; RFC 6298, section 2.1).
 pub const INITIAL_RTO: Duration = Duration::from_secs(1);
 /// The shortest retransmission time-out (SPEC.md, "Retransmission").

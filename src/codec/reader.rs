@@ -97,6 +97,8 @@ impl<'a> Reader<'a> {
             }
             value |= low << (7u32.saturating_mul(index as u32));
             if byte & 0x80 == 0 {
+                //= SPEC.md#conventions
+                //# A reader MUST refuse a varint that is not the shortest encoding of its value.
                 let used = index.saturating_add(1);
                 if used != varint_len(value) {
                     return Err(DecodeError::NonCanonical);
@@ -114,6 +116,8 @@ impl<'a> Reader<'a> {
     /// As [`Reader::varint`], and [`DecodeError::OutOfRange`] if the value does not fit.
     pub fn varint_as<T: TryFrom<u64>>(&mut self) -> Result<T, DecodeError> {
         let mut ahead = self.clone();
+        //= SPEC.md#conventions
+        //# A reader MUST refuse a value outside the range that its field allows.
         let value = T::try_from(ahead.varint()?).map_err(|_| DecodeError::OutOfRange)?;
         *self = ahead;
         Ok(value)
@@ -147,6 +151,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::TrailingBytes`] if anything is left.
     pub fn finish(self) -> Result<(), DecodeError> {
+        //= SPEC.md#conventions
+        //# A reader MUST refuse bytes that are left over after the last value of a structure.
         if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
     }
 }
@@ -193,6 +199,9 @@ mod tests {
             prop_assert_eq!(unzigzag(zigzag(value)), value);
         }
 
+        //= SPEC.md#conventions
+        //= type=test
+        //# A reader MUST refuse a varint that is not the shortest encoding of its value.
         #[test]
         fn accepted_varints_are_canonical(bytes in proptest::collection::vec(any::<u8>(), 0..12)) {
             let mut reader = Reader::new(&bytes);

@@ -15,19 +15,10 @@ pub(crate) fn extract(salt: &[u8; 32], ikm: HashParts<'_>) -> Zeroizing<[u8; 32]
 /// HKDF-Expand (RFC 5869) with the info `"vitalwire/1 " ‖ label ‖ context…`, to a fixed short length.
 ///
 /// `N` is a compile-time length of at most 8160, so this cannot fail.
-pub(crate) fn expand<const N: usize>(
-    prk: &[u8; 32],
-    label: &str,
-    context: HashParts<'_>,
-) -> Zeroizing<[u8; N]> {
+pub(crate) fn expand<const N: usize>(prk: &[u8; 32], label: &str, context: [&[u8]; 2]) -> Zeroizing<[u8; N]> {
     const { assert!(N <= 255 * 32) };
     let mut out = Zeroizing::new([0u8; N]);
-    let [first, second] = match context {
-        [] => [&[][..], &[]],
-        [one] => [*one, &[]],
-        [one, two, ..] => [*one, *two],
-    };
-    debug_assert!(context.len() <= 2);
+    let [first, second] = context;
     let done = provider::hkdf_expand(prk, &[b"vitalwire/1 ", label.as_bytes(), first, second], &mut *out);
     debug_assert!(done);
     out

@@ -9,6 +9,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 macro_rules! secret {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
+        // Only this crate's own tests copy secrets: the exploration of the rekey machine forks whole sessions.
+        #[cfg_attr(test, derive(Clone))]
         #[derive(Zeroize, ZeroizeOnDrop)]
         pub struct $name([u8; 32]);
 
@@ -154,7 +156,7 @@ impl StaticSecret {
 
     /// Derives the key that hedges this identity's ephemeral keys.
     pub fn hedge_key(&self) -> HedgeKey {
-        HedgeKey(*expand::<32>(&extract(&[0; 32], &[&self.0]), "hedge", &[]))
+        HedgeKey(*expand::<32>(&extract(&[0; 32], &[&self.0]), "hedge", [&[], &[]]))
     }
 }
 
@@ -170,7 +172,7 @@ impl EphemeralSecret {
     ) -> Result<Self, EntropyError> {
         let mut fresh = zeroize::Zeroizing::new([0u8; 32]);
         rng.fill(&mut *fresh)?;
-        Ok(Self(*expand::<32>(&extract(&hedge.0, &[&*fresh]), "ephemeral", &[context])))
+        Ok(Self(*expand::<32>(&extract(&hedge.0, &[&*fresh]), "ephemeral", [context, &[]])))
     }
 
     /// Returns the public key.
@@ -207,6 +209,11 @@ impl SharedSecret {
 
 #[cfg(feature = "handshake")]
 impl Psk {
+    /// Makes the copy that a handshake job takes along; wiped like the original.
+    pub(crate) const fn duplicate(&self) -> Self {
+        Self(self.0)
+    }
+
     pub(crate) const fn bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -13,9 +13,11 @@ pub(crate) mod resolver;
 mod schedule;
 #[cfg(feature = "handshake")]
 mod static_dh;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use kdf::{HashParts, hash_parts, mac_parts, verify_mac};
 pub(crate) use kdf::{expand, extract};
+pub(crate) use kdf::{hash_parts, mac_parts, verify_mac};
 pub use keys::{AeadKey, EphemeralSecret, HedgeKey, Psk, PublicKey, SharedSecret, StaticSecret};
 pub use keys::{SignatureKey, SigningKey};
 pub use schedule::{ChainKey, EpochKeys, ExporterSecret, NextSecret, ResumeSecret, SessionSecrets};

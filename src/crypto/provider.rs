@@ -7,8 +7,6 @@ use blake2::Blake2s256;
 use blake2::digest::Digest;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce, Tag};
-use hkdf::SimpleHkdf;
-use hmac::{KeyInit as _, Mac, SimpleHmac};
 use zeroize::Zeroizing;
 
 /// ChaCha20-Poly1305 nonce: 4 zero bytes, then the 64-bit counter, little endian (Noise specification, section 12.3).
@@ -44,33 +42,41 @@ pub(super) fn aead_open(
 pub(super) fn hash(parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = Blake2s256::new();
     for part in parts {
-        Digest::update(&mut hasher, part);
+        hasher.update(part);
     }
     hasher.finalize().into()
 }
 
+/// HMAC-BLAKE2s over the concatenation of all parts (RFC 2104), into `out`.
+///
+/// Written here because the crates `hmac` and `hkdf` (both 0.13) leave the padded key in memory. Here it has one place,
+/// which is wiped, and BLAKE2s wipes its own state. What remains: `finalize_into` takes that state by value, so where
+/// the compiler copies it rather than hand it over, the copy left behind is not wiped.
+fn hmac_into(key: &[u8; 32], parts: &[&[&[u8]]], out: &mut [u8; 32]) {
+    let mut pad = Zeroizing::new([0u8; 64]);
+    for (to, from) in pad.iter_mut().zip(key) {
+        *to = *from;
+    }
+    pad.iter_mut().for_each(|byte| *byte ^= 0x36);
+    let mut inner = Blake2s256::new();
+    inner.update(pad.as_slice());
+    for part in parts.iter().copied().flatten() {
+        inner.update(part);
+    }
+    inner.finalize_into(out.into());
+
+    pad.iter_mut().for_each(|byte| *byte ^= 0x36 ^ 0x5c);
+    let mut outer = Blake2s256::new();
+    outer.update(pad.as_slice());
+    outer.update(out.as_slice());
+    outer.finalize_into(out.into());
+}
+
 /// HMAC-BLAKE2s over the concatenation of `parts` (RFC 2104).
 pub(super) fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
-    let mut mac = SimpleHmac::<Blake2s256>::new(&(*key).into_block());
-    for part in parts {
-        Mac::update(&mut mac, part);
-    }
-    mac.finalize().into_bytes().into()
-}
-
-/// A key filled up with zeros to HMAC's block (RFC 2104, section 2), so that making the MAC cannot fail.
-trait IntoBlock {
-    fn into_block(self) -> hmac::digest::Key<SimpleHmac<Blake2s256>>;
-}
-
-impl IntoBlock for [u8; 32] {
-    fn into_block(self) -> hmac::digest::Key<SimpleHmac<Blake2s256>> {
-        let mut block = hmac::digest::Key::<SimpleHmac<Blake2s256>>::default();
-        for (to, from) in block.iter_mut().zip(self) {
-            *to = from;
-        }
-        block
-    }
+    let mut out = [0; 32];
+    hmac_into(key, &[parts], &mut out);
+    out
 }
 
 /// HKDF-Extract over BLAKE2s (RFC 5869, section 2.2); the key material is the concatenation of `ikm`.
@@ -80,7 +86,20 @@ pub(super) fn hkdf_extract(salt: &[u8; 32], ikm: &[&[u8]]) -> [u8; 32] {
 
 /// HKDF-Expand over BLAKE2s (RFC 5869, section 2.3); at most 8160 bytes, or `false`.
 pub(super) fn hkdf_expand(prk: &[u8; 32], info: &[&[u8]], out: &mut [u8]) -> bool {
-    SimpleHkdf::<Blake2s256>::from_prk(prk).is_ok_and(|hkdf| hkdf.expand_multi_info(info, out).is_ok())
+    if out.len() > 255 * 32 {
+        return false;
+    }
+    let mut previous = Zeroizing::new([0u8; 32]);
+    let mut block = Zeroizing::new([0u8; 32]);
+    for (index, chunk) in (1..=255u8).zip(out.chunks_mut(32)) {
+        let chained: &[u8] = if index == 1 { &[] } else { previous.as_slice() };
+        hmac_into(prk, &[&[chained], info, &[&[index]]], &mut block);
+        previous.copy_from_slice(block.as_slice());
+        for (to, from) in chunk.iter_mut().zip(block.iter()) {
+            *to = *from;
+        }
+    }
+    true
 }
 
 /// X25519 of `secret` and the base point (RFC 7748, section 6.1).

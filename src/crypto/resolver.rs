@@ -228,7 +228,11 @@ impl Cipher for ChaChaPoly {
         *self.0 = *key;
     }
 
-    /// Returns 0 if `out` is too small, which snow checks beforehand and our tests hold.
+    /// Returns 0 and writes nothing if `out` is too small.
+    ///
+    /// snow checks that beforehand for a payload, but for a static key it forgets the tag: a message buffer that ends
+    /// inside that tag gives a short message and no error. Who writes messages brings a buffer that is large enough by
+    /// construction; `tests/failed_reads.rs` holds what happens otherwise.
     fn encrypt(&self, nonce: u64, authtext: &[u8], plaintext: &[u8], out: &mut [u8]) -> usize {
         let Some((body, rest)) = out.split_at_mut_checked(plaintext.len()) else { return 0 };
         let Some(tag_out) = rest.first_chunk_mut::<TAG_LEN>() else { return 0 };

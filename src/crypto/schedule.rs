@@ -8,6 +8,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 macro_rules! derived {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
+        // Only this crate's own tests copy secrets: the exploration of the rekey machine forks whole sessions.
+        #[cfg_attr(test, derive(Clone))]
         #[derive(Zeroize, ZeroizeOnDrop)]
         pub struct $name([u8; 32]);
 
@@ -64,32 +66,42 @@ impl SessionSecrets {
 
 impl ChainKey {
     /// Derives the keys of this epoch and erases the chain key.
-    //= SPEC.md#key-schedule
-    //# An end MUST erase c_e as soon as the epoch's keys are derived, and n_e as soon as c_(e+1) is.
     pub(crate) fn into_keys(self) -> EpochKeys {
+        self.keys()
+    }
+
+    /// Derives the keys of this epoch. The caller overwrites the chain key when it moves there.
+    pub(crate) fn keys(&self) -> EpochKeys {
         EpochKeys {
-            device_to_backend: AeadKey::from_bytes(*expand::<32>(&self.0, "d2b", &[])),
-            backend_to_device: AeadKey::from_bytes(*expand::<32>(&self.0, "b2d", &[])),
-            resume: ResumeSecret(*expand::<32>(&self.0, "resume", &[])),
-            next: NextSecret(*expand::<32>(&self.0, "next", &[])),
+            device_to_backend: self.device_to_backend(),
+            backend_to_device: AeadKey::from_bytes(*expand::<32>(&self.0, "b2d", [&[], &[]])),
+            resume: ResumeSecret(*expand::<32>(&self.0, "resume", [&[], &[]])),
+            next: NextSecret(*expand::<32>(&self.0, "next", [&[], &[]])),
         }
+    }
+
+    /// Derives the device-to-backend key alone: a backend needs the next epoch's before it moves there.
+    pub(crate) fn device_to_backend(&self) -> AeadKey {
+        AeadKey::from_bytes(*expand::<32>(&self.0, "d2b", [&[], &[]]))
     }
 
     /// Derives the exporter; epoch 0 only.
     pub(crate) fn exporter(&self) -> ExporterSecret {
-        ExporterSecret(*expand::<32>(&self.0, "exporter", &[]))
+        ExporterSecret(*expand::<32>(&self.0, "exporter", [&[], &[]]))
     }
 }
 
 impl NextSecret {
-    /// The hash ratchet: `c_{e+1} = n_e`.
-    pub(crate) fn ratchet(self) -> ChainKey {
+    /// The hash ratchet: `c_{e+1} = n_e`. The caller overwrites `n_e` when it moves.
+    pub(crate) fn ratchet(&self) -> ChainKey {
         ChainKey(self.0)
     }
 
     /// The DH ratchet: `c_{e+1} = HKDF-Extract(n_e, dh ‖ label ‖ handshake hash ‖ e+1 ‖ device key ‖ backend key)`.
+    ///
+    /// The caller overwrites `n_e` with the result.
     pub(crate) fn ratchet_dh(
-        self,
+        &self,
         shared: &SharedSecret,
         handshake_hash: &[u8; 32],
         next_epoch: u64,
@@ -108,6 +120,59 @@ impl ExporterSecret {
     ///
     /// `HKDF-Expand(exporter, "vitalwire/1 export" ‖ BLAKE2s(label) ‖ context)`.
     pub fn export<const N: usize>(&self, label: &str, context: &[u8]) -> zeroize::Zeroizing<[u8; N]> {
-        expand::<N>(&self.0, "export", &[&super::hash_parts(&[label.as_bytes()]), context])
+        expand::<N>(&self.0, "export", [&super::hash_parts(&[label.as_bytes()]), context])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{EphemeralSecret, hazmat};
+
+    fn bytes<const N: usize>(value: &serde_json::Value) -> [u8; N] {
+        let hex = value.as_str().unwrap();
+        assert_eq!(hex.len(), 2 * N);
+        core::array::from_fn(|index| u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).unwrap())
+    }
+
+    fn assert_keys(keys: &EpochKeys, expected: &serde_json::Value) {
+        let same = |key: &AeadKey, expected: &serde_json::Value| {
+            assert_eq!(key.seal(7, b"aad", &mut [1]), hazmat::seal(&bytes(expected), 7, b"aad", &mut [1]));
+        };
+        same(&keys.device_to_backend, &expected["device_to_backend"]);
+        same(&keys.backend_to_device, &expected["backend_to_device"]);
+        assert_eq!(keys.resume.0, bytes::<32>(&expected["resume"]));
+        assert_eq!(keys.next.0, bytes::<32>(&expected["next"]));
+    }
+
+    #[test]
+    fn follows_the_vectors() {
+        let text = include_str!("../../tests/vectors/key_schedule.json");
+        let vectors: serde_json::Value = serde_json::from_str(text).unwrap();
+        let hash = bytes(&vectors["handshake_hash"]);
+        let secrets = SessionSecrets::new(hash, &bytes(&vectors["split_keys"]));
+        assert_eq!(secrets.chain.0, bytes::<32>(&vectors["epochs"][0]["chain"]));
+        let exporter = secrets.chain.exporter();
+        assert_eq!(exporter.0, bytes::<32>(&vectors["exporter"]));
+        let exported = exporter.export::<48>("alarm relay", b"ward 7");
+        assert_eq!(*exported, bytes::<48>(&vectors["export"]["bytes"]));
+        let keys = secrets.chain.into_keys();
+        assert_keys(&keys, &vectors["epochs"][0]);
+
+        let chain = keys.next.ratchet();
+        assert_eq!(chain.0, bytes::<32>(&vectors["epochs"][1]["chain"]));
+        let keys = chain.into_keys();
+        assert_keys(&keys, &vectors["epochs"][1]);
+
+        let ratchet = &vectors["dh_ratchet"];
+        let device = EphemeralSecret::from_bytes(bytes(&ratchet["device_secret"]));
+        let backend = EphemeralSecret::from_bytes(bytes(&ratchet["backend_secret"]));
+        assert_eq!(device.public_key().0, bytes::<32>(&ratchet["device_public"]));
+        assert_eq!(backend.public_key().0, bytes::<32>(&ratchet["backend_public"]));
+        let shared = device.diffie_hellman(&backend.public_key()).unwrap();
+        assert_eq!(*shared.bytes(), bytes::<32>(&ratchet["shared"]));
+        let chain = keys.next.ratchet_dh(&shared, &hash, 2, &device.public_key(), &backend.public_key());
+        assert_eq!(chain.0, bytes::<32>(&vectors["epochs"][2]["chain"]));
+        assert_keys(&chain.keys(), &vectors["epochs"][2]);
     }
 }

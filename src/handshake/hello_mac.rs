@@ -20,7 +20,7 @@ impl HelloKey {
     }
 
     fn from_anchor(anchor: &[u8; 32]) -> Self {
-        Self(*expand::<32>(&extract(&[0; 32], &[anchor]), "hello mac", &[]))
+        Self(*expand::<32>(&extract(&[0; 32], &[anchor]), "hello mac", [&[], &[]]))
     }
 
     /// Computes a Hello's MAC over all that stands before it.
@@ -50,7 +50,12 @@ impl fmt::Debug for HelloKey {
     }
 }
 
-/// Makes and checks path cookies with a key that its holder rotates (SPEC.md, "Retry").
+/// Checks a path cookie, with a key that its holder rotates (SPEC.md, "Retry").
+pub(crate) fn verify_cookie(key: &[u8; 32], path: &[u8], cookie: Cookie) -> bool {
+    verify_mac(key, &[path], &cookie.0)
+}
+
+/// Makes a path cookie; see [`verify_cookie`].
 pub(crate) fn path_cookie(key: &[u8; 32], path: &[u8]) -> Cookie {
     Cookie(mac_parts(key, &[path]))
 }

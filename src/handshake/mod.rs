@@ -22,6 +22,7 @@ mod payload;
 mod responder;
 
 pub use hello_mac::HelloKey;
+pub(crate) use hello_mac::{path_cookie, verify_cookie};
 pub use initiator::{AwaitingReply, Initiator, ReplyFailure, ReplyOutcome, ReplyRead};
 pub use payload::Limits;
 pub use responder::{AuthenticHello, AwaitingFinish, FinishFailure, HelloRead, ReplyWritten, Responder};

@@ -137,6 +137,11 @@ impl Credential {
         Some(Identity { issuer: body.issuer, subject: body.subject })
     }
 
+    /// Reads the scopes that an unverified credential claims: an end may go by its own, never by another's.
+    pub fn claimed_scopes(&self) -> Scopes {
+        Self::split(self.as_bytes()).map_or(Scopes::NONE, |(body, ..)| Scopes::from_bits(body.scopes))
+    }
+
     fn split(bytes: &[u8]) -> Result<(Body, &[u8], &[u8; SIGNATURE_LEN]), CredentialError> {
         if bytes.len() > MAX_CREDENTIAL {
             return Err(CredentialError::Malformed);

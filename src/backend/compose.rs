@@ -1,0 +1,248 @@
+//! What goes into the next packet to a device.
+
+use super::event::SlotRef;
+use super::live::{Live, PathState};
+use super::{Backend, Path, Transmit};
+use crate::codec::BufferTooSmall;
+use crate::crypto::EphemeralSecret;
+use crate::delivery::Inbox;
+use crate::entropy::Entropy;
+use crate::error::CallError;
+use crate::framing::{AckWriter, Frame, FrameKind, FrameWriter, Lane};
+use crate::limits::MIN_MAX_PACKET;
+use crate::session::SealError;
+use crate::time::Instant;
+use crate::wire::TAG_LEN;
+
+/// After so many unreported packets an Ack is sent for its packet counter alone, so that the device's counters
+/// stay short.
+const REPORT_AFTER: u32 = 32;
+
+/// What a packet carried, to be forgotten once it is sealed.
+#[derive(Default)]
+struct Manifest {
+    ack: bool,
+    acked: u16,
+    pong: bool,
+    accept: bool,
+    hint: bool,
+    set: bool,
+    refused: usize,
+    credit: Option<u16>,
+    ping: bool,
+    closing: bool,
+}
+
+impl<P: Path> Live<P> {
+    /// Tells whether there is anything to say to the device.
+    pub(super) fn wants_to_send(&self) -> bool {
+        let proved = self.proved || self.closing.is_some();
+        proved
+            && (self.owes_packet
+                || self.dirty != 0
+                || self.owes_accept
+                || self.hint
+                || self.unreported >= REPORT_AFTER
+                || self.pong.is_some()
+                || self.wanted_set.is_some()
+                || !self.refused.is_empty()
+                || self.closing.is_some())
+    }
+
+    fn compose(&self, inbox: Option<&Inbox>, random: [u8; 8], payload: &mut [u8]) -> (usize, Manifest) {
+        let mut manifest = Manifest::default();
+        let mut writer = FrameWriter::new(payload);
+        if let Some(reason) = self.closing {
+            manifest.closing = writer.push(&Frame::Close(reason)).is_ok();
+            return (writer.len(), manifest);
+        }
+        if self.owes_accept
+            && let Some(key) = self.session.rekey_accept()
+        {
+            manifest.accept = writer.push(&Frame::RekeyAccept(key.0)).is_ok();
+        }
+        if let Some(token) = self.pong {
+            manifest.pong = writer.push(&Frame::Pong(token)).is_ok();
+        }
+        if matches!(self.path_state, PathState::Unvalidated { token: None, .. }) {
+            manifest.ping = writer.push(&Frame::Ping(random)).is_ok();
+        }
+        if let Some(hash) = self.wanted_set {
+            manifest.set = writer.push(&Frame::DescriptorsRequest(hash)).is_ok();
+        }
+        if self.hint {
+            manifest.hint = writer.push(&Frame::RekeyHint).is_ok();
+        }
+        for refused in &self.refused {
+            if writer.push(&Frame::Refused(*refused)).is_ok() {
+                manifest.refused = manifest.refused.saturating_add(1);
+            }
+        }
+        if let Some(credit) = inbox.map(Inbox::credit).filter(|&credit| credit != self.told_credit) {
+            manifest.credit = writer.push(&Frame::Credit(credit)).is_ok().then_some(credit);
+        }
+        manifest.ack =
+            writer.frame_with(FrameKind::Ack, |body| self.write_ack(inbox, body, &mut manifest.acked));
+        (writer.len(), manifest)
+    }
+
+    /// Writes the Ack: the packet counter, and those dirty streams that fit.
+    fn write_ack(&self, inbox: Option<&Inbox>, body: &mut [u8], acked: &mut u16) -> Option<usize> {
+        let mut ack = AckWriter::new(body, self.session.highest_received()).ok()?;
+        for index in 0..u16::BITS as u8 {
+            let bit = 1u16.checked_shl(index.into()).unwrap_or(0);
+            if self.dirty & bit == 0 {
+                continue;
+            }
+            let stream =
+                self.streams.key(index).zip(inbox).and_then(|(key, inbox)| inbox.ack_for(&key, index));
+            match stream {
+                Some(stream) if ack.push(&stream).is_err() => break,
+                _ => *acked |= bit,
+            }
+        }
+        Some(ack.finish())
+    }
+}
+
+impl<P: Path> Backend<P> {
+    /// Puts a session into the queue of those that have something to send.
+    pub(super) fn wake(&mut self, at: SlotRef) {
+        if let Some(live) = self.slots.live_mut(at)
+            && !live.queued
+        {
+            live.queued = true;
+            self.ready.push_back(at);
+        }
+    }
+
+    /// Writes the next packet to send into `out`, or returns `None` if there is nothing to send now.
+    ///
+    /// Call it until it returns `None`, after whatever was handed in. Randomness is drawn here and in
+    /// [`HandshakeJob::run`](super::HandshakeJob::run) only.
+    ///
+    /// # Errors
+    /// [`CallError::BufferTooSmall`] if `out` is smaller than the packet at hand (1500 bytes always do): nothing is
+    /// sealed then, and the packet comes with the next call. [`CallError::Entropy`] if the random source failed.
+    pub fn poll_transmit<'o>(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn Entropy,
+        out: &'o mut [u8],
+    ) -> Result<Option<Transmit<'o, P>>, CallError> {
+        self.handle_timeout(now);
+        self.cookies.rotate(now, rng)?;
+        if let Some((path, packet)) = self.outgoing.front() {
+            let needed = packet.len();
+            let space = out.get_mut(..needed).ok_or(BufferTooSmall { needed })?;
+            space.copy_from_slice(packet);
+            let path = path.clone();
+            self.outgoing.pop_front();
+            return Ok(out.get(..needed).map(|packet| Transmit { path, packet }));
+        }
+        while let Some(&at) = self.ready.front() {
+            let sent = self.transmit_session(now, at, rng, out)?;
+            // It stays in the queue while it has more to say.
+            let more = sent.is_some() && self.slots.live_mut(at).is_some_and(|live| live.wants_to_send());
+            self.ready.pop_front();
+            if more {
+                self.ready.push_back(at);
+            } else if let Some(live) = self.slots.live_mut(at) {
+                live.queued = false;
+            }
+            if let Some((path, len)) = sent {
+                return Ok(out.get(..len).map(|packet| Transmit { path, packet }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn transmit_session(
+        &mut self,
+        now: Instant,
+        at: SlotRef,
+        rng: &mut dyn Entropy,
+        out: &mut [u8],
+    ) -> Result<Option<(P, usize)>, CallError> {
+        let Some(live) = self.slots.live_mut(at).filter(|live| live.wants_to_send()) else { return Ok(None) };
+        if live.session.needs_ephemeral() {
+            let hedge = self.config.identity.static_dh().hedge_key();
+            let id = self.slots.connection_id(at);
+            let secret = EphemeralSecret::generate_hedged(rng, &hedge, id.as_bytes())?;
+            let Some(live) = self.slots.live_mut(at) else { return Ok(None) };
+            if let Err(discard) = live.session.answer_dh(now, secret) {
+                live.owes_accept = false;
+                self.discards.count(discard);
+            }
+        }
+        let Some(live) = self.slots.live_mut(at) else { return Ok(None) };
+        let mut random = [0u8; 8];
+        if live.path_state != PathState::Validated {
+            rng.fill(&mut random)?;
+        }
+        let max = usize::from(live.peer_limits.max_packet());
+        let max = max.min(usize::try_from(live.budget()).unwrap_or(usize::MAX));
+        if out.len() < max.min(MIN_MAX_PACKET) {
+            return Err(BufferTooSmall { needed: max.min(MIN_MAX_PACKET) }.into());
+        }
+        let head = live.session.header_len(&live.peer_connection_id);
+        let end = max.min(out.len()).saturating_sub(TAG_LEN);
+        let inbox = live.device.and_then(|device| self.devices.get(device)).map(|device| &device.inbox);
+        let payload = out.get_mut(head..end).unwrap_or_default();
+        let (len, manifest) = live.compose(inbox, random, payload);
+        if len == 0 {
+            // The path's budget is used up: what is owed waits until more comes from there.
+            if let Some(reason) = live.closing {
+                self.end_session(at, reason);
+            }
+            return Ok(None);
+        }
+        let id = live.peer_connection_id;
+        let sealed = match live.session.seal(now, &id, out, len) {
+            Ok(packet) => packet.len(),
+            Err(SealError::Closed(reason)) => {
+                self.end_session(at, reason);
+                return Ok(None);
+            }
+            Err(SealError::BufferTooSmall(error)) => return Err(error.into()),
+            Err(SealError::PacketTooLong) => return Ok(None),
+        };
+        live.sent(&manifest, random, sealed);
+        let (path, closing) = (live.path.clone(), live.closing.filter(|_| manifest.closing));
+        if let Some(reason) = closing {
+            self.end_session(at, reason);
+        }
+        Ok(Some((path, sealed)))
+    }
+}
+
+impl<P: Path> Live<P> {
+    fn sent(&mut self, manifest: &Manifest, random: [u8; 8], len: usize) {
+        self.owes_packet = false;
+        if manifest.ack {
+            self.unreported = 0;
+            self.dirty &= !manifest.acked;
+        }
+        if manifest.pong {
+            self.pong = None;
+        }
+        self.owes_accept &= !manifest.accept;
+        self.hint &= !manifest.hint;
+        if manifest.set {
+            self.wanted_set = None;
+        }
+        self.refused.drain(..manifest.refused.min(self.refused.len()));
+        if let Some(credit) = manifest.credit {
+            self.told_credit = credit;
+        }
+        if let PathState::Unvalidated { sent, token, .. } = &mut self.path_state {
+            *sent = sent.saturating_add(len as u64);
+            if manifest.ping {
+                *token = Some(random);
+            }
+        }
+    }
+}
+
+/// Lanes are named here only so that a new one cannot be forgotten: an Ack has a bit for each stream index.
+const _: () = assert!(Lane::ALL.len() <= u16::BITS as usize);

@@ -1,0 +1,120 @@
+use crate::crypto::Psk;
+use crate::delivery::Ledger;
+use crate::error::CallError;
+use crate::handshake::Limits;
+use crate::identity::{LocalIdentity, Scopes, Time, TrustAnchors};
+use crate::session::RekeyPolicy;
+
+/// Where a packet came from and where answers go: an address, or `()` on a link with one device.
+pub trait Path: Clone + PartialEq {
+    /// Hands the bytes that stand for this path to `with`: a cookie is bound to them.
+    fn with_bytes<R>(&self, with: impl FnOnce(&[u8]) -> R) -> R;
+}
+
+impl Path for () {
+    fn with_bytes<R>(&self, with: impl FnOnce(&[u8]) -> R) -> R {
+        with(&[])
+    }
+}
+
+impl Path for u64 {
+    fn with_bytes<R>(&self, with: impl FnOnce(&[u8]) -> R) -> R {
+        with(&self.to_le_bytes())
+    }
+}
+
+impl Path for core::net::SocketAddr {
+    fn with_bytes<R>(&self, with: impl FnOnce(&[u8]) -> R) -> R {
+        let mut bytes = [0u8; 18];
+        let ip = match self.ip() {
+            core::net::IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            core::net::IpAddr::V6(ip) => ip,
+        };
+        for (to, from) in bytes.iter_mut().zip(ip.octets().into_iter().chain(self.port().to_le_bytes())) {
+            *to = from;
+        }
+        with(&bytes)
+    }
+}
+
+/// A packet that came in.
+#[derive(Debug)]
+pub struct Inbound<'b, P> {
+    /// Where from.
+    pub path: P,
+    /// The packet; it is decrypted in place, and taken by the call that handles it.
+    pub packet: &'b mut [u8],
+}
+
+/// A packet to send.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Transmit<'o, P> {
+    /// Where to.
+    pub path: P,
+    /// The packet, in the caller's buffer.
+    pub packet: &'o [u8],
+}
+
+/// What a backend needs to know.
+#[derive(Clone, Debug)]
+pub struct BackendConfig {
+    /// The service's own identity; its nodes share one static key.
+    pub identity: LocalIdentity,
+    /// Which authorities' devices may come.
+    pub anchors: TrustAnchors,
+    /// The wall clock, for credentials; keep it right with [`Backend::set_wall_clock`](super::Backend::set_wall_clock).
+    pub time: Time,
+    /// What the backend accepts.
+    pub limits: Limits,
+    /// When sessions must rekey or end; the device drives.
+    pub rekey: RekeyPolicy,
+    /// The number of this shard, 0 to 15: it is part of every connection id.
+    pub shard: u8,
+    /// Sessions and handshakes at once, at the most: up to 2^20.
+    pub max_sessions: u32,
+    /// Handshakes under way at once, at the most. Above a quarter of it, a Hello needs a cookie.
+    pub max_half_open: u32,
+}
+
+impl BackendConfig {
+    /// The usual settings of a node: 131 072 sessions, 1 024 handshakes at once.
+    pub fn new(identity: LocalIdentity, anchors: TrustAnchors, time: Time) -> Self {
+        Self {
+            identity,
+            anchors,
+            time,
+            limits: Limits::BACKEND,
+            rekey: RekeyPolicy::default(),
+            shard: 0,
+            max_sessions: 131_072,
+            max_half_open: 1024,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), CallError> {
+        if self.shard > 15 {
+            return Err(CallError::InvalidConfig("shard is above 15"));
+        }
+        if self.max_sessions == 0 || self.max_sessions > 1 << 20 {
+            return Err(CallError::InvalidConfig("max_sessions is not within 1 and 2^20"));
+        }
+        if self.max_half_open == 0 {
+            return Err(CallError::InvalidConfig("max_half_open is 0"));
+        }
+        if self.limits.window() != crate::limits::BACKEND_WINDOW {
+            return Err(CallError::InvalidConfig("the limits' window is not the backend's 1024"));
+        }
+        Ok(())
+    }
+}
+
+/// What the application grants to a device when it accepts it.
+#[derive(Debug, Default)]
+pub struct Grant {
+    /// What the device may do; never more than its credential says. Nothing is permitted that is not in both.
+    pub scopes: Scopes,
+    /// What the application has stored of this device: empty for a new one.
+    pub ledger: Ledger,
+    /// The pre-shared key that the application registered for this device: it is then required.
+    pub psk: Option<Psk>,
+}

@@ -1,0 +1,222 @@
+use crate::delivery::{BatchNumber, Mark, StreamKey, TagConflict};
+use crate::error::{CloseReason, Discard};
+use crate::framing::{BatchRecord, DescriptorSet, RecordsFrame};
+use crate::identity::{Identity, Scopes, VerifiedCredential};
+use crate::time::Instant;
+use crate::wire::Pattern;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// A handshake that waits for the application. A stale one is harmless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PendingId(pub(super) SlotRef);
+
+/// A slot at one time: its generation counts the reuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct SlotRef {
+    pub(super) slot: u32,
+    pub(super) generation: u16,
+}
+
+/// A batch that was delivered: to be committed or released, once. A stale one is harmless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BatchRef {
+    pub(super) shard: u8,
+    pub(super) device: u32,
+    pub(super) number: BatchNumber,
+}
+
+impl BatchRef {
+    /// Returns the shard that delivered it: give it back there.
+    pub const fn shard(&self) -> u8 {
+        self.shard
+    }
+}
+
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// The records are settled, and will be acknowledged.
+    Settled(Mark),
+    /// The handle was stale; nothing has changed.
+    Stale,
+}
+
+/// Something that the service should know. Fit for a log: no patient data, no keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BackendEvent {
+    /// A device has authenticated itself: call [`Backend::accept`](super::Backend::accept) or
+    /// [`Backend::refuse`](super::Backend::refuse), within 30 s.
+    Pending {
+        /// What to accept or refuse.
+        pending: PendingId,
+        /// Who it is, and what its credential permits.
+        credential: VerifiedCredential,
+        /// The pattern that was run.
+        pattern: Pattern,
+    },
+    /// A session is proved: the device is online.
+    Connected {
+        /// Who.
+        identity: Identity,
+        /// What it may do.
+        scopes: Scopes,
+        /// The pattern that was run.
+        pattern: Pattern,
+    },
+    /// The device's session has ended.
+    Disconnected {
+        /// Who.
+        identity: Identity,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A handshake of somebody who knew the Hello key was refused.
+    HandshakeRefused(Discard),
+    /// A device sent records outside its scopes; they were refused.
+    ScopeRefused {
+        /// Who.
+        identity: Identity,
+        /// Of which stream.
+        stream: StreamKey,
+        /// The first record's sequence.
+        first: u64,
+        /// How many.
+        count: u8,
+    },
+    /// One boot number came with two boot tags: a copied device, or one whose storage was reset.
+    TagConflict {
+        /// Who.
+        identity: Identity,
+        /// Which boot and tags.
+        conflict: TagConflict,
+    },
+    /// More events came than fit; so many were lost.
+    EventsLost(u32),
+}
+
+/// What came in for the application.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Received<'b> {
+    /// Records, to be stored and then committed, or released.
+    Batch(Batch<'b>),
+    /// A frame of a type that this version does not know.
+    Extension {
+        /// From whom.
+        identity: Identity,
+        /// Its type, 64 to 127.
+        kind: u8,
+        /// Its body.
+        body: &'b [u8],
+    },
+}
+
+/// A descriptor set that devices share.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SharedSet(pub(super) Vec<u8>);
+
+impl SharedSet {
+    /// Returns the set.
+    pub fn set(&self) -> DescriptorSet<'_> {
+        DescriptorSet::parse(&self.0).unwrap_or(DescriptorSet::EMPTY)
+    }
+}
+
+/// Records of one stream, delivered and not yet committed. It borrows the packet: [`Batch::to_owned`] keeps it.
+#[derive(Clone, Debug)]
+pub struct Batch<'b> {
+    pub(super) batch: BatchRef,
+    pub(super) identity: Identity,
+    pub(super) mark: Mark,
+    pub(super) frame: RecordsFrame<'b>,
+    pub(super) set: Arc<SharedSet>,
+}
+
+/// A batch with bytes of its own, for storing it elsewhere or later.
+#[derive(Clone, Debug)]
+pub struct OwnedBatch {
+    batch: BatchRef,
+    identity: Identity,
+    mark: Mark,
+    first: u64,
+    count: u8,
+    base: Instant,
+    stream: u8,
+    bytes: Vec<u8>,
+    set: Arc<SharedSet>,
+}
+
+impl<'b> Batch<'b> {
+    /// Returns the handle to commit or release.
+    pub const fn handle(&self) -> BatchRef {
+        self.batch
+    }
+
+    /// Returns whose records these are.
+    pub const fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Returns the stream: boot number, boot tag, lane.
+    pub const fn stream(&self) -> StreamKey {
+        self.mark.stream
+    }
+
+    /// Returns the record ids, to be stored with the records in one transaction: that makes it exactly once.
+    pub const fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    /// Returns the descriptors of the records' channels.
+    pub const fn descriptors(&self) -> &Arc<SharedSet> {
+        &self.set
+    }
+
+    /// Lists the records, decoded; those only that were not delivered before.
+    pub fn records(&self) -> impl Iterator<Item = BatchRecord<'b>> + '_ {
+        let (first, mask) = (self.mark.first, self.mark.mask);
+        // Every record was decoded before the batch was delivered, so none is passed over here.
+        let decoded = self.frame.records(&self.set.set()).filter_map(Result::ok);
+        decoded.filter(move |record| {
+            let bit = record.sequence.checked_sub(first).and_then(|bit| u32::try_from(bit).ok());
+            bit.is_some_and(|bit| mask.checked_shr(bit).unwrap_or(0) & 1 == 1)
+        })
+    }
+
+    /// Copies the batch.
+    pub fn to_owned(&self) -> OwnedBatch {
+        let RecordsFrame { stream, first, count, base, bytes } = self.frame;
+        OwnedBatch {
+            batch: self.batch,
+            identity: self.identity,
+            mark: self.mark,
+            first,
+            count,
+            base,
+            stream,
+            bytes: bytes.to_vec(),
+            set: self.set.clone(),
+        }
+    }
+}
+
+impl OwnedBatch {
+    /// Borrows it as a [`Batch`].
+    pub fn as_batch(&self) -> Batch<'_> {
+        let frame = RecordsFrame {
+            stream: self.stream,
+            first: self.first,
+            count: self.count,
+            base: self.base,
+            bytes: &self.bytes,
+        };
+        Batch { batch: self.batch, identity: self.identity, mark: self.mark, frame, set: self.set.clone() }
+    }
+
+    /// Returns the handle to commit or release.
+    pub const fn handle(&self) -> BatchRef {
+        self.batch
+    }
+}

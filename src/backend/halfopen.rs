@@ -1,0 +1,368 @@
+//! Handshakes under way: Hello, cookies, jobs, and the application's word.
+
+use super::event::{BackendEvent, PendingId, SlotRef};
+use super::job::{Enrolment, HandshakeDone, HandshakeJob, Outcome, Work};
+use super::live::Live;
+use super::slots::{CONNECTION_ID_LEN, Use};
+use super::{Backend, Grant, Path};
+use crate::codec::Writer;
+use crate::crypto::TAG_LEN;
+use crate::entropy::Entropy;
+use crate::error::{CallError, CloseReason, Discard};
+use crate::handshake::{AwaitingFinish, Established, HandshakeError, HelloRead, path_cookie};
+use crate::identity::Identity;
+use crate::limits::{COOKIE_KEY_LIFE, HALF_OPEN_LIFE, MAX_HALF_OPEN_PER_IDENTITY, PENDING_LIFE};
+use crate::time::Instant;
+use crate::wire::{ConnectionId, Cookie, Finish, RetryHeader};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// A handshake that is not a session yet.
+pub(super) struct HalfOpen<P> {
+    path: P,
+    hello_mac: [u8; TAG_LEN],
+    stage: Stage,
+    reply: Vec<u8>,
+    /// Whom the psk of XXpsk3 was registered for.
+    registered: Option<Identity>,
+    identity: Option<Identity>,
+    verdict: Option<Verdict>,
+    pub(super) expires: Instant,
+}
+
+enum Stage {
+    /// A job has the state.
+    Working,
+    AwaitingFinish(AwaitingFinish),
+    /// IK: the application decides, then the Reply is written.
+    AcceptHello(HelloRead),
+    /// XX: the application decides.
+    AcceptFinish(Established),
+}
+
+/// What the application said.
+enum Verdict {
+    Accepted(Grant),
+    Refused(CloseReason),
+}
+
+/// The rotating keys of path cookies.
+#[derive(Default)]
+pub(super) struct CookieKeys {
+    current: Option<([u8; 32], Instant)>,
+    previous: Option<[u8; 32]>,
+}
+
+impl CookieKeys {
+    /// Draws a new key when the present one is old enough.
+    pub(super) fn rotate(&mut self, now: Instant, rng: &mut dyn Entropy) -> Result<(), CallError> {
+        if self.current.is_some_and(|(_, since)| now.since(since) < COOKIE_KEY_LIFE) {
+            return Ok(());
+        }
+        let mut key = [0u8; 32];
+        rng.fill(&mut key)?;
+        // A key that was not rotated in time has expired as well.
+        self.previous = self
+            .current
+            .filter(|(_, since)| now.since(*since) < COOKIE_KEY_LIFE.saturating_mul(2))
+            .map(|(key, _)| key);
+        self.current = Some((key, now));
+        Ok(())
+    }
+
+    fn make<P: Path>(&self, path: &P) -> Option<Cookie> {
+        self.current.as_ref().map(|(key, _)| path.with_bytes(|bytes| path_cookie(key, bytes)))
+    }
+
+    fn verify<P: Path>(&self, path: &P, cookie: Cookie) -> bool {
+        let keys = self.current.iter().map(|(key, _)| key).chain(&self.previous);
+        let mut valid = false;
+        for key in keys {
+            valid |= path.with_bytes(|bytes| crate::handshake::verify_cookie(key, bytes, cookie));
+        }
+        valid
+    }
+}
+
+impl<P: Path> Backend<P> {
+    pub(super) fn handle_hello(&mut self, now: Instant, path: P, packet: &[u8]) -> Result<(), Discard> {
+        let responder = self.responder.clone();
+        let (hello, key) = responder.check_hello(packet).map_err(HandshakeError::discard)?;
+        if let Some(at) = self.by_hello.get(&hello.mac()).copied() {
+            //= SPEC.md#handshake-timers
+            //# A backend MUST answer a byte-identical Hello with the same Reply, and no other Hello with it.
+            if let Some(reply) = self.cached_reply(at) {
+                let reply = reply.clone();
+                self.send_raw(path, reply);
+            }
+            return Err(Discard::DuplicateHello);
+        }
+        let loaded = self.half_open.saturating_mul(4) >= self.config.max_half_open;
+        let proven = hello.cookie().is_some_and(|cookie| self.cookies.verify(&path, cookie));
+        if loaded && !proven {
+            let cookie = self.cookies.make(&path).ok_or(Discard::TooManyPending)?;
+            let mut out = [0u8; 64];
+            let mut writer = Writer::new(&mut out);
+            let header = RetryHeader { connection_id: hello.connection_id(), cookie };
+            let written = header.write(&mut writer).and_then(|()| {
+                let mac = key.retry_mac(writer.written(), &hello.mac());
+                writer.bytes(&mac)
+            });
+            if written.is_ok() {
+                let retry = writer.written().to_vec();
+                self.send_raw(path, retry);
+            }
+            return Err(Discard::CookieRequired);
+        }
+        //= SPEC.md#admission
+        //# A backend MUST keep at most two half-open handshakes per identity, and a capped number in all.
+        if self.half_open >= self.config.max_half_open {
+            return Err(Discard::TooManyPending);
+        }
+        let psk = match hello.psk_id() {
+            Some(id) => Some(self.enrolments.get(&id.0).cloned().ok_or(Discard::BelowFloor)?),
+            None => None,
+        };
+        let half = HalfOpen {
+            path,
+            hello_mac: hello.mac(),
+            stage: Stage::Working,
+            reply: Vec::new(),
+            registered: psk.as_ref().map(|known: &Arc<Enrolment>| known.identity),
+            identity: None,
+            verdict: None,
+            expires: now + HALF_OPEN_LIFE,
+        };
+        let at = self.slots.insert(Use::HalfOpen(Box::new(half))).ok_or(Discard::TooManyPending)?;
+        self.half_open = self.half_open.saturating_add(1);
+        self.by_hello.insert(hello.mac(), at);
+        self.slots.schedule(at, now + HALF_OPEN_LIFE);
+        let connection_id = self.slots.connection_id(at);
+        self.job(at, Work::Hello { packet: packet.to_vec(), psk, connection_id });
+        Ok(())
+    }
+
+    fn cached_reply(&self, at: SlotRef) -> Option<&Vec<u8>> {
+        let reply = match self.slots.get(at)? {
+            Use::HalfOpen(half) => &half.reply,
+            Use::Live(live) => &live.hello.as_ref()?.reply,
+            Use::Free => return None,
+        };
+        (!reply.is_empty()).then_some(reply)
+    }
+
+    fn job(&mut self, at: SlotRef, work: Work) {
+        let responder = self.responder.clone();
+        self.jobs.push_back(HandshakeJob { at, responder, time: self.config.time, work });
+    }
+
+    pub(super) fn handle_finish(&mut self, packet: &[u8]) -> Result<(), Discard> {
+        let finish = Finish::parse(packet, CONNECTION_ID_LEN)?;
+        let at = self.slots.find(&finish.connection_id).ok_or(Discard::UnknownConnection)?;
+        match self.slots.get_mut(at) {
+            Some(Use::HalfOpen(half)) => match core::mem::replace(&mut half.stage, Stage::Working) {
+                Stage::AwaitingFinish(state) => {
+                    let registered = half.registered;
+                    self.job(at, Work::Finish { state, noise: finish.noise.to_vec(), registered });
+                    Ok(())
+                }
+                other => {
+                    half.stage = other;
+                    Err(Discard::NotAccepted)
+                }
+            },
+            // The device repeats its Finish: it has not heard of the session yet. What this costs is bounded by
+            // the path's budget, and the packet says nothing.
+            Some(Use::Live(live)) => {
+                live.owes_packet = true;
+                self.wake(at);
+                Err(Discard::DuplicateHello)
+            }
+            _ => Err(Discard::UnknownConnection),
+        }
+    }
+
+    /// Returns the next handshake computation to be done, here or on another thread.
+    pub fn poll_handshake(&mut self) -> Option<HandshakeJob> {
+        self.jobs.pop_front()
+    }
+
+    /// Takes the result of a handshake computation.
+    pub fn handle_handshake(&mut self, now: Instant, done: HandshakeDone) {
+        let at = done.at;
+        if self.slots.half_open_mut(at).is_none() {
+            return; // it has expired meanwhile
+        }
+        match done.outcome {
+            Outcome::ReplyXx { state, reply } => {
+                let Some(half) = self.slots.half_open_mut(at) else { return };
+                half.stage = Stage::AwaitingFinish(state);
+                half.reply = reply.clone();
+                let path = half.path.clone();
+                self.send_raw(path, reply);
+            }
+            Outcome::HelloIk(hello) => self.await_accept(now, at, Stage::AcceptHello(hello)),
+            Outcome::Finished(established) => self.await_accept(now, at, Stage::AcceptFinish(established)),
+            Outcome::ReplyIk { established, reply } => self.replied(now, at, established, reply),
+            Outcome::FinishPending(state, error) => {
+                self.discards.count(error.discard());
+                if let Some(half) = self.slots.half_open_mut(at) {
+                    half.stage = Stage::AwaitingFinish(state);
+                }
+            }
+            Outcome::Failed(error) => {
+                self.discards.count(error.discard());
+                self.push_event(BackendEvent::HandshakeRefused(error.discard()));
+                self.drop_half_open(at);
+            }
+        }
+    }
+
+    fn await_accept(&mut self, now: Instant, at: SlotRef, stage: Stage) {
+        let (credential, pattern) = match &stage {
+            Stage::AcceptHello(hello) => match hello.peer() {
+                Some(peer) => (*peer, hello.pattern()),
+                None => return,
+            },
+            Stage::AcceptFinish(established) => (established.peer, established.pattern),
+            _ => return,
+        };
+        let identity = credential.identity();
+        let pending = self.pending_of.entry(identity).or_default();
+        if *pending >= MAX_HALF_OPEN_PER_IDENTITY {
+            self.discards.count(Discard::TooManyPending);
+            self.drop_half_open(at);
+            return;
+        }
+        *pending = pending.saturating_add(1);
+        if let Some(half) = self.slots.half_open_mut(at) {
+            half.stage = stage;
+            half.identity = Some(identity);
+            half.expires = now + PENDING_LIFE;
+        }
+        self.slots.schedule(at, now + PENDING_LIFE);
+        self.push_event(BackendEvent::Pending { pending: PendingId(at), credential, pattern });
+    }
+
+    /// Lets a device in, with what it may do and what is known of its records.
+    ///
+    /// # Errors
+    /// [`CallError::StaleHandle`] if it has expired or was decided already; nothing has changed then.
+    pub fn accept(&mut self, now: Instant, pending: PendingId, grant: Grant) -> Result<(), CallError> {
+        self.decide(now, pending, Verdict::Accepted(grant))
+    }
+
+    /// Turns a device away: with a Close inside a session of its own, never by silence.
+    ///
+    /// # Errors
+    /// As [`Backend::accept`].
+    pub fn refuse(&mut self, now: Instant, pending: PendingId, reason: CloseReason) -> Result<(), CallError> {
+        self.decide(now, pending, Verdict::Refused(reason))
+    }
+
+    fn decide(&mut self, now: Instant, pending: PendingId, verdict: Verdict) -> Result<(), CallError> {
+        let at = pending.0;
+        let half = self.slots.half_open_mut(at).ok_or(CallError::StaleHandle)?;
+        match core::mem::replace(&mut half.stage, Stage::Working) {
+            Stage::AcceptHello(hello) => {
+                let psk = match &verdict {
+                    Verdict::Accepted(grant) => grant.psk.as_ref().map(crate::crypto::Psk::duplicate),
+                    Verdict::Refused(_) => None,
+                };
+                half.verdict = Some(verdict);
+                let connection_id: ConnectionId = self.slots.connection_id(at);
+                self.job(at, Work::Reply { hello, psk, connection_id });
+                Ok(())
+            }
+            Stage::AcceptFinish(established) => {
+                //= SPEC.md#no-downgrade
+                //# A backend MUST refuse an identity for which its application registered a psk, in a pattern without one.
+                let floor = matches!(&verdict, Verdict::Accepted(grant) if grant.psk.is_some());
+                let verdict = if floor && established.pattern.psk_id().is_none() {
+                    self.discards.count(Discard::BelowFloor);
+                    self.push_event(BackendEvent::HandshakeRefused(Discard::BelowFloor));
+                    Verdict::Refused(CloseReason::Refused)
+                } else {
+                    verdict
+                };
+                self.establish(now, at, established, verdict, None);
+                Ok(())
+            }
+            other => {
+                half.stage = other;
+                Err(CallError::StaleHandle)
+            }
+        }
+    }
+
+    /// IK: the Reply is written.
+    fn replied(&mut self, now: Instant, at: SlotRef, established: Established, reply: Vec<u8>) {
+        let Some(half) = self.slots.half_open_mut(at) else { return };
+        let path = half.path.clone();
+        let verdict = half.verdict.take().unwrap_or(Verdict::Refused(CloseReason::Refused));
+        self.establish(now, at, established, verdict, Some(reply.clone()));
+        self.send_raw(path, reply);
+    }
+
+    /// Turns a handshake into a session, in its slot. `reply` is IK's: such a session is not proved yet.
+    fn establish(
+        &mut self,
+        now: Instant,
+        at: SlotRef,
+        established: Established,
+        verdict: Verdict,
+        reply: Option<Vec<u8>>,
+    ) {
+        let Some(Use::HalfOpen(half)) = self.slots.get_mut(at) else { return };
+        let (path, mac, identity) = (half.path.clone(), half.hello_mac, half.identity.take());
+        self.forget_pending(identity);
+        if reply.is_none() {
+            self.by_hello.remove(&mac);
+        }
+        let hello = reply.map(|reply| super::live::HelloCache { mac, reply });
+        let proved = hello.is_none();
+        let (grant, closing) = match verdict {
+            Verdict::Accepted(grant) => (grant, None),
+            Verdict::Refused(reason) => (Grant::default(), Some(reason)),
+        };
+        let refused = closing.is_some();
+        let device =
+            if refused { None } else { self.devices.enter(established.peer.identity(), grant.ledger) };
+        let closing = closing.or(device.is_none().then_some(CloseReason::Refused));
+        let live = Live::new(now, established, path, grant.scopes, device, hello, closing, &self.config);
+        if let Some(slot) = self.slots.get_mut(at) {
+            *slot = Use::Live(Box::new(live));
+        }
+        self.half_open = self.half_open.saturating_sub(1);
+        self.slots.schedule(at, now + HALF_OPEN_LIFE);
+        if proved {
+            self.prove(at);
+        }
+        if refused {
+            self.wake(at);
+        }
+    }
+
+    fn forget_pending(&mut self, identity: Option<Identity>) {
+        let Some(identity) = identity else { return };
+        if let Some(pending) = self.pending_of.get_mut(&identity) {
+            *pending = pending.saturating_sub(1);
+            if *pending == 0 {
+                self.pending_of.remove(&identity);
+            }
+        }
+    }
+
+    /// Forgets a handshake.
+    pub(super) fn drop_half_open(&mut self, at: SlotRef) {
+        if !matches!(self.slots.get(at), Some(Use::HalfOpen(_))) {
+            return;
+        }
+        if let Some(Use::HalfOpen(half)) = self.slots.remove(at) {
+            self.by_hello.remove(&half.hello_mac);
+            self.forget_pending(half.identity);
+            self.half_open = self.half_open.saturating_sub(1);
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The service front end: many sessions, no I/O.
+//!
+//! [`Backend`] owns the sessions of one shard, their handshakes and what is delivered and not yet committed. It
+//! never opens a socket, reads a clock or keeps a generator; the application decides whom to let in, and stores.
+//! See [`Backend`] for the run loop.
+
+mod compose;
+mod config;
+mod devices;
+mod event;
+mod halfopen;
+mod job;
+mod live;
+mod slots;
+
+pub use config::{BackendConfig, Grant, Inbound, Path, Transmit};
+pub use event::{BackendEvent, Batch, BatchRef, Committed, OwnedBatch, PendingId, Received, SharedSet};
+pub use job::{HandshakeDone, HandshakeJob};
+pub use slots::shard_of;
+
+use crate::crypto::{Psk, TAG_LEN};
+use crate::error::{CallError, CloseReason, Discard, Discards};
+use crate::handshake::Responder;
+use crate::identity::Identity;
+use crate::time::{Duration, Instant, UnixSeconds};
+use crate::wire::{PacketKind, PskId, Reset, Side};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use devices::Devices;
+use event::SlotRef;
+use halfopen::CookieKeys;
+use job::Enrolment;
+use slots::{Slots, Use};
+
+/// Descriptor sets that one shard remembers.
+const MAX_SETS: usize = 1024;
+/// Events that wait for the application, at the most.
+const MAX_EVENTS: usize = 8192;
+/// Handshake packets that wait to be sent, at the most.
+const MAX_OUTGOING: usize = 2048;
+/// Resets per second, at the most.
+const RESETS_PER_SECOND: u32 = 100;
+
+/// The end of many devices: one shard of a service.
+///
+/// # The run loop
+/// Methods come in families: `handle_*` take in what happened, `poll_*` hand out what is to be done; the others are
+/// the application's verbs. Every order of calls is legal. A turn of the loop:
+///
+/// 1. [`handle_packets`](Self::handle_packets) with all that came in; batches go to the sink;
+/// 2. [`poll_handshake`](Self::poll_handshake) until `None`: run each job, here or on another thread, and hand its
+///    result to [`handle_handshake`](Self::handle_handshake);
+/// 3. [`poll_event`](Self::poll_event) until `None`: [`accept`](Self::accept) or [`refuse`](Self::refuse) who is
+///    pending;
+/// 4. [`commit`](Self::commit) what is stored, [`release`](Self::release) what could not be;
+/// 5. [`poll_transmit`](Self::poll_transmit) until `None`;
+/// 6. wait for packets, or until [`poll_timeout`](Self::poll_timeout), then [`handle_timeout`](Self::handle_timeout).
+///
+/// A record is acknowledged to the device after `commit`, never before.
+pub struct Backend<P> {
+    config: BackendConfig,
+    responder: Arc<Responder>,
+    slots: Slots<P>,
+    devices: Devices,
+    by_hello: BTreeMap<[u8; TAG_LEN], SlotRef>,
+    /// How many handshakes of each identity wait for the application.
+    pending_of: BTreeMap<Identity, usize>,
+    half_open: u32,
+    enrolments: BTreeMap<[u8; 8], Arc<Enrolment>>,
+    jobs: VecDeque<HandshakeJob>,
+    outgoing: VecDeque<(P, Vec<u8>)>,
+    ready: VecDeque<SlotRef>,
+    cookies: CookieKeys,
+    sets: BTreeMap<[u8; 8], Arc<SharedSet>>,
+    events: VecDeque<BackendEvent>,
+    events_lost: u32,
+    resets: (Instant, u32),
+    discards: Discards,
+}
+
+impl<P: Path> Backend<P> {
+    /// Makes a shard without sessions.
+    ///
+    /// # Errors
+    /// [`CallError::InvalidConfig`] says which value is wrong.
+    pub fn new(config: BackendConfig) -> Result<Self, CallError> {
+        config.check()?;
+        let responder = Responder::new(config.identity.clone(), config.anchors, config.limits);
+        Ok(Self {
+            responder: Arc::new(responder),
+            slots: Slots::new(config.max_sessions, config.shard),
+            config,
+            devices: Devices::default(),
+            by_hello: BTreeMap::new(),
+            pending_of: BTreeMap::new(),
+            half_open: 0,
+            enrolments: BTreeMap::new(),
+            jobs: VecDeque::new(),
+            outgoing: VecDeque::new(),
+            ready: VecDeque::new(),
+            cookies: CookieKeys::default(),
+            sets: BTreeMap::new(),
+            events: VecDeque::new(),
+            events_lost: 0,
+            resets: (Instant::ZERO, 0),
+            discards: Discards::default(),
+        })
+    }
+
+    /// Registers a factory secret and the device that has it: it may enrol with XXpsk3.
+    pub fn enrol(&mut self, id: PskId, psk: Psk, identity: Identity) {
+        self.enrolments.insert(id.0, Arc::new(Enrolment { psk, identity }));
+    }
+
+    /// Forgets a factory secret; handshakes under way keep it.
+    pub fn forget_enrolment(&mut self, id: PskId) {
+        self.enrolments.remove(&id.0);
+    }
+
+    /// Takes packets as they came in, many a call; what the application should see goes to `sink`.
+    ///
+    /// Hostile input is never an error: it is counted in [`Backend::discards`] and changes nothing else.
+    pub fn handle_packets<'b>(
+        &mut self,
+        now: Instant,
+        packets: &mut [Inbound<'b, P>],
+        sink: &mut dyn FnMut(Received<'b>),
+    ) {
+        for inbound in packets {
+            let packet = core::mem::take(&mut inbound.packet);
+            if let Err(discard) = self.handle_packet(now, inbound.path.clone(), packet, sink) {
+                self.discards.count(discard);
+            }
+        }
+    }
+
+    fn handle_packet<'b>(
+        &mut self,
+        now: Instant,
+        path: P,
+        packet: &'b mut [u8],
+        sink: &mut dyn FnMut(Received<'b>),
+    ) -> Result<(), Discard> {
+        match PacketKind::parse(packet, Side::Device)? {
+            PacketKind::Data => self.handle_data(now, path, packet, sink),
+            PacketKind::Hello => self.handle_hello(now, path, packet),
+            PacketKind::Finish => self.handle_finish(packet),
+            PacketKind::Reply | PacketKind::Retry | PacketKind::Reset => Err(Discard::WrongDirection),
+            PacketKind::Fragment => Err(Discard::UnknownType),
+        }
+    }
+
+    /// Settles a batch that the application has stored; the device hears of it.
+    ///
+    /// Harmless for a batch whose session has ended meanwhile: its records are then recognised when they come again.
+    pub fn commit(&mut self, now: Instant, batch: BatchRef) -> Committed {
+        self.take(now, batch, true).map_or(Committed::Stale, Committed::Settled)
+    }
+
+    /// Gives up a batch that the application failed to store: its records are delivered again.
+    pub fn release(&mut self, now: Instant, batch: BatchRef) {
+        self.take(now, batch, false);
+    }
+
+    fn take(&mut self, now: Instant, batch: BatchRef, stored: bool) -> Option<crate::delivery::Mark> {
+        if batch.shard != self.config.shard {
+            return None;
+        }
+        let device = self.devices.get_mut(batch.device)?;
+        let mark =
+            if stored { device.inbox.commit(batch.number)? } else { device.inbox.release(batch.number)? };
+        let current = device.current;
+        self.devices.tidy(batch.device);
+        if let Some(at) = current
+            && let Some(live) = self.slots.live_mut(at)
+            && stored
+        {
+            live.settled(&mark.stream);
+            self.wake(at);
+        }
+        let _ = now;
+        Some(mark)
+    }
+
+    /// Does what time requires: ends what has expired, erases old keys.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(at) = self.slots.pop_timer(now) {
+            match self.slots.get_mut(at) {
+                Some(Use::HalfOpen(half)) => {
+                    let expires = half.expires;
+                    if expires <= now {
+                        self.drop_half_open(at);
+                    } else {
+                        self.slots.schedule(at, expires);
+                    }
+                }
+                Some(Use::Live(live)) => {
+                    live.session.handle_timeout(now);
+                    let (closed, idle) = (live.session.closed(), live.idle_at(self.config.limits));
+                    let next = live.session.poll_timeout().map_or(idle, |timer| timer.min(idle));
+                    if let Some(reason) = closed {
+                        self.end_session(at, reason);
+                    } else if idle <= now {
+                        self.end_session(at, CloseReason::Idle);
+                    } else {
+                        self.slots.schedule(at, next.max(now + Duration::from_millis(1)));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Returns the latest time at which the backend must be called again if nothing else happens.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.slots.next_timer()
+    }
+
+    /// Returns the next event.
+    pub fn poll_event(&mut self) -> Option<BackendEvent> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        let lost = core::mem::take(&mut self.events_lost);
+        (lost > 0).then_some(BackendEvent::EventsLost(lost))
+    }
+
+    /// Asks a device for a DH ratchet.
+    ///
+    /// # Errors
+    /// [`CallError::NoSession`] if it has no proved session here.
+    pub fn hint_rekey(&mut self, identity: &Identity) -> Result<(), CallError> {
+        let at = self.devices.session_of(identity).ok_or(CallError::NoSession)?;
+        let live = self.slots.live_mut(at).ok_or(CallError::NoSession)?;
+        live.hint = true;
+        self.wake(at);
+        Ok(())
+    }
+
+    /// Ends a device's session, with a Close to it.
+    ///
+    /// # Errors
+    /// [`CallError::NoSession`] if it has no proved session here.
+    pub fn disconnect(&mut self, identity: &Identity, reason: CloseReason) -> Result<(), CallError> {
+        let at = self.devices.session_of(identity).ok_or(CallError::NoSession)?;
+        self.close(at, reason);
+        Ok(())
+    }
+
+    /// Sets the wall clock, by which credentials are judged.
+    pub fn set_wall_clock(&mut self, clock: UnixSeconds) {
+        self.config.time.set_clock(Some(clock));
+    }
+
+    /// Returns how often each kind of packet was discarded.
+    pub const fn discards(&self) -> &Discards {
+        &self.discards
+    }
+
+    /// Returns how many identities have a session or uncommitted batches here.
+    pub fn devices(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// Returns the ratchets done in a device's present session: (hash, DH).
+    pub fn ratchets(&mut self, identity: &Identity) -> Option<(u32, u32)> {
+        let at = self.devices.session_of(identity)?;
+        let live = self.slots.live_mut(at)?;
+        Some((live.session.hash_ratchets(), live.session.dh_ratchets()))
+    }
+
+    /// Lets the device know why, then ends its session.
+    fn close(&mut self, at: SlotRef, reason: CloseReason) {
+        if let Some(live) = self.slots.live_mut(at) {
+            live.closing.get_or_insert(reason);
+            self.wake(at);
+        }
+    }
+
+    fn end_session(&mut self, at: SlotRef, reason: CloseReason) {
+        if !matches!(self.slots.get(at), Some(Use::Live(_))) {
+            return;
+        }
+        let Some(Use::Live(live)) = self.slots.remove(at) else { return };
+        if let Some(hello) = &live.hello {
+            self.by_hello.remove(&hello.mac);
+        }
+        let Some(device) = live.device else { return };
+        self.devices.leave(device, at);
+        if live.proved {
+            self.push_event(BackendEvent::Disconnected { identity: live.identity, reason });
+        }
+    }
+
+    fn push_event(&mut self, event: BackendEvent) {
+        if self.events.len() < MAX_EVENTS {
+            self.events.push_back(event);
+        } else {
+            self.events_lost = self.events_lost.saturating_add(1);
+        }
+    }
+
+    fn send_raw(&mut self, path: P, packet: Vec<u8>) {
+        if self.outgoing.len() < MAX_OUTGOING {
+            self.outgoing.push_back((path, packet));
+        } else {
+            self.discards.count(Discard::TooManyPending);
+        }
+    }
+
+    /// Tells whoever sends to an unknown connection id that it is unknown: at most so often, and in fewer bytes.
+    fn answer_reset(&mut self, now: Instant, path: P, packet: &[u8]) {
+        let (since, count) = &mut self.resets;
+        if now.since(*since) >= Duration::from_secs(1) {
+            (*since, *count) = (now, 0);
+        }
+        //= SPEC.md#reset
+        //# A Reset MUST be shorter than the packet that it answers.
+        if *count >= RESETS_PER_SECOND || packet.len() <= Reset::LEN {
+            return;
+        }
+        if let Some(tag) = packet.last_chunk::<TAG_LEN>() {
+            *count = count.saturating_add(1);
+            let reset = Reset { tag: *tag }.to_bytes().to_vec();
+            self.send_raw(path, reset);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::StreamState;
+use crate::framing::{BootTag, Lane};
+use crate::limits::MAX_LEDGER_STREAMS;
+
+/// Which stream of a device: a boot, told apart by its tag, and a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "(u32, [u8; 4], u8)", try_from = "(u32, [u8; 4], u8)")]
+pub struct StreamKey {
+    /// The boot number.
+    pub boot: u32,
+    /// The boot's random tag.
+    pub tag: BootTag,
+    /// The lane.
+    pub lane: Lane,
+}
+
+impl From<StreamKey> for (u32, [u8; 4], u8) {
+    fn from(key: StreamKey) -> Self {
+        (key.boot, key.tag.0, key.lane.code())
+    }
+}
+
+impl TryFrom<(u32, [u8; 4], u8)> for StreamKey {
+    type Error = LedgerError;
+
+    fn try_from((boot, tag, lane): (u32, [u8; 4], u8)) -> Result<Self, LedgerError> {
+        let lane = Lane::from_code(lane).ok_or(LedgerError::Malformed)?;
+        Ok(Self { boot, tag: BootTag(tag), lane })
+    }
+}
+
+/// The record ids that one delivered batch brought, for the application's own transaction.
+///
+/// Apply it to the stored [`Ledger`] in the transaction that stores the records: then each is stored exactly once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Mark {
+    /// The stream.
+    pub stream: StreamKey,
+    /// All sequences below this are settled, as the device said when it named the stream.
+    pub settled_below: u64,
+    /// The first sequence.
+    pub first: u64,
+    /// Bit i stands for record `first + i`.
+    pub mask: u64,
+}
+
+/// Which records of one device are settled: what the backend's application keeps durably, one per identity.
+///
+/// It is a few dozen bytes per stream and bounded ([`MAX_LEDGER_STREAMS`]). It serialises with serde; what is
+/// read back is checked.
+///
+/// ```
+/// use vitalwire::delivery::{Ledger, Mark, StreamKey};
+/// use vitalwire::framing::{BootTag, Lane};
+/// let stream = StreamKey { boot: 3, tag: BootTag([1, 2, 3, 4]), lane: Lane::Trend };
+/// let mut ledger = Ledger::default();
+/// let mark = Mark { stream, settled_below: 0, first: 10, mask: 0b111 };
+/// assert_eq!(ledger.apply(&mark)?, 0b111, "all three are new");
+/// let again = Mark { first: 12, mask: 0b11, ..mark };
+/// assert_eq!(ledger.apply(&again)?, 0b10, "record 12 was there already");
+/// # Ok::<(), vitalwire::delivery::LedgerError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Vec<(StreamKey, StreamState)>", try_from = "Vec<(StreamKey, StreamState)>")]
+pub struct Ledger {
+    /// In ascending order of the keys.
+    streams: Vec<(StreamKey, StreamState)>,
+}
+
+/// Why a ledger did not take something; nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// It has [`MAX_LEDGER_STREAMS`] streams already.
+    #[error("the ledger has no room for another stream")]
+    Full,
+    /// A record is too far above the stream's first unsettled one to be kept.
+    #[error("a record is beyond the ledger's window")]
+    BeyondWindow,
+    /// A stored ledger is not one.
+    #[error("the stored ledger is malformed")]
+    Malformed,
+}
+
+impl From<Ledger> for Vec<(StreamKey, StreamState)> {
+    fn from(ledger: Ledger) -> Self {
+        ledger.streams
+    }
+}
+
+impl TryFrom<Vec<(StreamKey, StreamState)>> for Ledger {
+    type Error = LedgerError;
+
+    fn try_from(streams: Vec<(StreamKey, StreamState)>) -> Result<Self, LedgerError> {
+        let ascending = streams.is_sorted_by(|(a, _), (b, _)| a < b);
+        if !ascending || streams.len() > MAX_LEDGER_STREAMS {
+            return Err(LedgerError::Malformed);
+        }
+        Ok(Self { streams })
+    }
+}
+
+impl Ledger {
+    /// Returns what is settled of a stream, if it is known.
+    pub fn stream(&self, key: &StreamKey) -> Option<&StreamState> {
+        let at = self.streams.binary_search_by_key(key, |(key, _)| *key).ok()?;
+        self.streams.get(at).map(|(_, state)| state)
+    }
+
+    /// Lists the streams in ascending order of their keys.
+    pub fn streams(&self) -> impl ExactSizeIterator<Item = (&StreamKey, &StreamState)> {
+        self.streams.iter().map(|(key, state)| (key, state))
+    }
+
+    /// Settles the records of a mark and returns those that were not settled before, bit i for `first + i`: these
+    /// are to be stored, the others are repeats.
+    ///
+    /// # Errors
+    /// [`LedgerError::Full`] or [`LedgerError::BeyondWindow`]; nothing has changed.
+    pub fn apply(&mut self, mark: &Mark) -> Result<u64, LedgerError> {
+        let mut state = self.stream(&mark.stream).copied().unwrap_or_default();
+        state.settle_below(mark.settled_below);
+        let top = u64::from(63u32.saturating_sub(mark.mask.leading_zeros()));
+        if mark.mask != 0 && mark.first.checked_add(top).is_none_or(|last| state.is_beyond_window(last)) {
+            return Err(LedgerError::BeyondWindow);
+        }
+        let fresh = state.insert_mask(mark.first, mark.mask);
+        *self.open(mark.stream)? = state;
+        Ok(fresh)
+    }
+
+    /// Settles all sequences of a stream below `oldest`, as a device says in a Streams frame; a stream that is not
+    /// known yet becomes so.
+    ///
+    /// # Errors
+    /// [`LedgerError::Full`].
+    pub fn settle_below(&mut self, key: StreamKey, oldest: u64) -> Result<(), LedgerError> {
+        self.open(key)?.settle_below(oldest);
+        Ok(())
+    }
+
+    /// Settles all that `other` has settled: where two nodes served the same device.
+    ///
+    /// # Errors
+    /// [`LedgerError::Full`].
+    pub fn merge(&mut self, other: &Self) -> Result<(), LedgerError> {
+        let unknown = other.streams.iter().filter(|(key, _)| self.stream(key).is_none()).count();
+        if self.streams.len().saturating_add(unknown) > MAX_LEDGER_STREAMS {
+            return Err(LedgerError::Full);
+        }
+        for (key, state) in &other.streams {
+            self.open(*key)?.merge(state);
+        }
+        Ok(())
+    }
+
+    /// Forgets the streams for which `keep` does not hold: a device that names all its streams has closed the others.
+    pub fn retain(&mut self, mut keep: impl FnMut(&StreamKey) -> bool) {
+        self.streams.retain(|(key, _)| keep(key));
+    }
+
+    /// Returns another tag under which the ledger knows this boot number: no device has one boot twice, unless it
+    /// was copied or its storage was reset.
+    pub fn other_tag(&self, boot: u32, tag: BootTag) -> Option<BootTag> {
+        self.streams
+            .iter()
+            .map(|(key, _)| key)
+            .find(|key| key.boot == boot && key.tag != tag)
+            .map(|key| key.tag)
+    }
+
+    fn open(&mut self, key: StreamKey) -> Result<&mut StreamState, LedgerError> {
+        let at = match self.streams.binary_search_by_key(&key, |(key, _)| *key) {
+            Ok(at) => at,
+            Err(_) if self.streams.len() >= MAX_LEDGER_STREAMS => return Err(LedgerError::Full),
+            Err(at) => {
+                self.streams.insert(at, (key, StreamState::default()));
+                at
+            }
+        };
+        self.streams.get_mut(at).map(|(_, state)| state).ok_or(LedgerError::Full)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::LEDGER_WINDOW;
+
+    fn key(boot: u32) -> StreamKey {
+        StreamKey { boot, tag: BootTag([9; 4]), lane: Lane::Event }
+    }
+
+    #[test]
+    fn reads_back_what_it_wrote_and_nothing_malformed() {
+        let mut ledger = Ledger::default();
+        for boot in [5, 1, 3] {
+            ledger.settle_below(key(boot), 7).unwrap();
+            ledger.apply(&Mark { stream: key(boot), settled_below: 0, first: 9, mask: 5 }).unwrap();
+        }
+        let mut buffer = [0u8; 512];
+        let bytes = postcard::to_slice(&ledger, &mut buffer).unwrap();
+        assert_eq!(postcard::from_bytes::<Ledger>(bytes), Ok(ledger.clone()));
+        let mut streams = Vec::from(ledger);
+        streams.reverse();
+        assert_eq!(Ledger::try_from(streams), Err(LedgerError::Malformed));
+        let lane_of_four = postcard::to_slice(&(1u32, [0u8; 4], 4u8), &mut buffer).unwrap();
+        assert!(postcard::from_bytes::<StreamKey>(lane_of_four).is_err());
+    }
+
+    #[test]
+    fn holds_as_many_streams_as_its_limit() {
+        let mut ledger = Ledger::default();
+        for boot in 0..MAX_LEDGER_STREAMS as u32 {
+            assert_eq!(ledger.settle_below(key(boot), 1), Ok(()));
+        }
+        let full = ledger.clone();
+        assert_eq!(ledger.settle_below(key(1000), 1), Err(LedgerError::Full));
+        let mark = Mark { stream: key(1000), settled_below: 0, first: 0, mask: 1 };
+        assert_eq!(ledger.apply(&mark), Err(LedgerError::Full));
+        let mut other = Ledger::default();
+        other.settle_below(key(2), 50).unwrap();
+        other.settle_below(key(2000), 1).unwrap();
+        assert_eq!(ledger.merge(&other), Err(LedgerError::Full));
+        assert_eq!(ledger, full, "nothing has changed");
+        ledger.retain(|key| key.boot != 0);
+        assert_eq!(ledger.merge(&other), Ok(()));
+        assert_eq!(ledger.stream(&key(2)).unwrap().cumulative(), 50);
+    }
+
+    #[test]
+    fn refuses_a_mark_beyond_its_window_whole() {
+        let mut ledger = Ledger::default();
+        let mark = Mark { stream: key(1), settled_below: 0, first: LEDGER_WINDOW - 1, mask: 0b11 };
+        assert_eq!(ledger.apply(&mark), Err(LedgerError::BeyondWindow));
+        assert_eq!(ledger, Ledger::default());
+        assert_eq!(ledger.apply(&Mark { mask: 0b01, ..mark }), Ok(0b01));
+        assert_eq!(ledger.apply(&Mark { settled_below: 1, ..mark }), Ok(0b10), "the device moved on");
+        let far = Mark { first: u64::MAX, settled_below: u64::MAX - 3, ..mark };
+        assert_eq!(ledger.apply(&far), Err(LedgerError::BeyondWindow), "no sequence above 2^64 − 1");
+    }
+
+    #[test]
+    fn knows_a_boot_with_two_tags() {
+        let mut ledger = Ledger::default();
+        ledger.settle_below(key(4), 1).unwrap();
+        assert_eq!(ledger.other_tag(4, BootTag([9; 4])), None);
+        assert_eq!(ledger.other_tag(4, BootTag([8; 4])), Some(BootTag([9; 4])));
+        assert_eq!(ledger.other_tag(5, BootTag([8; 4])), None);
+    }
+}

@@ -1,0 +1,106 @@
+use crate::framing::{Lane, StreamAck};
+use crate::limits::{MAX_BATCH_RECORDS, MAX_FLIGHTS};
+use crate::time::{Duration, Instant};
+
+/// A batch that was sent and is not settled in whole.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    pub(super) lane: Lane,
+    pub(super) first: u64,
+    /// Bit i: record `first + i` is in flight.
+    pub(super) pending: u64,
+    pub(super) sent_at: Instant,
+    pub(super) deadline: Instant,
+    /// How often the most often sent of its records was sent.
+    pub(super) sends: u8,
+}
+
+impl Flight {
+    /// Lists the sequences that are in flight.
+    pub(super) fn sequences(&self) -> impl Iterator<Item = u64> + use<> {
+        let (first, pending) = (self.first, self.pending);
+        (0..MAX_BATCH_RECORDS as u64)
+            .filter(move |bit| pending.wrapping_shr(*bit as u32) & 1 == 1)
+            .map(move |bit| first.saturating_add(bit))
+    }
+
+    /// Takes out those for which `gone` holds, and tells how many there were.
+    fn take(&mut self, gone: impl Fn(u64) -> bool) -> u32 {
+        let before = self.pending;
+        for sequence in self.sequences() {
+            if gone(sequence) {
+                let bit = sequence.saturating_sub(self.first) as u32;
+                self.pending &= !1u64.wrapping_shl(bit);
+            }
+        }
+        before.count_ones().saturating_sub(self.pending.count_ones())
+    }
+}
+
+/// What is in flight: at most [`MAX_FLIGHTS`] batches.
+#[derive(Debug)]
+pub(super) struct Flights {
+    slots: [Option<Flight>; MAX_FLIGHTS],
+}
+
+impl Flights {
+    pub(super) const fn new() -> Self {
+        Self { slots: [None; MAX_FLIGHTS] }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Flight> {
+        self.slots.iter().flatten()
+    }
+
+    /// Books a flight; tells whether there was a slot.
+    pub(super) fn book(&mut self, flight: Flight) -> bool {
+        let free = self.slots.iter_mut().find(|slot| slot.is_none());
+        free.map(|slot| *slot = Some(flight)).is_some()
+    }
+
+    /// Takes out what an Ack settles, and returns the round-trip time of the latest batch that was sent once
+    /// (Karn's rule) and is settled in time.
+    ///
+    /// After its deadline the answer may have waited for a device that was asleep.
+    pub(super) fn settle(&mut self, now: Instant, lane: Lane, ack: &StreamAck) -> Option<Duration> {
+        let mut latest: Option<Instant> = None;
+        for slot in &mut self.slots {
+            let Some(flight) = slot.as_mut().filter(|flight| flight.lane == lane) else { continue };
+            let settled = flight.take(|sequence| ack.settles(sequence));
+            if settled > 0 && flight.sends == 1 && now <= flight.deadline {
+                latest = latest.max(Some(flight.sent_at));
+            }
+            if flight.pending == 0 {
+                *slot = None;
+            }
+        }
+        latest.map(|sent_at| now.since(sent_at))
+    }
+
+    /// Takes out a range of sequences.
+    pub(super) fn forget(&mut self, lane: Lane, first: u64, count: u64) {
+        for slot in &mut self.slots {
+            let Some(flight) = slot.as_mut().filter(|flight| flight.lane == lane) else { continue };
+            flight.take(|sequence| sequence.checked_sub(first).is_some_and(|offset| offset < count));
+            if flight.pending == 0 {
+                *slot = None;
+            }
+        }
+    }
+
+    /// Takes out one flight for which `ended` holds.
+    pub(super) fn take_one(&mut self, ended: impl Fn(&Flight) -> bool) -> Option<Flight> {
+        let slot = self.slots.iter_mut().find(|slot| slot.as_ref().is_some_and(&ended))?;
+        slot.take()
+    }
+
+    /// Makes a clock that stepped back harmless: no deadline is farther away than it was when it was set.
+    pub(super) fn rebase(&mut self, now: Instant) {
+        for flight in self.slots.iter_mut().flatten() {
+            if flight.sent_at > now {
+                flight.deadline = now + flight.deadline.since(flight.sent_at);
+                flight.sent_at = now;
+            }
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! The device's half: records in the caller's bytes, until the backend has settled them.
+
+mod accept;
+mod flights;
+mod lane;
+mod ring;
+mod rtt;
+mod shares;
+
+#[cfg(test)]
+mod tests;
+
+pub use accept::{Accepted, LaneTx};
+pub use shares::LaneShares;
+
+use crate::error::CallError;
+use crate::framing::{Lane, StreamAck};
+use crate::limits::{ALARM_FLIGHTS, INITIAL_CREDIT, MAX_FLIGHTS};
+use crate::time::{Duration, Instant};
+use flights::{Flight, Flights};
+use lane::{LaneQueue, Naming};
+use rtt::RttEstimator;
+
+/// Keeps records from their acceptance until the backend has settled them, and sends them again as often as it takes.
+///
+/// It owns one ring of the caller's bytes per lane, the retransmission timers and the record ids of the current
+/// boot. It knows records as opaque bytes, and nothing of packets and sessions.
+///
+/// Verbs for the application ([`begin`](Self::begin)), [`next_batch`](Self::next_batch) and
+/// [`book`](Self::book) to send, `handle_*` for what the other end and the clock say, `poll_*` for deadlines.
+/// No order of calls is illegal. The module's example shows a round.
+#[derive(Debug)]
+pub struct Outbox<'m> {
+    lanes: Lanes<'m>,
+    flights: Flights,
+    rtt: RttEstimator,
+    credit: u16,
+    named_at: Instant,
+}
+
+/// A batch that was written but does not count as sent until it is handed to [`Outbox::book`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a batch that is not booked counts as never sent"]
+pub struct CutBatch {
+    /// Its lane.
+    pub lane: Lane,
+    /// The first record's sequence.
+    pub first: u64,
+    /// How many records, 1 to 64.
+    pub count: u8,
+    /// The length of the Records frame's body, in bytes.
+    pub len: usize,
+}
+
+/// What an Ack did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckOutcome {
+    /// So many records were settled that had not been before; often none.
+    Settled(u32),
+    /// It names records that were never sent: nothing has changed.
+    Contradiction,
+}
+
+/// How full a lane is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneFill {
+    /// Records in the lane, those included that were settled out of order and wait for older ones.
+    pub records: u32,
+    /// Records that wait to be sent, or sent again.
+    pub queued: u32,
+    /// Bytes in use.
+    pub used: usize,
+    /// The lane's bytes.
+    pub capacity: usize,
+}
+
+impl<'m> Outbox<'m> {
+    /// Splits `memory` into the lanes.
+    ///
+    /// # Errors
+    /// [`CallError::InvalidConfig`] if the shares are more than the memory.
+    pub fn new(memory: &'m mut [u8], shares: LaneShares) -> Result<Self, CallError> {
+        const TOO_MUCH: CallError =
+            CallError::InvalidConfig("the lanes' shares are more than the outbox memory");
+        let mut rest = memory;
+        let mut lane = |lane| -> Result<LaneQueue<'m>, CallError> {
+            let (bytes, after) =
+                core::mem::take(&mut rest).split_at_mut_checked(shares.of(lane)).ok_or(TOO_MUCH)?;
+            rest = after;
+            Ok(LaneQueue::new(bytes))
+        };
+        let lanes = Lanes {
+            alarm: lane(Lane::Alarm)?,
+            event: lane(Lane::Event)?,
+            trend: lane(Lane::Trend)?,
+            waveform: lane(Lane::Waveform)?,
+        };
+        let named_at = Instant::ZERO;
+        Ok(Self {
+            lanes,
+            flights: Flights::new(),
+            rtt: RttEstimator::new(),
+            credit: INITIAL_CREDIT,
+            named_at,
+        })
+    }
+
+    /// Lets records of a lane wait up to `linger` for more of them, to share a packet. Zero at first.
+    pub fn set_linger(&mut self, lane: Lane, linger: Duration) {
+        self.lanes.of_mut(lane).set_linger(linger);
+    }
+
+    /// Starts to accept records, all or none: nothing counts before [`LaneTx::commit`].
+    pub fn begin(&mut self, now: Instant, lane: Lane) -> LaneTx<'_, 'm> {
+        LaneTx::new(now, lane, self.lanes.of_mut(lane))
+    }
+
+    /// Returns the most urgent lane that has something to send now in a Records frame body of up to `space` bytes.
+    ///
+    /// A lane is ready when its oldest record has waited for the lane's linger time, when it fills `space`, or
+    /// when something is to be sent again. A lane whose next record does not fit is passed over.
+    pub fn ready_lane(&self, now: Instant, space: usize) -> Option<Lane> {
+        //= SPEC.md#batches
+        //# A device MUST prefer an alarm that is ready to any other record, an event to a trend, and a trend to a waveform.
+        Lane::ALL.into_iter().find(|&lane| self.ready_at(lane, space).is_some_and(|at| at <= now))
+    }
+
+    /// Tells whether a lane has something to send now; see [`Outbox::ready_lane`].
+    pub fn is_ready(&self, now: Instant, lane: Lane, space: usize) -> bool {
+        self.ready_at(lane, space).is_some_and(|at| at <= now)
+    }
+
+    /// Returns when some lane will be ready ([`Outbox::ready_lane`]): already past if one is.
+    pub fn poll_ready(&self, space: usize) -> Option<Instant> {
+        Lane::ALL.into_iter().filter_map(|lane| self.ready_at(lane, space)).min()
+    }
+
+    fn ready_at(&self, lane: Lane, space: usize) -> Option<Instant> {
+        self.may_send(lane).then(|| self.lanes.of(lane).ready_at(space)).flatten()
+    }
+
+    /// Tells whether one more flight of this lane is allowed.
+    fn may_send(&self, lane: Lane) -> bool {
+        if self.flights.iter().count() >= MAX_FLIGHTS {
+            return false;
+        }
+        if lane == Lane::Alarm {
+            return true;
+        }
+        //= SPEC.md#batches
+        //# A device MUST NOT have more Records frames of other lanes than alarm in flight than the latest Credit says, or one where it says 0.
+        let allowed = usize::from(self.credit.max(1)).min(MAX_FLIGHTS.saturating_sub(ALARM_FLIGHTS));
+        self.flights.iter().filter(|flight| flight.lane != Lane::Alarm).count() < allowed
+    }
+
+    /// Writes the body of a Records frame with the oldest run of queued records of `lane` that fits `out`, under
+    /// the stream index `stream`.
+    ///
+    /// Nothing changes: hand the batch to [`Outbox::book`] once its packet is sure to go out, before the next one
+    /// is cut. `None` if nothing may be sent or fits.
+    pub fn next_batch(&self, lane: Lane, stream: u8, out: &mut [u8]) -> Option<CutBatch> {
+        if !self.may_send(lane) {
+            return None;
+        }
+        let cut = self.lanes.of(lane).cut(stream, out)?;
+        Some(CutBatch { lane, first: cut.first, count: cut.count, len: cut.len })
+    }
+
+    /// Counts a batch as sent, and starts its timer.
+    ///
+    /// `jitter` is any random number; it prolongs the time-out by up to a half. Records of the batch that were
+    /// settled or booked since it was cut are left alone.
+    pub fn book(&mut self, now: Instant, batch: CutBatch, jitter: u32) {
+        let CutBatch { lane, first, count, .. } = batch;
+        let queue = self.lanes.of_mut(lane);
+        let (pending, sends) = queue.mark_sent(now, first, count);
+        if pending == 0 {
+            return;
+        }
+        //= SPEC.md#retransmission
+        //# A device MUST wait at least the time-out of RFC 6298, between 200 ms and 60 s, before it sends a record again in the same session.
+        //# The wait MUST double with each transmission of the same record, up to 60 s.
+        let time_out = self.rtt.time_out(sends);
+        let prolonged = (time_out.as_millis() / 2).saturating_mul(jitter.into()) >> 32;
+        let deadline = now + time_out + Duration::from_millis(prolonged);
+        let flight = Flight { lane, first, pending, sent_at: now, deadline, sends };
+        if !self.flights.book(flight) {
+            for sequence in flight.sequences() {
+                queue.requeue(sequence, false);
+            }
+        }
+    }
+
+    /// Settles what an Ack of the current session says about a lane's stream.
+    pub fn handle_ack(&mut self, now: Instant, lane: Lane, ack: &StreamAck) -> AckOutcome {
+        let queue = self.lanes.of_mut(lane);
+        //= SPEC.md#acknowledgement
+        //# A device MUST ignore what an Ack says about a stream if it names a sequence of it that was never sent.
+        if queue.contradicts(ack) {
+            return AckOutcome::Contradiction;
+        }
+        queue.hear(ack.cumulative);
+        //= SPEC.md#acknowledgement
+        //# A device MUST keep a record until it is acknowledged or refused.
+        let settled = queue.settle(|sequence| ack.settles(sequence));
+        //= SPEC.md#retransmission
+        //# A device MUST NOT measure a round-trip time on a record that it sent more than once, or that is acknowledged after its wait is over.
+        if let Some(rtt) = self.flights.settle(now, lane, ack) {
+            self.rtt.sample(rtt);
+        }
+        AckOutcome::Settled(settled)
+    }
+
+    /// Gives up records that the backend refused for good, and returns how many were given up.
+    ///
+    /// The next Streams frame then names the stream's new oldest record, and is due at once.
+    pub fn handle_refused(&mut self, lane: Lane, first: u64, count: u8) -> u32 {
+        let queue = self.lanes.of_mut(lane);
+        let count = u64::from(count);
+        //= SPEC.md#refused-records
+        //# A device MUST NOT send a refused record again.
+        let refused =
+            queue.settle(|sequence| sequence.checked_sub(first).is_some_and(|offset| offset < count));
+        self.flights.forget(lane, first, count);
+        if refused > 0 {
+            //= SPEC.md#refused-records
+            //# A device MUST then name the stream's new oldest sequence in a Streams frame, repeated until an Ack has passed the refused ones.
+            queue.note_refused(first.saturating_add(count));
+        }
+        refused
+    }
+
+    /// Takes the Credit of the current session: how many Records frames the backend holds, alarms not counted.
+    pub fn handle_credit(&mut self, frames: u16) {
+        self.credit = frames;
+    }
+
+    /// Puts the records of expired flights back into the queue and returns how many. Harmless at any time.
+    pub fn handle_timeout(&mut self, now: Instant) -> u32 {
+        self.flights.rebase(now);
+        for lane in Lane::ALL {
+            self.lanes.of_mut(lane).rebase(now);
+        }
+        let mut requeued = 0u32;
+        while let Some(flight) = self.flights.take_one(|flight| flight.deadline <= now) {
+            self.rtt.expired(now, flight.sent_at);
+            requeued = requeued.saturating_add(self.requeue(&flight, false));
+        }
+        requeued
+    }
+
+    /// Returns when the next flight expires.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.flights.iter().map(|flight| flight.deadline).min()
+    }
+
+    /// Puts everything in flight back into the queue, as a new session is needed or begins, and returns how many.
+    ///
+    /// What was measured of the round-trip time is kept; credit and what the backend knows of the streams are not.
+    pub fn handle_session_lost(&mut self) -> u32 {
+        //= SPEC.md#retransmission
+        //# A device MUST queue every record in flight again when a new session begins.
+        let mut requeued = 0u32;
+        while let Some(flight) = self.flights.take_one(|_| true) {
+            requeued = requeued.saturating_add(self.requeue(&flight, true));
+        }
+        self.credit = INITIAL_CREDIT;
+        for lane in Lane::ALL {
+            self.lanes.of_mut(lane).forget_session();
+        }
+        requeued
+    }
+
+    fn requeue(&mut self, flight: &Flight, forget_backoff: bool) -> u32 {
+        let queue = self.lanes.of_mut(flight.lane);
+        let back = flight.sequences().filter(|sequence| queue.requeue(*sequence, forget_backoff));
+        u32::try_from(back.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Lists what a Streams frame names: each lane that ever held a record, with the oldest sequence that is not
+    /// settled (or the next one, if there is none).
+    pub fn streams(&self) -> impl Iterator<Item = (Lane, u64)> + '_ {
+        let open = Lane::ALL.into_iter().filter(|&lane| self.lanes.of(lane).is_open());
+        open.map(|lane| (lane, self.lanes.of(lane).ring().first()))
+    }
+
+    /// Tells whether a Streams frame is to go in front of the next Records frame: a stream was not named yet in
+    /// this session, or moved past refused records, or was named a while ago and no Ack shows that this was heard.
+    pub fn streams_due(&self, now: Instant) -> bool {
+        //= SPEC.md#stream-names
+        //# A device MUST send a Streams frame before the first Records frame of a stream in a session, and repeat it until an Ack of that session names the stream.
+        let unheard = now.since(self.named_at) >= self.rtt.time_out(1) || now < self.named_at;
+        Lane::ALL.into_iter().any(|lane| match self.lanes.of(lane).naming() {
+            Naming::Known => false,
+            Naming::Unconfirmed => unheard,
+            Naming::Due => true,
+        })
+    }
+
+    /// Returns when a Streams frame is due ([`Outbox::streams_due`]), if one is at all.
+    pub fn poll_streams(&self) -> Option<Instant> {
+        let due = |lane| match self.lanes.of(lane).naming() {
+            Naming::Known => None,
+            Naming::Unconfirmed => Some(self.named_at + self.rtt.time_out(1)),
+            Naming::Due => Some(Instant::ZERO),
+        };
+        Lane::ALL.into_iter().filter_map(due).min()
+    }
+
+    /// Takes note that a Streams frame with all of [`Outbox::streams`] was sent.
+    pub fn streams_sent(&mut self, now: Instant) {
+        self.named_at = now;
+        for lane in Lane::ALL {
+            self.lanes.of_mut(lane).note_named();
+        }
+    }
+
+    /// Tells how full a lane is.
+    pub fn fill(&self, lane: Lane) -> LaneFill {
+        let queue = self.lanes.of(lane);
+        let ring = queue.ring();
+        LaneFill {
+            records: ring.records(),
+            queued: queue.queued(),
+            used: ring.used(),
+            capacity: ring.capacity(),
+        }
+    }
+
+    /// Tells whether every record is settled.
+    pub fn is_empty(&self) -> bool {
+        Lane::ALL.into_iter().all(|lane| self.lanes.of(lane).ring().records() == 0)
+    }
+
+    /// Tells whether anything waits for its acknowledgement.
+    pub fn is_in_flight(&self) -> bool {
+        self.flights.iter().next().is_some()
+    }
+
+    /// Returns for how long the lane's oldest record that is not settled has existed, by its own time.
+    pub fn longest_wait(&self, now: Instant, lane: Lane) -> Option<Duration> {
+        let ring = self.lanes.of(lane).ring();
+        ring.entry(ring.oldest()).map(|entry| now.since(entry.time))
+    }
+
+    /// Returns the smoothed round-trip time, the application's commit included, once it was measured.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.rtt.srtt()
+    }
+
+    /// Returns the present retransmission time-out of a record that is sent for the first time, without jitter.
+    pub fn time_out(&self) -> Duration {
+        self.rtt.time_out(1)
+    }
+}
+
+/// One queue per lane.
+#[derive(Debug)]
+struct Lanes<'m> {
+    alarm: LaneQueue<'m>,
+    event: LaneQueue<'m>,
+    trend: LaneQueue<'m>,
+    waveform: LaneQueue<'m>,
+}
+
+impl<'m> Lanes<'m> {
+    const fn of(&self, lane: Lane) -> &LaneQueue<'m> {
+        match lane {
+            Lane::Alarm => &self.alarm,
+            Lane::Event => &self.event,
+            Lane::Trend => &self.trend,
+            Lane::Waveform => &self.waveform,
+        }
+    }
+
+    const fn of_mut(&mut self, lane: Lane) -> &mut LaneQueue<'m> {
+        match lane {
+            Lane::Alarm => &mut self.alarm,
+            Lane::Event => &mut self.event,
+            Lane::Trend => &mut self.trend,
+            Lane::Waveform => &mut self.waveform,
+        }
+    }
+}

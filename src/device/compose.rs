@@ -1,0 +1,257 @@
+//! What goes into the next data packet.
+
+use super::Device;
+use super::live::{Live, REPORT_AFTER, REPORT_AT_ONCE};
+use crate::codec::BufferTooSmall;
+use crate::crypto::EphemeralSecret;
+use crate::delivery::CutBatch;
+use crate::entropy::Entropy;
+use crate::error::CallError;
+use crate::framing::{
+    AckFrame, BootTag, DescriptorsFrame, Frame, FrameKind, FrameWriter, Lane, StreamEntry, StreamsWriter,
+};
+use crate::limits::{MAX_PACKET, MIN_MAX_PACKET};
+use crate::session::SealError;
+use crate::time::Instant;
+use crate::wire::TAG_LEN;
+
+/// The fewest bytes of a descriptor set that are worth a frame.
+const MIN_DESCRIPTOR_CHUNK: usize = 16;
+/// Frame type, hash, total length, offset.
+const DESCRIPTORS_OVERHEAD: usize = 1 + 8 + 2 + 2;
+/// At most this many batches share a packet: one per lane.
+const MAX_BATCHES: usize = Lane::ALL.len();
+
+/// What a packet carries that must be booked once it is sealed.
+#[derive(Default)]
+struct Manifest {
+    batches: [Option<CutBatch>; MAX_BATCHES],
+    streams: bool,
+    rekey: bool,
+    report: bool,
+    pong: bool,
+    closing: bool,
+    descriptors_to: Option<Option<usize>>,
+    /// The backend must answer it.
+    eliciting: bool,
+}
+
+impl Device<'_> {
+    /// When the session has something to send next.
+    pub(super) fn next_send(&self, live: &Live) -> Option<Instant> {
+        let at_once = live.closing.is_some()
+            || live.pong.is_some()
+            || live.unreported >= REPORT_AT_ONCE
+            || live.descriptors_from.is_some() && self.outbox.streams().next().is_some();
+        let rekey = live.session.rekey_request().is_some().then_some(live.rekey_due);
+        let timers = [
+            at_once.then_some(Instant::ZERO),
+            live.prove_due,
+            rekey,
+            self.outbox.poll_ready(self.space(live)),
+        ];
+        timers.into_iter().flatten().chain(self.outbox.poll_streams()).min()
+    }
+
+    /// How long the body of a Records frame may be in a packet that carries nothing else.
+    fn space(&self, live: &Live) -> usize {
+        let max = match self.link {
+            super::Link::Up { max_packet } => usize::from(max_packet.min(live.peer_limits.max_packet())),
+            super::Link::Down => 0,
+        };
+        let header = live.session.header_len(&live.peer_connection_id);
+        max.saturating_sub(header).saturating_sub(TAG_LEN).saturating_sub(1)
+    }
+
+    /// Writes the next data packet, if there is something to say.
+    pub(super) fn transmit_session(
+        &mut self,
+        now: Instant,
+        tag: BootTag,
+        max_packet: usize,
+        rng: &mut dyn Entropy,
+        out: &mut [u8],
+    ) -> Result<Option<usize>, CallError> {
+        let Some(live) = self.live.as_mut().filter(|live| live.may_send()) else { return Ok(None) };
+        if live.session.wants_dh(now) {
+            let hedge = self.config.identity.static_dh().hedge_key();
+            live.session.start_dh(EphemeralSecret::generate_hedged(rng, &hedge, &tag.0)?);
+            live.rekey_due = now;
+        }
+        let Some(live) = self.live.as_ref() else { return Ok(None) };
+        if self.next_send(live).is_none_or(|at| at > now) {
+            return Ok(None);
+        }
+        let max = max_packet.min(live.peer_limits.max_packet().into()).min(MAX_PACKET);
+        if out.len() < max.min(MIN_MAX_PACKET) {
+            return Err(BufferTooSmall { needed: max.min(MIN_MAX_PACKET) }.into());
+        }
+        let max = max.min(out.len());
+        let head = live.session.header_len(&live.peer_connection_id);
+        let end = max.saturating_sub(TAG_LEN);
+        let mut random = [0u8; 8];
+        rng.fill(&mut random)?;
+        let payload = out.get_mut(head..end).unwrap_or_default();
+        let (len, manifest) = self.compose(live, now, tag, random, payload);
+        if len == 0 {
+            return Ok(None);
+        }
+        self.seal(now, manifest, random, len, out)
+    }
+
+    fn seal(
+        &mut self,
+        now: Instant,
+        manifest: Manifest,
+        random: [u8; 8],
+        len: usize,
+        out: &mut [u8],
+    ) -> Result<Option<usize>, CallError> {
+        let Some(live) = self.live.as_mut() else { return Ok(None) };
+        let id = live.peer_connection_id;
+        let len = match live.session.seal(now, &id, out, len) {
+            Ok(packet) => packet.len(),
+            Err(SealError::BufferTooSmall(error)) => return Err(error.into()),
+            Err(SealError::PacketTooLong) => return Ok(None),
+            Err(SealError::Closed(reason)) => {
+                self.end_session(now, reason);
+                return Ok(None);
+            }
+        };
+        if manifest.report {
+            live.unreported = 0;
+        }
+        if manifest.pong {
+            live.pong = None;
+        }
+        if let Some(rest) = manifest.descriptors_to {
+            live.descriptors_from = rest;
+        }
+        let wait = self.outbox.time_out();
+        if manifest.rekey {
+            live.rekey_due = now + wait;
+        }
+        if live.prove_due.is_some() {
+            live.prove_due = Some(now + wait);
+        }
+        if manifest.eliciting {
+            live.owes_answer(now);
+        }
+        if manifest.streams {
+            self.outbox.streams_sent(now);
+        }
+        let [a, b, c, d, ..] = random;
+        for batch in manifest.batches.into_iter().flatten() {
+            self.outbox.book(now, batch, u32::from_le_bytes([a, b, c, d]));
+        }
+        if manifest.closing
+            && let Some(reason) = self.live.as_mut().and_then(|live| live.closing.take())
+        {
+            self.end_session(now, reason);
+        }
+        Ok(Some(len))
+    }
+
+    /// Writes the frames; changes nothing.
+    fn compose(
+        &self,
+        live: &Live,
+        now: Instant,
+        tag: BootTag,
+        random: [u8; 8],
+        payload: &mut [u8],
+    ) -> (usize, Manifest) {
+        let mut manifest = Manifest::default();
+        let mut writer = FrameWriter::new(payload);
+        if let Some(reason) = live.closing {
+            manifest.closing = writer.push(&Frame::Close(reason)).is_ok();
+            return (writer.len(), manifest);
+        }
+        if let Some(key) = live.session.rekey_request()
+            && live.rekey_due <= now
+        {
+            manifest.rekey = writer.push(&Frame::RekeyRequest(key.0)).is_ok();
+            manifest.eliciting |= manifest.rekey;
+        }
+        if let Some(token) = live.pong {
+            manifest.pong = writer.push(&Frame::Pong(token)).is_ok();
+        }
+        if live.unreported >= REPORT_AFTER {
+            let ack = AckFrame::of_packet(live.session.highest_received());
+            manifest.report = writer.push(&Frame::Ack(ack)).is_ok();
+        }
+        if self.outbox.streams_due(now) {
+            manifest.streams = self.write_streams(tag, &mut writer);
+            manifest.eliciting |= manifest.streams;
+        }
+        self.write_descriptors(live, &mut writer, &mut manifest);
+        self.write_batches(now, &mut writer, &mut manifest);
+        if writer.is_empty() && live.prove_due.is_some_and(|due| due <= now) {
+            manifest.eliciting = writer.push(&Frame::Ping(random)).is_ok();
+        }
+        (writer.len(), manifest)
+    }
+
+    fn write_streams(&self, tag: BootTag, writer: &mut FrameWriter<'_>) -> bool {
+        writer.frame_with(FrameKind::Streams, |body| {
+            let mut streams = StreamsWriter::new(body, true).ok()?;
+            let mut entries = [StreamEntry { index: 0, lane: Lane::Alarm, oldest: 0 }; Lane::ALL.len()];
+            let mut count = 0;
+            for (entry, (lane, oldest)) in entries.iter_mut().zip(self.outbox.streams()) {
+                *entry = StreamEntry { index: lane.code(), lane, oldest };
+                count = entry_count(count);
+            }
+            let entries = entries.get(..count).filter(|entries| !entries.is_empty())?;
+            streams.push(self.config.boot, tag, self.set_hash, entries).ok()?;
+            Some(streams.finish())
+        })
+    }
+
+    fn write_descriptors(&self, live: &Live, writer: &mut FrameWriter<'_>, manifest: &mut Manifest) {
+        let Some(offset) = live.descriptors_from.filter(|_| self.outbox.streams().next().is_some()) else {
+            return;
+        };
+        let set = self.set.as_bytes();
+        let rest = set.get(offset..).unwrap_or_default();
+        let space = writer.remaining().unwrap_or(0).saturating_sub(DESCRIPTORS_OVERHEAD);
+        if space < MIN_DESCRIPTOR_CHUNK.min(rest.len()) {
+            return;
+        }
+        let (chunk, rest) = rest.split_at(space.min(rest.len()));
+        let frame = DescriptorsFrame {
+            hash: self.set_hash,
+            total: set.len() as u16,
+            offset: offset as u16,
+            bytes: chunk,
+        };
+        if writer.push(&Frame::Descriptors(frame)).is_ok() {
+            let next = offset.saturating_add(chunk.len());
+            manifest.descriptors_to = Some((!rest.is_empty()).then_some(next));
+            manifest.eliciting = true;
+        }
+    }
+
+    /// Writes one batch per lane, the most urgent lane first, while they fit.
+    fn write_batches(&self, now: Instant, writer: &mut FrameWriter<'_>, manifest: &mut Manifest) {
+        let mut slots = manifest.batches.iter_mut();
+        for lane in Lane::ALL {
+            let space = writer.remaining().unwrap_or(0);
+            if !self.outbox.is_ready(now, lane, space) {
+                continue;
+            }
+            let mut cut = None;
+            writer.frame_with(FrameKind::Records, |body| {
+                cut = self.outbox.next_batch(lane, lane.code(), body);
+                cut.map(|batch| batch.len)
+            });
+            if let (Some(batch), Some(slot)) = (cut, slots.next()) {
+                *slot = Some(batch);
+                manifest.eliciting = true;
+            }
+        }
+    }
+}
+
+const fn entry_count(count: usize) -> usize {
+    count.saturating_add(1)
+}

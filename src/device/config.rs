@@ -1,0 +1,132 @@
+use crate::crypto::{Psk, PublicKey};
+use crate::delivery::LaneShares;
+use crate::error::CallError;
+use crate::handshake::Limits;
+use crate::identity::{Credential, Identity, LocalIdentity, Time, TrustAnchors};
+use crate::limits::{MAX_RECORD, MIN_MAX_PACKET};
+use crate::session::RekeyPolicy;
+use crate::time::Duration;
+use crate::wire::{ConnectionId, PskId};
+
+/// The caller's memory, for the life of the device.
+#[derive(Debug)]
+pub struct DeviceMemory<'m> {
+    /// Where records wait until they are committed; split by [`DeviceConfig::shares`].
+    pub outbox: &'m mut [u8],
+    /// The encoded descriptor set, from [`encode_descriptors`](crate::framing::encode_descriptors).
+    pub descriptors: &'m [u8],
+}
+
+/// The state of the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Nothing can be sent.
+    Down,
+    /// Packets can be sent.
+    Up {
+        /// The largest packet that the link carries, in bytes: data packets are built to fit. Handshake packets may
+        /// be up to 512 bytes long, whatever this says.
+        max_packet: u16,
+    },
+}
+
+/// A backend that the device knows: its key makes the handshake two messages long, and it must be this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackendPin {
+    /// Its static key.
+    pub key: PublicKey,
+    /// Whom its credential names.
+    pub identity: Identity,
+    /// Its credential, if stored: saves about 100 bytes in each handshake.
+    pub credential: Option<Credential>,
+}
+
+/// What a device needs to know.
+///
+/// `expected`, `pin` and `psk` make the floor that neither loss nor an attacker can lower.
+#[derive(Debug)]
+pub struct DeviceConfig {
+    /// The device's own identity.
+    pub identity: LocalIdentity,
+    /// Whom it trusts.
+    pub anchors: TrustAnchors,
+    /// What it knows of the time.
+    pub time: Time,
+    /// The number of this boot: one more than at the boot before, kept by the firmware.
+    pub boot: u32,
+    /// The backend that must answer, if only one may. A pin implies its identity.
+    pub expected: Option<Identity>,
+    /// The backend, if it is known from an earlier session ([`DeviceEvent::Connected`](super::DeviceEvent::Connected)).
+    pub pin: Option<BackendPin>,
+    /// A pre-shared key: every handshake must prove it then.
+    pub psk: Option<(PskId, Psk)>,
+    /// The connection id to receive on: none on a link of one's own.
+    pub connection_id: ConnectionId,
+    /// What the device accepts.
+    pub limits: Limits,
+    /// When to rekey.
+    pub rekey: RekeyPolicy,
+    /// The smallest `max_packet` that any link of this device will have: no record is made longer than fits it.
+    pub smallest_packet: u16,
+    /// How the outbox is shared among the lanes.
+    pub shares: LaneShares,
+    /// How long a lane's records may wait for more of them to share a packet: alarm, event, trend, waveform.
+    pub linger: [Duration; 4],
+}
+
+impl DeviceConfig {
+    /// The usual settings of a device on an IP link, without pin or psk, for an outbox of `outbox_len` bytes.
+    pub fn new(
+        identity: LocalIdentity,
+        anchors: TrustAnchors,
+        time: Time,
+        boot: u32,
+        outbox_len: usize,
+    ) -> Self {
+        Self {
+            identity,
+            anchors,
+            time,
+            boot,
+            expected: None,
+            pin: None,
+            psk: None,
+            connection_id: ConnectionId::EMPTY,
+            limits: Limits::DEVICE,
+            rekey: RekeyPolicy::default(),
+            smallest_packet: Limits::DEVICE.max_packet(),
+            shares: LaneShares::of_total(outbox_len),
+            linger: [Duration::ZERO; 4],
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), CallError> {
+        if usize::from(self.smallest_packet) < MIN_MAX_PACKET {
+            return Err(CallError::InvalidConfig("smallest_packet is below 64"));
+        }
+        if let (Some(pin), Some(expected)) = (&self.pin, &self.expected)
+            && pin.identity != *expected
+        {
+            return Err(CallError::InvalidConfig("the pinned backend is not the expected one"));
+        }
+        Ok(())
+    }
+
+    /// Whom the floor demands.
+    pub(super) fn expected_backend(&self) -> Option<Identity> {
+        self.pin.map(|pin| pin.identity).or(self.expected)
+    }
+
+    /// How long a record may be so that a packet of `smallest_packet` bytes always takes it.
+    pub(super) fn record_limit(&self) -> usize {
+        usize::from(self.smallest_packet)
+            .saturating_sub(PACKET_OVERHEAD_MAX)
+            .saturating_sub(RECORDS_OVERHEAD_MAX)
+            .min(MAX_RECORD)
+    }
+}
+
+/// Header with the longest connection id and counter, and the tag.
+const PACKET_OVERHEAD_MAX: usize = 1 + 8 + 4 + 16;
+/// Type byte, stream index, first sequence below 2^35, number, time below 2^49 ms.
+const RECORDS_OVERHEAD_MAX: usize = 1 + 1 + 5 + 1 + 7;

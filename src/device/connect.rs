@@ -1,0 +1,372 @@
+//! Attempts to connect: which pattern, when to repeat, when to give up, when to try again.
+
+use super::live::{FinishRepeat, Live};
+use super::{Device, DeviceConfig, DeviceEvent};
+use crate::entropy::Entropy;
+use crate::error::{CallError, CloseReason, Discard};
+use crate::framing::BootTag;
+use crate::handshake::{
+    AwaitingReply, Established, HandshakeError, Initiator, ReplyFailure, ReplyOutcome, ReplyRead,
+};
+use crate::limits::{HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_HELLO, MAX_RECONNECT_PAUSE, RESET_INTERVAL};
+use crate::time::{Duration, Instant};
+use crate::wire::{Cookie, Reset};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// After so many failed attempts with the pinned key, XX is tried: the service may have a new key.
+const PINNED_ATTEMPTS: u32 = 3;
+
+/// Whether and when to connect.
+#[derive(Default)]
+pub(super) struct Connector {
+    wanted: bool,
+    attempt: Option<Box<Attempt>>,
+    failures: u32,
+    /// Number of the attempt, to hedge its ephemeral key.
+    serial: u32,
+    retry: Retry,
+    last_reset: Option<Instant>,
+    last_error: Option<Discard>,
+}
+
+/// When the next attempt starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Retry {
+    /// Not by itself.
+    #[default]
+    No,
+    /// After a pause since then, whose jitter is drawn with the next transmission.
+    Pause(Instant, Duration),
+    /// At this instant.
+    At(Instant),
+}
+
+/// One attempt.
+struct Attempt {
+    stage: Stage,
+    /// The Hello, to repeat it.
+    packet: Vec<u8>,
+    sends: u8,
+    due: Instant,
+    cookie: Option<Cookie>,
+    pinned: bool,
+    serial: u32,
+}
+
+enum Stage {
+    /// A Hello must be made.
+    Start,
+    Hello(AwaitingReply),
+    /// A Finish must be made.
+    Reply(ReplyRead),
+    /// Between two states, or dead.
+    Gone,
+}
+
+/// Prolongs a wait by a random 0–50 % ([`limits`](crate::limits), SPEC.md "Handshake timers").
+pub(super) fn prolonged(wait: Duration, rng: &mut dyn Entropy) -> Result<Duration, CallError> {
+    let mut random = [0u8; 4];
+    rng.fill(&mut random)?;
+    let share = u64::from(u32::from_le_bytes(random));
+    Ok(wait + Duration::from_millis((wait.as_millis() / 2).saturating_mul(share) >> 32))
+}
+
+/// `2^exponent` times `wait`.
+pub(super) fn doubled(wait: Duration, exponent: u32) -> Duration {
+    wait.saturating_mul(1u64.checked_shl(exponent.min(32)).unwrap_or(u64::MAX))
+}
+
+impl Connector {
+    pub(super) fn want(&mut self, now: Instant) {
+        self.wanted = true;
+        self.failures = 0;
+        self.start(now);
+    }
+
+    pub(super) fn cancel(&mut self) {
+        self.wanted = false;
+        self.attempt = None;
+        self.retry = Retry::No;
+    }
+
+    /// The link is there again: what waits for a pause need not.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.due = attempt.due.min(now);
+        } else if self.retry != Retry::No {
+            self.start(now);
+        }
+    }
+
+    fn start(&mut self, now: Instant) {
+        if self.attempt.is_some() {
+            return;
+        }
+        self.serial = self.serial.wrapping_add(1);
+        self.retry = Retry::No;
+        self.attempt = Some(Box::new(Attempt {
+            stage: Stage::Start,
+            packet: Vec::new(),
+            sends: 0,
+            due: now,
+            cookie: None,
+            pinned: self.failures < PINNED_ATTEMPTS,
+            serial: self.serial,
+        }));
+    }
+
+    pub(super) fn session_ended(&mut self, now: Instant, reason: CloseReason) {
+        if !self.wanted || self.attempt.is_some() {
+            return;
+        }
+        match reason {
+            CloseReason::Revoked => self.wanted = false,
+            CloseReason::Refused => self.retry = Retry::Pause(now, MAX_RECONNECT_PAUSE),
+            CloseReason::Draining => self.retry = Retry::Pause(now, HANDSHAKE_RTO),
+            _ => self.start(now),
+        }
+    }
+
+    /// A credible Reset came: one parallel attempt per interval.
+    //= SPEC.md#reset
+    //# A Reset MUST NOT close a session; it may start one parallel handshake per 60 s.
+    fn handle_reset(&mut self, now: Instant) {
+        let recently = self.last_reset.is_some_and(|last| now.since(last) < RESET_INTERVAL);
+        if self.wanted && !recently {
+            self.last_reset = Some(now);
+            self.start(now);
+        }
+    }
+
+    /// Gives up what was repeated often enough, and starts what is due. `session_gone`: none, or it seems dead.
+    pub(super) fn handle_timeout(&mut self, now: Instant, session_gone: bool) -> Option<DeviceEvent> {
+        if let Some(attempt) = &self.attempt {
+            let dead = matches!(attempt.stage, Stage::Gone);
+            if dead || (attempt.sends >= HANDSHAKE_SENDS && attempt.due <= now) {
+                return Some(self.fail(now));
+            }
+            return None;
+        }
+        match self.retry {
+            Retry::At(at) if at <= now => self.start(now),
+            Retry::No if self.wanted && session_gone => self.start(now),
+            _ => {}
+        }
+        None
+    }
+
+    fn fail(&mut self, now: Instant) -> DeviceEvent {
+        self.attempt = None;
+        self.failures = self.failures.saturating_add(1);
+        let pause = doubled(HANDSHAKE_RTO, self.failures).min(MAX_RECONNECT_PAUSE);
+        self.retry = Retry::Pause(now, pause);
+        DeviceEvent::ConnectFailed(self.last_error.take())
+    }
+
+    /// Draws the jitter of a pause: a random 50–100 % of it is waited.
+    fn settle_pause(&mut self, rng: &mut dyn Entropy) -> Result<(), CallError> {
+        if let Retry::Pause(since, pause) = self.retry {
+            let half = Duration::from_millis(pause.as_millis() / 2);
+            self.retry =
+                Retry::At(since + prolonged(half, rng)? + Duration::from_millis(half.as_millis() / 2));
+        }
+        Ok(())
+    }
+
+    /// Tells whether an attempt is under way or waits for its pause to end.
+    pub(super) fn is_trying(&self) -> bool {
+        self.attempt.is_some() || self.retry != Retry::No
+    }
+
+    pub(super) fn poll_timeout(&self, up: bool) -> Option<Instant> {
+        match (&self.attempt, self.retry) {
+            (Some(attempt), _) if up || attempt.sends > 0 => Some(attempt.due),
+            (None, Retry::At(at)) => Some(at),
+            // The pause is settled by the next poll_transmit.
+            (None, Retry::Pause(since, _)) if up => Some(since),
+            _ => None,
+        }
+    }
+}
+
+/// The settings of an attempt.
+fn initiator<'c>(config: &'c DeviceConfig, attempt: &Attempt) -> Initiator<'c> {
+    let pin = config.pin.as_ref().filter(|_| attempt.pinned);
+    //= SPEC.md#no-downgrade
+    //# A device with a psk floor MUST NOT start or accept a pattern without psk: IKpsk2 falls back to XXpsk3 only.
+    //= SPEC.md#no-downgrade
+    //# Loss, Retry and Reset MUST NOT lower the floor.
+    Initiator {
+        local: &config.identity,
+        anchors: &config.anchors,
+        expected: config.expected_backend(),
+        backend_key: pin.map(|pin| &pin.key),
+        backend_credential: pin.and_then(|pin| pin.credential.as_ref()),
+        psk: config.psk.as_ref().map(|(id, psk)| (*id, psk)),
+        connection_id: config.connection_id,
+        limits: config.limits,
+        cookie: attempt.cookie,
+        anchor_index: usize::try_from(attempt.serial.wrapping_sub(1)).unwrap_or(0),
+    }
+}
+
+fn local_error(error: HandshakeError) -> CallError {
+    match error {
+        HandshakeError::BufferTooSmall(error) => error.into(),
+        HandshakeError::Entropy(error) => error.into(),
+        _ => CallError::InvalidConfig("the static key store failed"),
+    }
+}
+
+impl Device<'_> {
+    /// Writes a Hello, a Finish, or the repetition of one.
+    pub(super) fn transmit_handshake(
+        &mut self,
+        now: Instant,
+        tag: BootTag,
+        rng: &mut dyn Entropy,
+        out: &mut [u8],
+    ) -> Result<Option<usize>, CallError> {
+        self.connector.settle_pause(rng)?;
+        if let Some(len) = self.live.as_mut().map_or(Ok(None), |live| live.repeat_finish(now, rng, out))? {
+            return Ok(Some(len));
+        }
+        let Some(attempt) = &mut self.connector.attempt else { return Ok(None) };
+        if attempt.due > now {
+            return Ok(None);
+        }
+        match core::mem::replace(&mut attempt.stage, Stage::Gone) {
+            Stage::Start => {
+                let mut context = [0u8; 8];
+                for (to, from) in
+                    context.iter_mut().zip(tag.0.into_iter().chain(attempt.serial.to_le_bytes()))
+                {
+                    *to = from;
+                }
+                let started = initiator(&self.config, attempt).start(&context, rng, out);
+                let (state, len) = started.map_err(|error| {
+                    attempt.stage = Stage::Start;
+                    local_error(error)
+                })?;
+                attempt.stage = Stage::Hello(state);
+                attempt.packet = out.get(..len).unwrap_or_default().to_vec();
+                attempt.note_sent(now, rng)?;
+                Ok(Some(len))
+            }
+            Stage::Hello(state) => {
+                attempt.stage = Stage::Hello(state);
+                let len = copy_packet(&attempt.packet, out)?;
+                attempt.note_sent(now, rng)?;
+                Ok(Some(len))
+            }
+            Stage::Reply(reply) => {
+                if out.len() < MAX_HELLO {
+                    attempt.stage = Stage::Reply(reply);
+                    return Err(crate::codec::BufferTooSmall { needed: MAX_HELLO }.into());
+                }
+                let (established, len) =
+                    reply.write_finish(&self.config.identity, out).map_err(local_error)?;
+                let finish = out.get(..len).unwrap_or_default().to_vec();
+                let due = now + prolonged(HANDSHAKE_RTO, rng).unwrap_or(HANDSHAKE_RTO);
+                self.establish(now, established, Some(FinishRepeat { packet: finish, sends: 1, due }));
+                Ok(Some(len))
+            }
+            Stage::Gone => Ok(None),
+        }
+    }
+
+    /// Puts a new session in the place of an earlier one.
+    fn establish(&mut self, now: Instant, established: Established, finish: Option<FinishRepeat>) {
+        self.connector.attempt = None;
+        self.connector.retry = Retry::No;
+        self.config.time.raise_floor(&established.peer);
+        if self.live.is_some() {
+            self.events.push(DeviceEvent::Disconnected(CloseReason::Replaced));
+        }
+        self.outbox.handle_session_lost();
+        self.live = Some(Live::new(now, established, finish, &self.config, self.set_known));
+    }
+
+    /// A session has shown that the backend has it too.
+    pub(super) fn connected(&mut self, event: DeviceEvent) {
+        self.connector.failures = 0;
+        if let DeviceEvent::Connected { backend, .. } = event {
+            self.config.pin = Some(backend);
+        }
+        self.events.push(event);
+    }
+
+    pub(super) fn handle_reply(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
+        let attempt = self.connector.attempt.as_mut().ok_or(Discard::Unsolicited)?;
+        let state = match core::mem::replace(&mut attempt.stage, Stage::Gone) {
+            Stage::Hello(state) => state,
+            other => {
+                attempt.stage = other;
+                return Err(Discard::Unsolicited);
+            }
+        };
+        let outcome = state.read_reply(&initiator(&self.config, attempt), self.config.time, packet);
+        match outcome {
+            Ok(ReplyOutcome::Established(established)) => {
+                self.establish(now, established, None);
+                Ok(())
+            }
+            Ok(ReplyOutcome::Finish(reply)) => {
+                attempt.stage = Stage::Reply(reply);
+                attempt.due = now;
+                attempt.sends = 0;
+                Ok(())
+            }
+            Err(ReplyFailure::Pending(state, error)) => {
+                attempt.stage = Stage::Hello(state);
+                self.connector.last_error = Some(error.discard());
+                Err(error.discard())
+            }
+            // The stage stays Gone: the next handle_timeout ends the attempt.
+            Err(ReplyFailure::Dead(error)) => {
+                self.connector.last_error = Some(error.discard());
+                Err(error.discard())
+            }
+        }
+    }
+
+    pub(super) fn handle_retry(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
+        let attempt = self.connector.attempt.as_mut().ok_or(Discard::Unsolicited)?;
+        let Stage::Hello(state) = &attempt.stage else { return Err(Discard::Unsolicited) };
+        attempt.cookie = Some(state.follow_retry(packet).ok_or(Discard::Unsolicited)?);
+        attempt.stage = Stage::Start;
+        attempt.due = now;
+        attempt.sends = 0;
+        Ok(())
+    }
+
+    //= SPEC.md#reset
+    //# A device MUST ignore a Reset whose tag is not one of the last four that it sent.
+    pub(super) fn handle_reset(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
+        let reset = Reset::parse(packet)?;
+        if self.live.is_none() || !self.sent_tags.contains(&reset.tag) {
+            return Err(Discard::Unsolicited);
+        }
+        self.connector.handle_reset(now);
+        Ok(())
+    }
+}
+
+impl Attempt {
+    fn note_sent(&mut self, now: Instant, rng: &mut dyn Entropy) -> Result<(), CallError> {
+        let wait = doubled(HANDSHAKE_RTO, self.sends.into());
+        self.sends = self.sends.saturating_add(1);
+        // A packet that is written goes out: a generator that fails now costs the jitter only.
+        self.due = now + prolonged(wait, rng).unwrap_or(wait);
+        Ok(())
+    }
+}
+
+/// Copies a kept packet to the front of `out`.
+pub(super) fn copy_packet(packet: &[u8], out: &mut [u8]) -> Result<usize, CallError> {
+    let needed = packet.len();
+    let space = out.get_mut(..needed).ok_or(crate::codec::BufferTooSmall { needed })?;
+    space.copy_from_slice(packet);
+    Ok(needed)
+}

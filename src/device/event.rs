@@ -1,0 +1,85 @@
+use super::BackendPin;
+use crate::error::{CloseReason, Discard};
+use crate::framing::{Lane, RefusedReason};
+use crate::time::UnixSeconds;
+use crate::wire::Pattern;
+
+/// Something that the firmware should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeviceEvent {
+    /// A session is confirmed. Store `backend` (a pin makes the next handshake shorter) and `time_floor`.
+    Connected {
+        /// The backend, verified.
+        backend: BackendPin,
+        /// The pattern that was run.
+        pattern: Pattern,
+        /// The time floor: store it, never lower it.
+        time_floor: UnixSeconds,
+    },
+    /// The session has ended. What was in flight is sent again in the next one.
+    Disconnected(CloseReason),
+    /// An attempt to connect has failed: for this reason, or because nothing answered. The next one follows after a
+    /// pause.
+    ConnectFailed(Option<Discard>),
+    /// The backend refused records for good: they are not sent again.
+    RecordsRefused {
+        /// Their lane.
+        lane: Lane,
+        /// The first one's sequence.
+        first: u64,
+        /// How many were still in the outbox.
+        count: u32,
+        /// Why.
+        reason: RefusedReason,
+    },
+    /// More events came than fit; so many were lost.
+    EventsLost(u32),
+}
+
+/// What came in a packet for the application.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeviceReceived<'b> {
+    /// A frame of a type that this version does not know.
+    Extension {
+        /// Its type, 64 to 127.
+        kind: u8,
+        /// Its body.
+        body: &'b [u8],
+    },
+}
+
+const CAPACITY: usize = 8;
+
+/// A short queue without heap. What does not fit is counted, never silently gone.
+#[derive(Debug, Default)]
+pub(super) struct EventQueue {
+    events: [Option<DeviceEvent>; CAPACITY],
+    head: usize,
+    len: usize,
+    lost: u32,
+}
+
+impl EventQueue {
+    pub(super) fn push(&mut self, event: DeviceEvent) {
+        let tail = self.head.wrapping_add(self.len) % CAPACITY;
+        match self.events.get_mut(tail) {
+            Some(slot) if self.len < CAPACITY => {
+                *slot = Some(event);
+                self.len = self.len.saturating_add(1);
+            }
+            _ => self.lost = self.lost.saturating_add(1),
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<DeviceEvent> {
+        if self.len == 0 {
+            return (self.lost > 0).then(|| DeviceEvent::EventsLost(core::mem::take(&mut self.lost)));
+        }
+        let event = self.events.get_mut(self.head)?.take();
+        self.head = self.head.wrapping_add(1) % CAPACITY;
+        self.len = self.len.saturating_sub(1);
+        event
+    }
+}

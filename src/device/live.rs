@@ -1,0 +1,157 @@
+//! One session of a device: what it owes to the backend, and when it is over.
+
+use super::connect::{copy_packet, doubled, prolonged};
+use super::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceSession};
+use crate::entropy::Entropy;
+use crate::error::{CallError, CloseReason};
+use crate::handshake::{Established, Limits};
+use crate::identity::{Identity, VerifiedCredential};
+use crate::limits::{DEAD_BACKEND, HANDSHAKE_RTO, HANDSHAKE_SENDS};
+use crate::session::Side;
+use crate::time::{Duration, Instant};
+use crate::wire::{ConnectionId, Pattern};
+use alloc::vec::Vec;
+
+/// A Finish that is repeated until a session packet authenticates.
+pub(super) struct FinishRepeat {
+    pub(super) packet: Vec<u8>,
+    pub(super) sends: u8,
+    pub(super) due: Instant,
+}
+
+/// One session and what is to be sent in it.
+pub(super) struct Live {
+    pub(super) session: DeviceSession,
+    pub(super) peer_connection_id: ConnectionId,
+    pub(super) peer_limits: Limits,
+    peer: VerifiedCredential,
+    pattern: Pattern,
+    finish: Option<FinishRepeat>,
+    /// A packet of the backend has authenticated.
+    pub(super) confirmed: bool,
+    last_heard: Instant,
+    /// Since when an answer is owed to this end.
+    owed_since: Option<Instant>,
+    /// Backend packets authenticated since the last Ack that this end sent.
+    pub(super) unreported: u32,
+    pub(super) pong: Option<[u8; 8]>,
+    /// When to send a packet only to prove the session, after IK.
+    pub(super) prove_due: Option<Instant>,
+    /// When to send the RekeyRequest again.
+    pub(super) rekey_due: Instant,
+    /// From which offset the descriptor set is to be sent.
+    pub(super) descriptors_from: Option<usize>,
+    pub(super) closing: Option<CloseReason>,
+}
+
+/// After so many unreported packets an Ack rides on the next packet, so that the backend's counters stay short.
+pub(super) const REPORT_AFTER: u32 = 16;
+/// After so many, a packet is sent for it alone.
+pub(super) const REPORT_AT_ONCE: u32 = 32;
+
+impl Live {
+    pub(super) fn new(
+        now: Instant,
+        established: Established,
+        finish: Option<FinishRepeat>,
+        config: &DeviceConfig,
+        set_known: bool,
+    ) -> Self {
+        let Established { secrets, peer, peer_connection_id, peer_limits, pattern } = established;
+        Self {
+            session: DeviceSession::new(now, Side::Device, secrets, peer_limits.window(), config.rekey),
+            peer_connection_id,
+            peer_limits,
+            peer,
+            pattern,
+            confirmed: false,
+            last_heard: now,
+            owed_since: None,
+            unreported: 0,
+            pong: None,
+            prove_due: finish.is_none().then_some(now),
+            finish,
+            rekey_due: now,
+            descriptors_from: (!set_known).then_some(0),
+            closing: None,
+        }
+    }
+
+    /// Tells whether data packets may be sent: after IK at once, after XX when the backend has shown the session.
+    pub(super) const fn may_send(&self) -> bool {
+        self.confirmed || self.finish.is_none()
+    }
+
+    /// Takes note of an authenticated packet; returns an event the first time.
+    pub(super) fn heard(&mut self, now: Instant, config: &DeviceConfig) -> Option<DeviceEvent> {
+        self.last_heard = now;
+        self.owed_since = None;
+        self.unreported = self.unreported.saturating_add(1);
+        self.prove_due = None;
+        if self.confirmed {
+            return None;
+        }
+        self.confirmed = true;
+        self.finish = None;
+        let credential = config.pin.and_then(|pin| pin.credential);
+        let backend = BackendPin { key: self.peer.static_key(), identity: self.identity(), credential };
+        Some(DeviceEvent::Connected { backend, pattern: self.pattern, time_floor: config.time.floor() })
+    }
+
+    pub(super) const fn identity(&self) -> Identity {
+        self.peer.identity()
+    }
+
+    /// Takes note that a packet went out which the backend must answer.
+    pub(super) fn owes_answer(&mut self, now: Instant) {
+        self.owed_since.get_or_insert(now);
+    }
+
+    /// Tells whether the backend owes an answer for so long that it seems to have lost the session.
+    pub(super) fn seems_dead(&self, now: Instant) -> bool {
+        self.owed_since.is_some_and(|since| now.since(since) >= DEAD_BACKEND)
+    }
+
+    /// Tells whether the session is over, and why.
+    pub(super) fn ended(&self, now: Instant, own: Limits) -> Option<CloseReason> {
+        if let Some(reason) = self.session.closed() {
+            return Some(reason);
+        }
+        if now.since(self.last_heard) >= self.idle_timeout(own) {
+            return Some(CloseReason::Idle);
+        }
+        let finish = self.finish.as_ref()?;
+        (finish.sends >= HANDSHAKE_SENDS && finish.due <= now).then_some(CloseReason::Idle)
+    }
+
+    fn idle_timeout(&self, own: Limits) -> Duration {
+        own.idle_timeout().min(self.peer_limits.idle_timeout())
+    }
+
+    /// Writes the Finish again if it is due.
+    pub(super) fn repeat_finish(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn Entropy,
+        out: &mut [u8],
+    ) -> Result<Option<usize>, CallError> {
+        let Some(finish) = self.finish.as_mut().filter(|finish| finish.due <= now) else { return Ok(None) };
+        let len = copy_packet(&finish.packet, out)?;
+        let wait = doubled(HANDSHAKE_RTO, finish.sends.into());
+        finish.sends = finish.sends.saturating_add(1);
+        finish.due = now + prolonged(wait, rng).unwrap_or(wait);
+        Ok(Some(len))
+    }
+}
+
+impl Device<'_> {
+    /// When the session needs attention.
+    pub(super) fn live_timeout(&self, live: &Live, up: bool) -> Option<Instant> {
+        let idle = live.last_heard + live.idle_timeout(self.config.limits);
+        let dead = live.owed_since.map(|since| since + DEAD_BACKEND).filter(|_| !self.connector.is_trying());
+        let finish = live.finish.as_ref().map(|finish| finish.due).filter(|_| up);
+        let timers = [Some(idle), dead, finish, live.session.poll_timeout(), self.outbox.poll_timeout()];
+        let sending = if up && live.may_send() { self.next_send(live) } else { None };
+        timers.into_iter().flatten().chain(sending).min()
+    }
+}

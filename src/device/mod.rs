@@ -1,0 +1,279 @@
+//! The firmware front end: one device, one backend, no I/O.
+//!
+//! [`Device`] owns the outbox, the session and the handshakes, and decides what goes into the next packet. It
+//! never opens a socket, reads a clock or keeps a generator: see [`Device`] for the run loop.
+
+mod compose;
+mod config;
+mod connect;
+mod event;
+mod live;
+mod receive;
+mod record;
+
+pub use config::{BackendPin, DeviceConfig, DeviceMemory, Link};
+pub use event::{DeviceEvent, DeviceReceived};
+
+use crate::crypto::hash_parts;
+use crate::delivery::{LaneFill, Outbox};
+use crate::entropy::Entropy;
+use crate::error::{CallError, CloseReason, Discards};
+use crate::framing::{BootTag, DescriptorSet, Lane, SetHash};
+use crate::identity::{Scopes, Time};
+use crate::session::Session;
+use crate::time::{Duration, Instant, UnixSeconds};
+use crate::wire::TAG_LEN;
+use connect::Connector;
+use event::EventQueue;
+use live::Live;
+
+/// A device's session has a window of 128 packets.
+type DeviceSession = Session<2>;
+
+/// A device's end of the protocol.
+///
+/// # The run loop
+/// Methods come in families: `handle_*` take in what happened, `poll_*` hand out what is to be done; the others are
+/// the application's verbs. Every order of calls is legal. A turn of the loop:
+///
+/// 1. take what came in: [`handle_packet`](Self::handle_packet), [`handle_link`](Self::handle_link), and
+///    [`handle_timeout`](Self::handle_timeout) when the instant of `poll_timeout` has come;
+/// 2. give records with [`record`](Self::record);
+/// 3. send: call [`poll_transmit`](Self::poll_transmit) until it returns `None`;
+/// 4. look at [`poll_event`](Self::poll_event) until it returns `None`;
+/// 5. sleep until a packet comes, or until [`poll_timeout`](Self::poll_timeout).
+///
+/// `now` is monotonic time since the device's boot: it also stamps the records.
+///
+/// The example `loopback` in the repository shows both ends on one screen.
+pub struct Device<'m> {
+    config: DeviceConfig,
+    set: DescriptorSet<'m>,
+    set_hash: SetHash,
+    scopes: Scopes,
+    outbox: Outbox<'m>,
+    boot_tag: Option<BootTag>,
+    link: Link,
+    connector: Connector,
+    live: Option<Live>,
+    events: EventQueue,
+    discards: Discards,
+    sent_tags: SentTags,
+    /// The backend has shown that it knows the descriptor set.
+    set_known: bool,
+}
+
+/// The tags of the last packets that went out: only they make a Reset credible.
+#[derive(Default)]
+struct SentTags {
+    tags: [[u8; TAG_LEN]; 4],
+    next: usize,
+}
+
+impl SentTags {
+    fn note(&mut self, packet: &[u8]) {
+        let (Some(tag), Some(slot)) = (packet.last_chunk::<TAG_LEN>(), self.tags.get_mut(self.next)) else {
+            return;
+        };
+        *slot = *tag;
+        self.next = self.next.wrapping_add(1) % 4;
+    }
+
+    fn contains(&self, tag: &[u8; TAG_LEN]) -> bool {
+        *tag != [0; TAG_LEN] && self.tags.contains(tag)
+    }
+}
+
+impl<'m> Device<'m> {
+    /// Makes a device from its configuration and the caller's memory.
+    ///
+    /// # Errors
+    /// [`CallError::InvalidConfig`] says which value is wrong.
+    pub fn new(config: DeviceConfig, memory: DeviceMemory<'m>) -> Result<Self, CallError> {
+        config.check()?;
+        let set = DescriptorSet::parse(memory.descriptors)
+            .map_err(|_| CallError::InvalidConfig("the descriptor set is malformed"))?;
+        let mut outbox = Outbox::new(memory.outbox, config.shares)?;
+        for (lane, linger) in Lane::ALL.into_iter().zip(config.linger) {
+            outbox.set_linger(lane, linger);
+        }
+        let [a, b, c, d, e, f, g, h, ..] = hash_parts(&[memory.descriptors]);
+        Ok(Self {
+            scopes: config.identity.credential().claimed_scopes(),
+            config,
+            set,
+            set_hash: SetHash([a, b, c, d, e, f, g, h]),
+            outbox,
+            boot_tag: None,
+            link: Link::Down,
+            connector: Connector::default(),
+            live: None,
+            events: EventQueue::default(),
+            discards: Discards::default(),
+            sent_tags: SentTags::default(),
+            set_known: false,
+        })
+    }
+
+    /// Says that the link went down, came up, or carries packets of another size now.
+    pub fn handle_link(&mut self, now: Instant, link: Link) {
+        if self.link == Link::Down && link != Link::Down {
+            self.connector.hurry(now);
+        }
+        self.link = link;
+    }
+
+    /// Asks for a session, and for a new one whenever it ends, until [`Device::disconnect`]. If there is one, a new
+    /// one is made beside it.
+    pub fn connect(&mut self, now: Instant) {
+        self.connector.want(now);
+    }
+
+    /// Ends the session, with a Close to the backend, and asks for no other.
+    pub fn disconnect(&mut self) {
+        self.connector.cancel();
+        if let Some(live) = &mut self.live {
+            live.closing = Some(CloseReason::Application);
+        }
+    }
+
+    /// Takes a packet from the backend; what the application should see goes to `sink`.
+    ///
+    /// Hostile input is never an error: it is counted in [`Device::discards`] and changes nothing else.
+    pub fn handle_packet<'b>(
+        &mut self,
+        now: Instant,
+        packet: &'b mut [u8],
+        sink: &mut dyn FnMut(DeviceReceived<'b>),
+    ) {
+        if let Err(discard) = self.receive(now, packet, sink) {
+            self.discards.count(discard);
+        }
+    }
+
+    /// Writes the next packet to send into `out` and returns it, or `None` if there is nothing to send now.
+    ///
+    /// Call it until it returns `None`. Randomness is drawn here only.
+    ///
+    /// # Errors
+    /// [`CallError::BufferTooSmall`] if `out` is too small for what must be sent: nothing is sealed then and no
+    /// counter is used. 512 bytes always do for a handshake, and the link's `max_packet` for data.
+    /// [`CallError::Entropy`] if the random source failed.
+    pub fn poll_transmit<'o>(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn Entropy,
+        out: &'o mut [u8],
+    ) -> Result<Option<&'o [u8]>, CallError> {
+        self.handle_timeout(now);
+        let Link::Up { max_packet } = self.link else { return Ok(None) };
+        let tag = self.ensure_boot_tag(rng)?;
+        let len = match self.transmit_handshake(now, tag, rng, out)? {
+            Some(len) => len,
+            None => match self.transmit_session(now, tag, max_packet.into(), rng, out)? {
+                Some(len) => len,
+                None => return Ok(None),
+            },
+        };
+        let packet = out.get(..len).unwrap_or_default();
+        self.sent_tags.note(packet);
+        Ok(Some(packet))
+    }
+
+    /// Draws the boot tag, before the first record id leaves the device.
+    fn ensure_boot_tag(&mut self, rng: &mut dyn Entropy) -> Result<BootTag, CallError> {
+        if let Some(tag) = self.boot_tag {
+            return Ok(tag);
+        }
+        let mut tag = BootTag([0; 4]);
+        rng.fill(&mut tag.0)?;
+        self.boot_tag = Some(tag);
+        Ok(tag)
+    }
+
+    /// Does what time requires: retransmissions, rekeying, the end of idle sessions, new attempts.
+    ///
+    /// Early, late and repeated calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.outbox.handle_timeout(now);
+        if let Some(live) = &mut self.live {
+            live.session.handle_timeout(now);
+            if let Some(reason) = live.ended(now, self.config.limits) {
+                self.end_session(now, reason);
+            }
+        }
+        let dead = self.live.as_ref().is_none_or(|live| live.seems_dead(now));
+        if let Some(event) = self.connector.handle_timeout(now, dead) {
+            self.events.push(event);
+        }
+    }
+
+    /// Returns the latest time at which the device must be called again if nothing else happens; it may have passed
+    /// already.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let up = self.link != Link::Down;
+        let handshake = self.connector.poll_timeout(up);
+        let live = self.live.as_ref().and_then(|live| self.live_timeout(live, up));
+        handshake.into_iter().chain(live).min()
+    }
+
+    /// Returns the next event.
+    pub fn poll_event(&mut self) -> Option<DeviceEvent> {
+        self.events.pop()
+    }
+
+    /// Drops the session and puts what was in flight back into the queue.
+    fn end_session(&mut self, now: Instant, reason: CloseReason) {
+        self.live = None;
+        self.outbox.handle_session_lost();
+        self.events.push(DeviceEvent::Disconnected(reason));
+        self.connector.session_ended(now, reason);
+    }
+
+    /// Asks for a DH ratchet at the next opportunity. Does nothing without a session.
+    pub fn rekey(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.session.request_rekey();
+        }
+    }
+
+    /// Tells whether a session is confirmed: records flow.
+    pub fn is_connected(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.confirmed)
+    }
+
+    /// Tells how full a lane is.
+    pub fn fill(&self, lane: Lane) -> LaneFill {
+        self.outbox.fill(lane)
+    }
+
+    /// Returns for how long a lane's oldest record has waited.
+    pub fn longest_wait(&self, now: Instant, lane: Lane) -> Option<Duration> {
+        self.outbox.longest_wait(now, lane)
+    }
+
+    /// Tells whether the backend's application has committed every record.
+    pub fn is_drained(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
+    /// Returns how often each kind of packet was discarded.
+    pub const fn discards(&self) -> &Discards {
+        &self.discards
+    }
+
+    /// Returns the ratchets done in the present session: (hash, DH).
+    pub fn ratchets(&self) -> (u32, u32) {
+        self.live.as_ref().map_or((0, 0), |live| (live.session.hash_ratchets(), live.session.dh_ratchets()))
+    }
+
+    /// Returns what the device knows of the time: store its floor.
+    pub const fn time(&self) -> Time {
+        self.config.time
+    }
+
+    /// Tells the device the wall-clock time as it learned it, or takes it away; used for credentials only.
+    pub fn set_wall_clock(&mut self, clock: Option<UnixSeconds>) {
+        self.config.time.set_clock(clock);
+    }
+}

@@ -1,0 +1,273 @@
+use super::{AckFrame, RecordsFrame, StreamsFrame, stream_index};
+use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer};
+use crate::error::CloseReason;
+use crate::limits::{MAX_BATCH_RECORDS, MAX_DESCRIPTOR_SET};
+
+/// The lowest type of an extension frame: skipped by who does not know it.
+const FIRST_EXTENSION: u8 = 64;
+
+/// The first 8 bytes of the BLAKE2s-256 hash of an encoded descriptor set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SetHash(pub [u8; 8]);
+
+/// Which end sent something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sender {
+    /// The device.
+    Device,
+    /// The backend.
+    Backend,
+}
+
+/// The type of a frame that this version knows, with its code on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+#[expect(missing_docs, reason = "Frame documents each")]
+pub enum FrameKind {
+    Padding = 0,
+    Ping = 1,
+    Pong = 2,
+    Ack = 3,
+    Credit = 4,
+    Streams = 5,
+    Records = 6,
+    Descriptors = 7,
+    DescriptorsRequest = 8,
+    RekeyRequest = 9,
+    RekeyAccept = 10,
+    RekeyHint = 11,
+    Close = 18,
+    Refused = 19,
+}
+
+/// A part of an encoded descriptor set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DescriptorsFrame<'a> {
+    /// The hash of the whole set.
+    pub hash: SetHash,
+    /// The length of the whole set, in bytes, 1 to 2048.
+    pub total: u16,
+    /// Where `bytes` belongs in the set.
+    pub offset: u16,
+    /// The set's bytes from `offset` on, at least one.
+    pub bytes: &'a [u8],
+}
+
+/// Why the backend refused records for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum RefusedReason {
+    /// The device's scopes do not permit them.
+    OutOfScope = 1,
+    /// They could not be decoded.
+    Undecodable = 2,
+}
+
+/// Records that the backend refused for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RefusedFrame {
+    /// The stream's index in this session.
+    pub stream: u8,
+    /// The first refused sequence.
+    pub first: u64,
+    /// How many, 1 to 64.
+    pub count: u8,
+    /// Why.
+    pub reason: RefusedReason,
+}
+
+/// One frame, as in SPEC.md, "Frames".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Frame<'a> {
+    /// So many zero bytes.
+    Padding(usize),
+    /// Asks for a Pong with the same token.
+    Ping([u8; 8]),
+    /// Answers a Ping with its token.
+    Pong([u8; 8]),
+    /// What was heard and what is settled.
+    Ack(AckFrame<'a>),
+    /// How many Records frames the backend is willing to hold uncommitted.
+    Credit(u16),
+    /// What is in the device's outbox.
+    Streams(StreamsFrame<'a>),
+    /// A batch of records.
+    Records(RecordsFrame<'a>),
+    /// A part of a descriptor set.
+    Descriptors(DescriptorsFrame<'a>),
+    /// Asks for a descriptor set.
+    DescriptorsRequest(SetHash),
+    /// The device's fresh X25519 public key.
+    RekeyRequest([u8; 32]),
+    /// The backend's fresh X25519 public key.
+    RekeyAccept([u8; 32]),
+    /// Asks the device to rekey.
+    RekeyHint,
+    /// Records refused for good.
+    Refused(RefusedFrame),
+    /// Ends the session.
+    Close(CloseReason),
+    /// A frame of type 64 or above, which this version does not know.
+    Extension {
+        /// Its type, 64 to 127.
+        kind: u8,
+        /// Its body.
+        body: &'a [u8],
+    },
+}
+
+impl<'a> Frame<'a> {
+    /// Reads the body of a frame of type `kind`, strictly.
+    pub(super) fn parse(kind: u8, body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
+        let frame = match kind {
+            0 if body.iter().all(|&byte| byte == 0) => Self::Padding(reader.rest().len()),
+            0 => return Err(DecodeError::NonCanonical),
+            1 => Self::Ping(reader.array()?),
+            2 => Self::Pong(reader.array()?),
+            3 => Self::Ack(AckFrame::parse(reader.rest())?),
+            4 => Self::Credit(reader.varint_as()?),
+            5 => Self::Streams(StreamsFrame::parse(reader.rest())?),
+            6 => Self::Records(RecordsFrame::parse(reader.rest())?),
+            7 => Self::Descriptors(DescriptorsFrame::parse(reader.rest())?),
+            8 => Self::DescriptorsRequest(SetHash(reader.array()?)),
+            9 => Self::RekeyRequest(reader.array()?),
+            10 => Self::RekeyAccept(reader.array()?),
+            11 => Self::RekeyHint,
+            18 => Self::Close(CloseReason::from_code(reader.u8()?)),
+            19 => Self::Refused(RefusedFrame::parse(&mut reader)?),
+            //= SPEC.md#frames
+            //# A receiver MUST skip and count an unknown frame of type 64 or above.
+            FIRST_EXTENSION..=127 => Self::Extension { kind, body: reader.rest() },
+            _ => return Err(DecodeError::UnknownMandatory),
+        };
+        //= SPEC.md#conventions
+        //# A reader MUST refuse bytes that are left over after the last value of a structure.
+        reader.finish()?;
+        Ok(frame)
+    }
+
+    /// Returns the type code on the wire.
+    pub const fn code(&self) -> u8 {
+        (match self {
+            Self::Padding(_) => FrameKind::Padding,
+            Self::Ping(_) => FrameKind::Ping,
+            Self::Pong(_) => FrameKind::Pong,
+            Self::Ack(_) => FrameKind::Ack,
+            Self::Credit(_) => FrameKind::Credit,
+            Self::Streams(_) => FrameKind::Streams,
+            Self::Records(_) => FrameKind::Records,
+            Self::Descriptors(_) => FrameKind::Descriptors,
+            Self::DescriptorsRequest(_) => FrameKind::DescriptorsRequest,
+            Self::RekeyRequest(_) => FrameKind::RekeyRequest,
+            Self::RekeyAccept(_) => FrameKind::RekeyAccept,
+            Self::RekeyHint => FrameKind::RekeyHint,
+            Self::Close(_) => FrameKind::Close,
+            Self::Refused(_) => FrameKind::Refused,
+            Self::Extension { kind, .. } => return *kind,
+        }) as u8
+    }
+
+    /// Tells whether `sender` may send such a frame.
+    ///
+    /// ```
+    /// use vitalwire::framing::{Frame, Sender};
+    /// assert!(Frame::RekeyHint.allowed_from(Sender::Backend));
+    /// assert!(!Frame::RekeyHint.allowed_from(Sender::Device));
+    /// ```
+    pub fn allowed_from(&self, sender: Sender) -> bool {
+        //= SPEC.md#frames
+        //# A receiver MUST treat a frame that only its own side may send, and a device's Ack that names streams, as malformed.
+        match self {
+            Self::Streams(_) | Self::Records(_) | Self::Descriptors(_) | Self::RekeyRequest(_) => {
+                sender == Sender::Device
+            }
+            Self::Credit(_)
+            | Self::DescriptorsRequest(_)
+            | Self::RekeyAccept(_)
+            | Self::RekeyHint
+            | Self::Refused(_) => sender == Sender::Backend,
+            Self::Ack(ack) => sender == Sender::Backend || ack.streams().next().is_none(),
+            Self::Padding(_) | Self::Ping(_) | Self::Pong(_) | Self::Close(_) | Self::Extension { .. } => {
+                true
+            }
+        }
+    }
+
+    /// Writes the body.
+    pub(super) fn write_body(&self, out: &mut Writer<'_>) -> Result<(), BufferTooSmall> {
+        match self {
+            Self::Padding(len) => out.reserve(*len).map(|_| ()),
+            Self::Ping(token) | Self::Pong(token) => out.bytes(token),
+            Self::Ack(ack) => ack.write(out),
+            Self::Credit(frames) => out.varint(u64::from(*frames)),
+            Self::Streams(streams) => streams.write(out),
+            Self::Records(records) => records.write(out),
+            Self::Descriptors(part) => part.write(out),
+            Self::DescriptorsRequest(hash) => out.bytes(&hash.0),
+            Self::RekeyRequest(key) | Self::RekeyAccept(key) => out.bytes(key),
+            Self::RekeyHint => Ok(()),
+            Self::Close(reason) => out.u8(reason.code()),
+            Self::Refused(refused) => refused.write(out),
+            Self::Extension { body, .. } => out.bytes(body),
+        }
+    }
+}
+
+impl<'a> DescriptorsFrame<'a> {
+    fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
+        let hash = SetHash(reader.array()?);
+        let total: u16 = reader.varint_as()?;
+        let offset: u16 = reader.varint_as()?;
+        let bytes = reader.rest();
+        //= SPEC.md#descriptors-frame
+        //# A reader MUST refuse a Descriptors frame without bytes, or whose bytes reach beyond the total length.
+        let end = usize::from(offset).saturating_add(bytes.len());
+        if bytes.is_empty() || end > usize::from(total) || usize::from(total) > MAX_DESCRIPTOR_SET {
+            return Err(DecodeError::OutOfRange);
+        }
+        Ok(Self { hash, total, offset, bytes })
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Result<(), BufferTooSmall> {
+        out.bytes(&self.hash.0)?;
+        out.varint(self.total.into())?;
+        out.varint(self.offset.into())?;
+        out.bytes(self.bytes)
+    }
+}
+
+impl RefusedFrame {
+    fn parse(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let stream = stream_index(reader)?;
+        let first = reader.varint()?;
+        let count = record_count(reader, first)?;
+        let reason = match reader.u8()? {
+            1 => RefusedReason::OutOfScope,
+            2 => RefusedReason::Undecodable,
+            _ => return Err(DecodeError::OutOfRange),
+        };
+        Ok(Self { stream, first, count, reason })
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Result<(), BufferTooSmall> {
+        out.varint(self.stream.into())?;
+        out.varint(self.first)?;
+        out.varint(self.count.into())?;
+        out.u8(self.reason as u8)
+    }
+}
+
+/// Reads a number of records, 1 to 64, that start at the sequence `first`.
+pub(super) fn record_count(reader: &mut Reader<'_>, first: u64) -> Result<u8, DecodeError> {
+    let count: u8 = reader.varint_as()?;
+    //= SPEC.md#records-frame
+    //# A reader MUST refuse a number of records outside 1 to 64, and sequences that would exceed 2^64 − 1.
+    if count == 0 || usize::from(count) > MAX_BATCH_RECORDS || first.checked_add(count.into()).is_none() {
+        return Err(DecodeError::OutOfRange);
+    }
+    Ok(count)
+}

@@ -1,0 +1,186 @@
+use super::{Lane, Mode, TrendBlock, Values, WaveformBlock};
+
+/// One clinical fact.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Record<'a> {
+    /// The values of a channel at one time.
+    Measurement(Measurement),
+    /// A series of values of a channel.
+    Trend(TrendBlock<'a>),
+    /// A run of samples of a channel.
+    Waveform(WaveformBlock<'a>),
+    /// Something that happened.
+    Event(Event),
+    /// An alarm condition, or a change of one.
+    Alarm(Alarm),
+    /// Records that do not exist any more.
+    Gap(Gap),
+    /// A record of a kind that this version does not know.
+    Extension(ExtensionRecord<'a>),
+}
+
+/// The values of a numeric channel at one time.
+///
+/// ```
+/// use vitalwire::framing::{Absence, Measurement, Value, Values};
+/// let heart_rate = Measurement::new(1, Values::valid(&[72]).unwrap());
+/// let lead_off = Measurement::new(1, Value::Absent(Absence::SensorOff).into());
+/// assert_ne!(heart_rate, lead_off);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measurement {
+    /// The channel's number.
+    pub channel: u8,
+    /// How the values came to be.
+    pub mode: Mode,
+    /// One value for each component of the channel.
+    pub values: Values,
+}
+
+impl Measurement {
+    /// Makes a measurement on the patient.
+    pub const fn new(channel: u8, values: Values) -> Self {
+        Self { channel, mode: Mode::Real, values }
+    }
+}
+
+/// Something that happened: a dose, a fall, a key press, a change of status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Event {
+    /// The number of an event channel.
+    pub channel: u8,
+    /// How it came to be.
+    pub mode: Mode,
+    /// What happened: an ISO/IEEE 11073-10101 code, or one of the channel's own.
+    pub code: u32,
+    /// How much, in the scale of the channel's first component.
+    pub value: Option<i32>,
+}
+
+/// Whether the patient or the equipment is the cause of an alarm (IEC 60601-1-8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum AlarmKind {
+    /// The patient.
+    Physiological = 0,
+    /// The equipment.
+    Technical = 1,
+}
+
+/// How urgent an alarm is (IEC 60601-1-8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Priority {
+    /// For information.
+    Informational = 0,
+    /// Low: awareness is required.
+    Low = 1,
+    /// Medium: prompt response is required.
+    Medium = 2,
+    /// High: immediate response is required.
+    High = 3,
+}
+
+/// Where in its life an alarm condition is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Phase {
+    /// It has begun.
+    Start = 0,
+    /// It goes on.
+    Continue = 1,
+    /// It is over.
+    End = 2,
+    /// It is over, and signalled until somebody resets it.
+    Latched = 3,
+    /// Somebody has acknowledged it.
+    Acknowledged = 4,
+    /// Its signal is paused or off.
+    Inactivated = 5,
+}
+
+/// An alarm condition, or a change of one.
+///
+/// ```
+/// use vitalwire::framing::{Alarm, AlarmKind, Phase, Priority};
+/// let mut alarm = Alarm::new(1, AlarmKind::Physiological, Priority::High, Phase::Start, 0x0003_0a42);
+/// alarm.value = Some(162);
+/// alarm.high_limit = Some(150);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Alarm {
+    /// The number of the channel that is the source: of any kind.
+    pub channel: u8,
+    /// How it came to be.
+    pub mode: Mode,
+    /// The patient or the equipment.
+    pub kind: AlarmKind,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Where in its life it is.
+    pub phase: Phase,
+    /// What it is: an ISO/IEEE 11073-10101 code, or one of the channel's own.
+    pub code: u32,
+    /// The value that raised it, in the scale of the channel's first component.
+    pub value: Option<i32>,
+    /// The low limit, in the same scale.
+    pub low_limit: Option<i32>,
+    /// The high limit, in the same scale.
+    pub high_limit: Option<i32>,
+}
+
+impl Alarm {
+    /// Makes a real alarm without value and limits.
+    pub const fn new(channel: u8, kind: AlarmKind, priority: Priority, phase: Phase, code: u32) -> Self {
+        Self {
+            channel,
+            mode: Mode::Real,
+            kind,
+            priority,
+            phase,
+            code,
+            value: None,
+            low_limit: None,
+            high_limit: None,
+        }
+    }
+}
+
+/// Why records do not exist any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum GapReason {
+    /// No reason is known.
+    Unknown = 0,
+    /// The outbox was full, and the oldest were dropped.
+    OutboxFull = 1,
+    /// They were lost with the power.
+    PowerLoss = 2,
+    /// The storage failed.
+    StorageFailed = 3,
+    /// They were too old to be of use.
+    Expired = 4,
+}
+
+/// Sequences of a stream whose records do not exist any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Gap {
+    /// The lane of the stream, of the same boot; `None`: the stream that this record is in.
+    pub lane: Option<Lane>,
+    /// The first sequence that is missing.
+    pub first: u64,
+    /// How many are missing, at least 1.
+    pub count: u64,
+    /// Why.
+    pub reason: GapReason,
+}
+
+/// A record of a kind that this version does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ExtensionRecord<'a> {
+    /// Its kind.
+    pub kind: u8,
+    /// Its content.
+    pub bytes: &'a [u8],
+}

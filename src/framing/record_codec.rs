@@ -1,0 +1,334 @@
+use super::{
+    Alarm, AlarmKind, ChannelDescriptor, ChannelKind, DescriptorSet, EncodeError, Event, ExtensionRecord,
+    Gap, GapReason, Lane, Measurement, Mode, Phase, Priority, Quality, Record, TrendBlock, Value, Values,
+    WaveformBlock, encode_trend, encode_waveform,
+};
+use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer, varint_len};
+use crate::limits::MAX_RECORD;
+
+/// A measurement of which every value is real and valid.
+const KIND_MEASUREMENT: u8 = 0;
+/// Any other measurement.
+const KIND_QUALIFIED: u8 = 1;
+pub(super) const KIND_TREND: u8 = 2;
+pub(super) const KIND_WAVEFORM: u8 = 3;
+const KIND_EVENT: u8 = 4;
+const KIND_ALARM: u8 = 5;
+const KIND_GAP: u8 = 6;
+const KIND_EXTENSION: u8 = 7;
+
+/// The number in a head which says that the true one follows.
+const ESCAPED: u8 = 31;
+
+/// Returns how long a head is.
+pub(super) const fn head_len(number: u8) -> usize {
+    if number < ESCAPED { 1 } else { varint_len(number as u64).saturating_add(1) }
+}
+
+/// Writes a head: the kind in the high 3 bits, the number in the low 5 bits, or behind it from 31 on.
+pub(super) fn write_head(kind: u8, number: u8, out: &mut Writer<'_>) -> Result<(), BufferTooSmall> {
+    out.u8(kind << 5 | number.min(ESCAPED))?;
+    if number < ESCAPED { Ok(()) } else { out.varint(number.into()) }
+}
+
+fn read_head(reader: &mut Reader<'_>) -> Result<(u8, u8), DecodeError> {
+    let head = reader.u8()?;
+    let number = match head & ESCAPED {
+        ESCAPED => {
+            let number = reader.varint_as()?;
+            //= SPEC.md#records
+            //# A reader MUST refuse an escaped number below 31.
+            if number < ESCAPED {
+                return Err(DecodeError::NonCanonical);
+            }
+            number
+        }
+        number => number,
+    };
+    Ok((head >> 5, number))
+}
+
+/// Encodes a record to the front of `out` and returns its length, at most 1024 bytes.
+///
+/// # Errors
+/// [`EncodeError::BufferTooSmall`]; [`EncodeError::UnknownChannel`] and [`EncodeError::WrongKind`] if the record does not fit
+/// its channel; [`EncodeError::OutOfRange`] if a value is not allowed or the record is longer than any may be.
+///
+/// ```
+/// use vitalwire::framing::*;
+/// let rate = [Component::new(147_842, 264_864)];
+/// let channel = ChannelDescriptor::new(1, ChannelKind::Numeric, 147_842, (&rate).into());
+/// let mut set = [0u8; 64];
+/// let len = encode_descriptors(&[channel], &mut set)?;
+/// let set = DescriptorSet::parse(&set[..len])?;
+///
+/// let heart_rate = Record::Measurement(Measurement::new(1, Values::valid(&[72])?));
+/// let mut out = [0u8; 16];
+/// let len = encode_record(&heart_rate, &set, &mut out)?;
+/// assert_eq!(out[..len], [0x01, 0x90, 0x01]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn encode_record(
+    record: &Record<'_>,
+    set: &DescriptorSet<'_>,
+    out: &mut [u8],
+) -> Result<usize, EncodeError> {
+    let space = out.len();
+    let encoded = match record {
+        Record::Trend(block) => Some((encode_trend(block, set, out)?, block.len())),
+        Record::Waveform(block) => Some((encode_waveform(block, set, out)?, block.len())),
+        _ => None,
+    };
+    if let Some((encoded, len)) = encoded {
+        return match encoded.taken == len {
+            true => Ok(encoded.bytes),
+            false if space >= MAX_RECORD => Err(EncodeError::OutOfRange),
+            false => Err(BufferTooSmall { needed: space.saturating_add(1) }.into()),
+        };
+    }
+    let mut writer = Writer::new(out.get_mut(..space.min(MAX_RECORD)).unwrap_or_default());
+    match write_record(record, set, &mut writer) {
+        Err(EncodeError::BufferTooSmall(error)) if error.needed > MAX_RECORD => Err(EncodeError::OutOfRange),
+        Err(error) => Err(error),
+        Ok(()) => Ok(writer.len()),
+    }
+}
+
+fn write_record(
+    record: &Record<'_>,
+    set: &DescriptorSet<'_>,
+    out: &mut Writer<'_>,
+) -> Result<(), EncodeError> {
+    let find = |number| set.channel(number).ok_or(EncodeError::UnknownChannel);
+    let check = |fits: bool| if fits { Ok(()) } else { Err(EncodeError::WrongKind) };
+    match record {
+        Record::Measurement(measurement) => {
+            check(measurement_fits(&find(measurement.channel)?, measurement.values.len()))?;
+            write_measurement(measurement, out)?;
+        }
+        Record::Event(event) => {
+            check(event_fits(&find(event.channel)?, event.value.is_some()))?;
+            write_head(KIND_EVENT, event.channel, out)?;
+            out.u8(event.mode as u8 | u8::from(event.value.is_some()) << 2)?;
+            out.varint(event.code.into())?;
+            write_optional(event.value, out)?;
+        }
+        Record::Alarm(alarm) => {
+            check(alarm_fits(&find(alarm.channel)?, alarm_values(alarm).iter().any(Option::is_some)))?;
+            write_alarm(alarm, out)?;
+        }
+        Record::Gap(gap) => {
+            if gap.count == 0 || gap.first.checked_add(gap.count).is_none() {
+                return Err(EncodeError::OutOfRange);
+            }
+            write_head(KIND_GAP, gap.lane.map_or(0, |lane| lane.code().saturating_add(1)), out)?;
+            out.varint(gap.first)?;
+            out.varint(gap.count)?;
+            out.u8(gap.reason as u8)?;
+        }
+        Record::Extension(extension) => {
+            write_head(KIND_EXTENSION, extension.kind, out)?;
+            out.prefixed(extension.bytes)?;
+        }
+        Record::Trend(_) | Record::Waveform(_) => return Err(EncodeError::WrongKind),
+    }
+    Ok(())
+}
+
+fn write_measurement(measurement: &Measurement, out: &mut Writer<'_>) -> Result<(), BufferTooSmall> {
+    let values = &*measurement.values;
+    //= SPEC.md#records
+    //# An encoder MUST write the one form of a record that a reader accepts.
+    if measurement.mode == Mode::Real && values.iter().all(|value| value.valid().is_some()) {
+        write_head(KIND_MEASUREMENT, measurement.channel, out)?;
+    } else {
+        write_head(KIND_QUALIFIED, measurement.channel, out)?;
+        out.u8(measurement.mode as u8)?;
+        values.iter().try_for_each(|value| out.u8(value.state()))?;
+    }
+    values.iter().try_for_each(|value| match value {
+        Value::Present(raw, _) => out.signed((*raw).into()),
+        Value::Absent(_) => Ok(()),
+    })
+}
+
+fn write_optional(value: Option<i32>, out: &mut Writer<'_>) -> Result<(), BufferTooSmall> {
+    value.map_or(Ok(()), |value| out.signed(value.into()))
+}
+
+const fn alarm_values(alarm: &Alarm) -> [Option<i32>; 3] {
+    [alarm.value, alarm.low_limit, alarm.high_limit]
+}
+
+fn write_alarm(alarm: &Alarm, out: &mut Writer<'_>) -> Result<(), BufferTooSmall> {
+    write_head(KIND_ALARM, alarm.channel, out)?;
+    out.u8(alarm.mode as u8
+        | (alarm.phase as u8) << 2
+        | (alarm.priority as u8) << 5
+        | (alarm.kind as u8) << 7)?;
+    let [value, low, high] = alarm_values(alarm);
+    out.u8(u8::from(value.is_some()) | u8::from(low.is_some()) << 1 | u8::from(high.is_some()) << 2)?;
+    out.varint(alarm.code.into())?;
+    [value, low, high].into_iter().try_for_each(|value| write_optional(value, out))
+}
+
+fn measurement_fits(channel: &ChannelDescriptor<'_>, values: usize) -> bool {
+    channel.kind == ChannelKind::Numeric && channel.components.len() == values
+}
+
+fn event_fits(channel: &ChannelDescriptor<'_>, value: bool) -> bool {
+    channel.kind == ChannelKind::Event && (!value || !channel.components.is_empty())
+}
+
+fn alarm_fits(channel: &ChannelDescriptor<'_>, values: bool) -> bool {
+    !values || !channel.components.is_empty()
+}
+
+impl<'a> Record<'a> {
+    /// Reads one record; how far it reaches follows from the channel's descriptor.
+    pub(super) fn decode(reader: &mut Reader<'a>, set: &DescriptorSet<'_>) -> Result<Self, DecodeError> {
+        let start = reader.remaining();
+        let (kind, number) = read_head(reader)?;
+        //= SPEC.md#records
+        //# A reader MUST refuse a record whose channel is not in the descriptor set or does not permit it.
+        let record = match kind {
+            KIND_MEASUREMENT | KIND_QUALIFIED => {
+                let channel = set.channel(number).ok_or(DecodeError::OutOfRange)?;
+                let count = channel.components.len();
+                if !measurement_fits(&channel, count) {
+                    return Err(DecodeError::OutOfRange);
+                }
+                Self::Measurement(read_measurement(number, kind, count, reader)?)
+            }
+            KIND_TREND => Self::Trend(TrendBlock::read(number, reader, set)?),
+            KIND_WAVEFORM => Self::Waveform(WaveformBlock::read(number, reader, set)?),
+            KIND_EVENT => Self::Event(read_event(number, set, reader)?),
+            KIND_ALARM => Self::Alarm(read_alarm(number, set, reader)?),
+            KIND_GAP => Self::Gap(read_gap(number, reader)?),
+            //= SPEC.md#extension
+            //# A receiver MUST skip and report an extension record of a kind that it does not know, and read on behind it.
+            _ => Self::Extension(ExtensionRecord { kind: number, bytes: reader.prefixed(MAX_RECORD)? }),
+        };
+        //= SPEC.md#records
+        //# A reader MUST refuse a record of more than 1024 bytes.
+        if start.saturating_sub(reader.remaining()) > MAX_RECORD {
+            return Err(DecodeError::OutOfRange);
+        }
+        Ok(record)
+    }
+}
+
+fn read_raw(reader: &mut Reader<'_>) -> Result<i32, DecodeError> {
+    i32::try_from(reader.signed()?).map_err(|_| DecodeError::OutOfRange)
+}
+
+fn read_optional(present: bool, reader: &mut Reader<'_>) -> Result<Option<i32>, DecodeError> {
+    if present { read_raw(reader).map(Some) } else { Ok(None) }
+}
+
+fn read_measurement(
+    channel: u8,
+    kind: u8,
+    count: usize,
+    reader: &mut Reader<'_>,
+) -> Result<Measurement, DecodeError> {
+    let mut all = [Value::Present(0, Quality::Valid); crate::limits::MAX_COMPONENTS];
+    let values = all.get_mut(..count).ok_or(DecodeError::OutOfRange)?;
+    let mut mode = Mode::Real;
+    if kind == KIND_QUALIFIED {
+        mode = Mode::from_code(reader.u8()?)?;
+        for value in values.iter_mut() {
+            *value = Value::from_state(reader.u8()?)?;
+        }
+        //= SPEC.md#measurement
+        //# A reader MUST refuse a qualified measurement that is real and has only valid values.
+        if mode == Mode::Real && values.iter().all(|value| value.valid().is_some()) {
+            return Err(DecodeError::NonCanonical);
+        }
+    }
+    for value in values.iter_mut() {
+        if let Value::Present(raw, _) = value {
+            *raw = read_raw(reader)?;
+        }
+    }
+    let values = Values::new(values).map_err(|_| DecodeError::OutOfRange)?;
+    Ok(Measurement { channel, mode, values })
+}
+
+fn read_event(channel: u8, set: &DescriptorSet<'_>, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
+    let flags = reader.u8()?;
+    let has_value = flags & 4 != 0;
+    let fits = set.channel(channel).is_some_and(|channel| event_fits(&channel, has_value));
+    //= SPEC.md#event
+    //# A reader MUST refuse an event whose reserved flags are not zero.
+    if flags > 7 || !fits {
+        return Err(DecodeError::OutOfRange);
+    }
+    Ok(Event {
+        channel,
+        mode: Mode::from_code(flags & 3)?,
+        code: reader.varint_as()?,
+        value: read_optional(has_value, reader)?,
+    })
+}
+
+fn read_alarm(channel: u8, set: &DescriptorSet<'_>, reader: &mut Reader<'_>) -> Result<Alarm, DecodeError> {
+    let flags = reader.u8()?;
+    let present = reader.u8()?;
+    let fits = set.channel(channel).is_some_and(|channel| alarm_fits(&channel, present != 0));
+    //= SPEC.md#alarm
+    //# A reader MUST refuse an alarm of unknown phase, or whose reserved flags are not zero.
+    if present > 7 || !fits {
+        return Err(DecodeError::OutOfRange);
+    }
+    let phase = match flags >> 2 & 7 {
+        0 => Phase::Start,
+        1 => Phase::Continue,
+        2 => Phase::End,
+        3 => Phase::Latched,
+        4 => Phase::Acknowledged,
+        5 => Phase::Inactivated,
+        _ => return Err(DecodeError::OutOfRange),
+    };
+    let priority = match flags >> 5 & 3 {
+        0 => Priority::Informational,
+        1 => Priority::Low,
+        2 => Priority::Medium,
+        _ => Priority::High,
+    };
+    let kind = if flags >> 7 == 0 { AlarmKind::Physiological } else { AlarmKind::Technical };
+    Ok(Alarm {
+        channel,
+        mode: Mode::from_code(flags & 3)?,
+        kind,
+        priority,
+        phase,
+        code: reader.varint_as()?,
+        value: read_optional(present & 1 != 0, reader)?,
+        low_limit: read_optional(present & 2 != 0, reader)?,
+        high_limit: read_optional(present & 4 != 0, reader)?,
+    })
+}
+
+fn read_gap(lane: u8, reader: &mut Reader<'_>) -> Result<Gap, DecodeError> {
+    let lane = match lane.checked_sub(1) {
+        None => None,
+        Some(code) => Some(Lane::from_code(code).ok_or(DecodeError::OutOfRange)?),
+    };
+    let first = reader.varint()?;
+    let count = reader.varint()?;
+    //= SPEC.md#gap
+    //# A reader MUST refuse a gap of no sequences, or whose sequences would exceed 2^64 − 1.
+    if count == 0 || first.checked_add(count).is_none() {
+        return Err(DecodeError::OutOfRange);
+    }
+    let reason = match reader.u8()? {
+        0 => GapReason::Unknown,
+        1 => GapReason::OutboxFull,
+        2 => GapReason::PowerLoss,
+        3 => GapReason::StorageFailed,
+        4 => GapReason::Expired,
+        _ => return Err(DecodeError::OutOfRange),
+    };
+    Ok(Gap { lane, first, count, reason })
+}

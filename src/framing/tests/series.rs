@@ -1,0 +1,358 @@
+//! Waveform and trend blocks: lossless for any series, strict, within the limit.
+
+use super::*;
+use crate::codec::DecodeError;
+use crate::limits::{MAX_BLOCK_SAMPLES, MAX_RECORD};
+use crate::time::Duration;
+use proptest::prelude::*;
+
+/// Series of every nature: any numbers, small steps, constants, noise of some width.
+fn any_series() -> impl Strategy<Value = Vec<i32>> {
+    let walk = (any::<i32>(), 1..10_000i32).prop_flat_map(|(start, step)| {
+        proptest::collection::vec(-step..=step, 1..600).prop_map(move |steps| {
+            let mut value = start;
+            steps
+                .iter()
+                .map(|step| {
+                    value = value.wrapping_add(*step);
+                    value
+                })
+                .collect()
+        })
+    });
+    prop_oneof![
+        proptest::collection::vec(any::<i32>(), 1..600),
+        proptest::collection::vec(-3..3i32, 1..1100),
+        (any::<i32>(), 1usize..1100).prop_map(|(value, len)| vec![value; len]),
+        walk,
+    ]
+}
+
+fn any_points() -> impl Strategy<Value = Vec<TrendPoint>> {
+    let steps = prop_oneof![
+        Just(vec![1000u64; 1100]),
+        Just(vec![250u64; 1100]),
+        proptest::collection::vec(990u64..1010, 1100),
+        proptest::collection::vec(0u64..0x8000_0000, 1100),
+        (0usize..600).prop_map(|regular| {
+            let mut steps = vec![1000; 1100];
+            steps[regular..].fill(7);
+            steps
+        }),
+    ];
+    (any_series(), steps).prop_map(|(values, steps)| {
+        let mut offset = 0;
+        values
+            .into_iter()
+            .zip(steps)
+            .map(|(raw, step)| {
+                let point = TrendPoint { offset: Duration::from_millis(offset), raw };
+                offset += step;
+                point
+            })
+            .collect()
+    })
+}
+
+fn any_status() -> impl Strategy<Value = Status> {
+    let mode = prop_oneof![Just(Mode::Real), Just(Mode::Test), Just(Mode::Demonstration)];
+    (mode, 0..4u8).prop_map(|(mode, quality)| Status { mode, quality: Quality::from_bits(quality) })
+}
+
+proptest! {
+    //= SPEC.md#blocks
+    //= type=test
+    //# An encoder MUST keep every sample: decoding yields exactly the samples that were taken.
+    #[test]
+    fn any_waveform_round_trips_in_blocks_of_any_limit(
+        samples in any_series(),
+        limit in 24usize..1100,
+        first in 0..u64::MAX - 2000,
+        status in any_status(),
+    ) {
+        with_set(|set| {
+            let mut rest = &samples[..];
+            let mut index = first;
+            let mut out = vec![0; limit];
+            while !rest.is_empty() {
+                let mut block = WaveformBlock::new(ECG, index, rest);
+                block.status = status;
+                let encoded = encode_waveform(&block, set, &mut out).unwrap();
+                prop_assert!(encoded.bytes <= limit.min(MAX_RECORD) && encoded.taken > 0);
+                let Ok(Record::Waveform(decoded)) = decode(&out[..encoded.bytes], set) else {
+                    panic!("not decoded")
+                };
+                prop_assert_eq!((decoded.first_sample, decoded.status, decoded.len()), (index, status, encoded.taken));
+                prop_assert!(decoded.samples().eq(rest[..encoded.taken].iter().copied()));
+                prop_assert_eq!(&encode(&Record::Waveform(decoded), set).unwrap(), &out[..encoded.bytes]);
+                rest = &rest[encoded.taken..];
+                index += encoded.taken as u64;
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn any_trend_round_trips_in_blocks_of_any_limit(
+        points in any_points(),
+        limit in 36usize..1100,
+        status in any_status(),
+        channel in prop_oneof![Just(HEART_RATE), Just(RR)],
+    ) {
+        with_set(|set| {
+            let mut rest = points;
+            let mut out = vec![0; limit];
+            while !rest.is_empty() {
+                let start = rest[0].offset;
+                for point in &mut rest {
+                    point.offset = Duration::from_millis(point.offset.as_millis() - start.as_millis());
+                }
+                let mut block = TrendBlock::new(channel, &rest);
+                block.status = status;
+                let encoded = encode_trend(&block, set, &mut out).unwrap();
+                prop_assert!(encoded.bytes <= limit.min(MAX_RECORD) && encoded.taken > 0);
+                let decoded = decode(&out[..encoded.bytes], set).unwrap();
+                let mut taken = TrendBlock::new(channel, &rest[..encoded.taken]);
+                taken.status = status;
+                prop_assert_eq!(&decoded, &Record::Trend(taken));
+                prop_assert_eq!(&encode(&decoded, set).unwrap(), &out[..encoded.bytes]);
+                rest.drain(..encoded.taken);
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn altered_blocks_never_panic_and_yield_what_they_declare(
+        points in any_points(),
+        changes in proptest::collection::vec(any::<(prop::sample::Index, u8)>(), 1..4),
+        kind in prop_oneof![Just(ECG), Just(HEART_RATE), Just(RR)],
+    ) {
+        with_set(|set| {
+            let samples: Vec<_> = points.iter().map(|point| point.raw).collect();
+            let mut out = [0; MAX_RECORD];
+            let len = match kind {
+                ECG => encode_waveform(&WaveformBlock::new(ECG, 9, &samples), set, &mut out),
+                channel => encode_trend(&TrendBlock::new(channel, &points), set, &mut out),
+            };
+            let bytes = &mut out[..len.unwrap().bytes];
+            for (at, change) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] ^= change;
+            }
+            match decode(bytes, set) {
+                Ok(Record::Waveform(block)) => prop_assert_eq!(block.samples().count(), block.len()),
+                Ok(Record::Trend(block)) => prop_assert_eq!(block.points().count(), block.len()),
+                _ => {}
+            }
+            if let Ok(record) = decode(bytes, set) {
+                prop_assert_eq!(&encode(&record, set).unwrap(), bytes);
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn samples_of_any_width_never_expand_beyond_raw_and_one_percent(
+        (width, samples) in (1u32..=31).prop_flat_map(|width| {
+            let range = -(1i32 << (width - 1))..=((1i64 << (width - 1)) - 1) as i32;
+            (Just(width), proptest::collection::vec(range, 200))
+        }),
+    ) {
+        let bytes = with_set(|set| encode(&Record::Waveform(WaveformBlock::new(ECG, 0, &samples)), set)).unwrap();
+        // head and index take 2 bytes, the front 17 bits, the width 5 bits
+        prop_assert!(bytes.len() <= 2 + (17 + 5 + 200 * width as usize).div_ceil(8));
+    }
+}
+
+/// The front of a block: real, valid, a coding, a number of samples.
+fn front(coding: u32, count: u32) -> [(u32, u32); 4] {
+    [(0, 2), (0, 2), (coding, 3), (count - 1, 10)]
+}
+
+#[test]
+fn a_waveform_block_reads_as_written_in_the_text() {
+    // the first sample 50 in 7 bits; parameter 2; code 1 0 01: 1 · 4 + 1 = 5 = fold(−3)
+    let fields = [&front(2, 2)[..], &[(6, 5), (50, 7), (2, 5), (0b10_01, 4)]].concat();
+    let bytes = bits(&[0x63, 5], &fields);
+    assert_eq!(bytes, [0x63, 5, 0b0000_0100, 0b0000_0000, 0b1001_1001, 0b1001_0000, 0b1010_0100]);
+    with_set(|set| {
+        let Ok(Record::Waveform(block)) = decode(&bytes, set) else { panic!("not decoded") };
+        assert_eq!((block.first_sample, block.status), (5, Status::REAL));
+        assert!(block.samples().eq([50, 47]));
+        for len in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..len], set), Err(DecodeError::Truncated));
+        }
+        assert_eq!(decode(&[&bytes[..], &[0]].concat(), set), Err(DecodeError::TrailingBytes));
+    });
+}
+
+//= SPEC.md#blocks
+//= type=test
+//# A reader MUST refuse a block whose last byte is not filled with zero bits.
+#[test]
+fn rejects_filling_that_is_not_zero() {
+    let block = |filling| {
+        let fields = [&front(2, 2)[..], &[(5, 5), (25, 6), (2, 5), (0b10_01, 4), (filling, 3)]].concat();
+        with_set(|set| decode(&bits(&[0x63, 5], &fields), set).map(|_| ()))
+    };
+    assert_eq!(block(0), Ok(()));
+    for filling in 1..8 {
+        assert_eq!(block(filling), Err(DecodeError::NonCanonical));
+    }
+}
+
+//= SPEC.md#blocks
+//= type=test
+//# A reader MUST refuse an unknown coding, and an order that is not below the number of samples.
+#[test]
+fn rejects_unknown_codings_and_orders_without_enough_samples() {
+    with_set(|set| {
+        for count in 1..=5 {
+            for coding in 0..=7 {
+                let bytes = bits(
+                    &[0x63, 0],
+                    &[&front(coding, count)[..], &[(0, 5), (0, 1), (0, 5), (0, 4)]].concat(),
+                );
+                // raw ones are shorter, and end before the filling is full
+                let good = matches!(coding, 1..=4) && coding <= count;
+                if coding > 0 {
+                    let bytes = &bytes[..(16 + 17 + 11 + count as usize - 1).div_ceil(8)];
+                    assert_eq!(decode(bytes, set).is_ok(), good, "{coding} with {count}");
+                }
+            }
+        }
+    });
+}
+
+//= SPEC.md#blocks
+//= type=test
+//# A reader MUST refuse a sized number whose width is not the smallest.
+#[test]
+fn rejects_sized_numbers_wider_than_needed() {
+    let first = |width: u32, value: u32| {
+        let bytes = bits(&[0x63, 0], &[&front(1, 1)[..], &[(width - 1, 5), (value, width), (0, 5)]].concat());
+        with_set(|set| {
+            decode(&bytes, set).map(|record| match record {
+                Record::Waveform(block) => block.samples().next().unwrap(),
+                _ => panic!("not a waveform"),
+            })
+        })
+    };
+    assert_eq!(first(1, 0), Ok(0));
+    assert_eq!(first(1, 1), Ok(-1));
+    assert_eq!(first(2, 0), Err(DecodeError::NonCanonical));
+    assert_eq!(first(2, 1), Ok(1));
+    assert_eq!(first(2, 2), Ok(-2));
+    assert_eq!(first(2, 3), Err(DecodeError::NonCanonical));
+    assert_eq!(first(32, 0x8000_0000), Ok(i32::MIN));
+    assert_eq!(first(31, 0x3fff_ffff), Ok(0x3fff_ffff));
+    assert_eq!(first(32, 0x3fff_ffff), Err(DecodeError::NonCanonical));
+}
+
+//= SPEC.md#blocks
+//= type=test
+//# A reader MUST refuse a Rice code that is escaped without need, or whose number exceeds 32 bits.
+#[test]
+fn rejects_needless_escapes_and_too_large_numbers() {
+    let block = |parameter: u32, code: &[(u32, u32)]| {
+        let bytes = bits(&[0x63, 0], &[&front(2, 2)[..], &[(0, 5), (0, 1), (parameter, 5)], code].concat());
+        with_set(|set| decode(&bytes, set).map(|_| ()))
+    };
+    let escaped = |number: u32| block(4, &[(0xf_ffff, 20), (number, 32)]);
+    assert_eq!(escaped(20 << 4), Ok(()));
+    assert_eq!(escaped((20 << 4) - 1), Err(DecodeError::NonCanonical));
+    assert_eq!(escaped(u32::MAX), Ok(()));
+    assert_eq!(block(31, &[(0b10, 2), (0, 31)]), Ok(()));
+    assert_eq!(block(31, &[(0b110, 3), (0, 31)]), Err(DecodeError::OutOfRange));
+}
+
+#[test]
+fn a_block_takes_at_most_1024_samples() {
+    for (len, taken) in [
+        (MAX_BLOCK_SAMPLES - 1, MAX_BLOCK_SAMPLES - 1),
+        (MAX_BLOCK_SAMPLES, MAX_BLOCK_SAMPLES),
+        (MAX_BLOCK_SAMPLES + 1, MAX_BLOCK_SAMPLES),
+    ] {
+        let samples = vec![7; len];
+        let mut out = [0; 1024];
+        with_set(|set| {
+            let encoded = encode_waveform(&WaveformBlock::new(ECG, 0, &samples), set, &mut out).unwrap();
+            assert_eq!(encoded.taken, taken);
+            assert!(decode(&out[..encoded.bytes], set).is_ok());
+        });
+    }
+}
+
+/// A trend of zeros of order 0: front, timing, first value, parameter, codes.
+fn trend(head: &[u8], count: u32, timing: &[(u32, u32)]) -> Result<(), DecodeError> {
+    let zeros = [(0, 5), (0, 1), (0, 5), (0, count - 1)];
+    let bytes = bits(head, &[&front(1, count)[..], timing, &zeros].concat());
+    with_set(|set| decode(&bytes, set).map(|_| ()))
+}
+
+//= SPEC.md#trend
+//= type=test
+//# A reader MUST refuse a timing that is not the first one in the table that fits the points.
+#[test]
+fn rejects_timings_that_are_longer_than_needed() {
+    let heart_rate = |count, timing: &[(u32, u32)]| trend(&[0x41], count, timing);
+    let rr = |count, timing: &[(u32, u32)]| trend(&[0x5f, 0xc8, 0x01], count, timing);
+    // the channel's own second
+    assert_eq!(heart_rate(2, &[(0, 2)]), Ok(()));
+    assert_eq!(heart_rate(2, &[(1, 2), (10, 5), (1000, 11)]), Err(DecodeError::NonCanonical));
+    assert_eq!(heart_rate(2, &[(1, 2), (10, 5), (1001, 11)]), Ok(()));
+    // a list of equal steps; parameter 0, codes 0; then of different steps
+    assert_eq!(heart_rate(3, &[(2, 2), (10, 5), (1001, 11), (0, 5), (0, 1)]), Err(DecodeError::NonCanonical));
+    assert_eq!(heart_rate(3, &[(2, 2), (10, 5), (1001, 11), (0, 5), (0b10, 2)]), Ok(()));
+    assert_eq!(heart_rate(3, &[(3, 2)]), Err(DecodeError::OutOfRange));
+    // RR has no period, but one point needs none
+    assert_eq!(rr(1, &[(0, 2)]), Ok(()));
+    assert_eq!(rr(2, &[(0, 2)]), Err(DecodeError::OutOfRange));
+    assert_eq!(rr(1, &[(1, 2), (10, 5), (1000, 11)]), Err(DecodeError::OutOfRange));
+    assert_eq!(rr(2, &[(2, 2), (10, 5), (1000, 11), (0, 5)]), Err(DecodeError::OutOfRange));
+}
+
+//= SPEC.md#trend
+//= type=test
+//# A reader MUST refuse a step of time below 0 or above 2^31 − 1 milliseconds.
+#[test]
+fn rejects_steps_of_time_out_of_range() {
+    let list = |width: u32, first: u32, change: (u32, u32)| {
+        trend(&[0x41], 3, &[(2, 2), (width - 1, 5), (first, width), (0, 5), change])
+    };
+    // code 10 = 1 = fold(−1), code 110 = 2 = fold(1)
+    assert_eq!(list(2, 1, (0b10, 2)), Ok(()));
+    assert_eq!(list(1, 0, (0b10, 2)), Err(DecodeError::OutOfRange));
+    assert_eq!(list(32, 0x7fff_fffe, (0b110, 3)), Ok(()));
+    assert_eq!(list(32, 0x7fff_ffff, (0b110, 3)), Err(DecodeError::OutOfRange));
+    assert_eq!(list(1, 1, (0b110, 3)), Err(DecodeError::OutOfRange));
+}
+
+#[test]
+fn encoding_a_trend_refuses_times_that_descend_or_do_not_start_at_zero() {
+    let at = |offsets: &[u64]| {
+        let points: Vec<_> = offsets
+            .iter()
+            .map(|&offset| TrendPoint { offset: Duration::from_millis(offset), raw: 0 })
+            .collect();
+        with_set(|set| encode(&Record::Trend(TrendBlock::new(RR, &points)), set)).map(|_| ())
+    };
+    assert_eq!(at(&[0, 5, 5]), Ok(()));
+    assert_eq!(at(&[0, 0x7fff_ffff]), Ok(()));
+    assert_eq!(at(&[0, 0x8000_0000]), Err(EncodeError::OutOfRange));
+    assert_eq!(at(&[0, 5, 4]), Err(EncodeError::OutOfRange));
+    assert_eq!(at(&[1, 2]), Err(EncodeError::OutOfRange));
+    assert_eq!(at(&[]), Err(EncodeError::OutOfRange));
+}
+
+#[test]
+fn a_space_too_small_for_one_sample_is_refused() {
+    with_set(|set| {
+        let block = WaveformBlock::new(ECG, 1 << 40, &[i32::MIN]);
+        let needed = encode(&Record::Waveform(block), set).unwrap().len();
+        let mut out = vec![0; needed - 1];
+        assert!(matches!(encode_waveform(&block, set, &mut out), Err(EncodeError::BufferTooSmall(_))));
+        assert!(matches!(encode_waveform(&block, set, &mut []), Err(EncodeError::BufferTooSmall(_))));
+    });
+}
