@@ -517,3 +517,53 @@ proptest! {
         prop_assert!(verify(&bytes).is_err());
     }
 }
+
+#[test]
+fn credentials_are_those_of_the_vectors() {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let last = MAX_UNIX_SECONDS - 1;
+    let longest = Fields {
+        serial: u32::MAX.into(),
+        role: 2,
+        scopes: u32::MAX.into(),
+        issued: last,
+        not_before: last,
+        not_after: last,
+        ..fields()
+    };
+    let shortest = Fields { serial: 0, scopes: 0, issued: 0, not_before: 0, not_after: 0, ..fields() };
+    let cases = [("usual", fields()), ("longest", longest), ("shortest", shortest)];
+    let credentials: Vec<_> = cases
+        .iter()
+        .map(|(name, fields)| {
+            let encoded = fields.signed();
+            let credential = Credential::from_bytes(&encoded).unwrap();
+            let role = Role::from_code(fields.role).unwrap();
+            let verified = anchors().verify(&encoded, &HOLDER, role, floor(fields.not_after)).unwrap();
+            assert_eq!(verified.identity().subject.0, fields.subject);
+            serde_json::json!({
+                "name": name,
+                "version": fields.version,
+                "issuer": hex(&fields.issuer),
+                "serial": fields.serial,
+                "subject": hex(&fields.subject),
+                "role": fields.role,
+                "scopes": fields.scopes,
+                "issued": fields.issued,
+                "not_before": fields.not_before,
+                "not_after": fields.not_after,
+                "static_key": hex(&HOLDER.0),
+                "signed_message": hex(&[b"vitalwire/1 credential", &fields.body()[..], &HOLDER.0].concat()),
+                "encoded": hex(&encoded),
+                "hash": hex(&credential.hash().0),
+            })
+        })
+        .collect();
+    let file = serde_json::json!({
+        "origin": "src/identity/tests.rs; all byte strings in hex",
+        "authority_seed": hex(&[1; 32]),
+        "authority_public": hex(&authority(1).public_key().0),
+        "credentials": credentials,
+    });
+    crate::test_vectors::compare_or_bless("credential.json", &file);
+}

@@ -17,6 +17,7 @@ mod forged;
 mod hello;
 mod low_order;
 mod retry;
+mod vectors;
 
 const NOW: UnixSeconds = UnixSeconds(1_750_000_000);
 const TIME: Time = Time::known(NOW);
