@@ -69,6 +69,8 @@ pub mod limits;
 #[cfg(any(feature = "device", feature = "backend"))]
 mod permission;
 pub mod session;
+#[cfg(test)]
+mod test_vectors;
 mod time;
 pub mod wire;
 
