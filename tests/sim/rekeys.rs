@@ -8,12 +8,13 @@ use vitalwire::framing::Lane;
 use vitalwire::session::RekeyPolicy;
 
 fn eager(policy: RekeyPolicy) -> RekeyPolicy {
-    let policy = policy.hash_after_packets(20).unwrap().dh_after_packets(70).unwrap();
+    let policy = policy.hash_after_packets(20).unwrap().dh_after_packets(50).unwrap();
     policy.dh_interval(secs(2)).unwrap().hash_after(secs(30)).unwrap()
 }
 
 #[test]
 fn rekeys_of_both_kinds_lose_nothing() {
+    let mut one_session = 0;
     for seed in seeds(25) {
         let mut setup = Setup::new(seed);
         setup.faults = if seed == 1 { Faults::NONE } else { Faults::HOSTILE };
@@ -31,11 +32,15 @@ fn rekeys_of_both_kinds_lose_nothing() {
         let (hash, dh) = world.nodes[0].device.ratchets();
         world.link.faults = Faults::NONE;
         world.wait_all_drained_and_check(secs(300));
-        assert!(hash + dh >= 2, "{hash} hash, {dh} DH ratchets");
-        assert!(seed > 1 || (hash >= 1 && dh >= 1), "{hash} hash, {dh} DH ratchets");
+        // A corrupted connection id earns a Reset, and that a new session, which begins at epoch 0.
+        if world.nodes[0].events.len() == 1 {
+            assert!(hash >= 1 && dh >= 1, "{hash} hash, {dh} DH ratchets");
+            one_session += 1;
+        }
         let identity = world.identity(0);
         assert_eq!(world.backend.ratchets(&identity), Some(world.nodes[0].device.ratchets()));
     }
+    assert!(one_session > 0);
 }
 
 #[test]
