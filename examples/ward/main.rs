@@ -198,10 +198,11 @@ fn run(args: Args) -> Result<Report, Error> {
         strangers.push(spawn_device(link, config, Arc::default())?);
     }
 
-    // Watch until the devices are done, at most for so long.
+    // Watch until the devices are done, at most for so long, and only while there is a service.
     let deadline = WallInstant::now() + args.playing() + DRAIN;
     let mut next_line = Wall::from_secs(1);
-    while devices.iter().any(|device| !device.is_done()) && WallInstant::now() < deadline {
+    let serves = || !(relay.is_done() || backend.is_done() || handshakes.is_done() || store.is_done());
+    while devices.iter().any(|device| !device.is_done()) && WallInstant::now() < deadline && serves() {
         sleep(Wall::from_millis(20));
         if clock.elapsed() >= next_line {
             next_line += Wall::from_secs(1);
@@ -210,16 +211,20 @@ fn run(args: Args) -> Result<Report, Error> {
             print_progress(clock, &shown, &charts, &deeds, left);
         }
     }
+    let served = serves();
     stop_devices.store(true, Ordering::Relaxed);
     let logs = devices.into_iter().map(Worker::join).collect::<Result<Vec<_>, _>>()?;
     let impostors = strangers.into_iter().map(Worker::join).collect::<Result<Vec<_>, _>>()?;
     let wall_seconds = clock.elapsed().as_secs_f64();
     stop.store(true, Ordering::Relaxed);
-    let relay = relay.join()?;
-    // The other threads of the service end when the backend does.
-    let service = backend.join()?;
-    handshakes.join()?;
-    store.join()?;
+    // The other threads of the service end when the backend does; the first to fail is the one to name.
+    let (relay, store, handshakes, backend) = (relay.join(), store.join(), handshakes.join(), backend.join());
+    store?;
+    handshakes?;
+    let (relay, service) = (relay?, backend?);
+    if !served {
+        return Err("a part of the service ended before its time".into());
+    }
 
     let stores_failed = charts.failed.load(Ordering::Relaxed);
     let mut charts = charts.take();

@@ -169,8 +169,8 @@ impl Patient {
             0 => (&[Signal::Ecg, Signal::HeartRate, Signal::Rr], Some(85), 1232),
             // a pulse oximeter
             1 => (&[Signal::Ppg, Signal::HeartRate], None, 1232),
-            // a glucose sensor and a chest strap behind one radio
-            2 => (&[Signal::Glucose, Signal::HeartRate, Signal::Rr], Some(90), 1232),
+            // a glucose sensor and a wrist band behind one radio
+            2 => (&[Signal::Glucose, Signal::HeartRate, Signal::Rr, Signal::Ppg], Some(90), 1232),
             // a patch on a radio with small packets: an ECG block takes several records
             _ => (&[Signal::Ecg, Signal::Ppg], None, 128),
         };
