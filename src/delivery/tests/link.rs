@@ -158,7 +158,7 @@ impl World {
                     streams.push(BOOT, TAG, SetHash([0; 8]), &entries).ok()?;
                     Some(streams.finish())
                 });
-                outbox.streams_sent(now);
+                outbox.streams_sent(now, Lane::ALL);
             }
             let space = writer.remaining().unwrap();
             if let Some(lane) = outbox.ready_lane(now, space) {

@@ -287,7 +287,7 @@ fn a_lost_session_puts_everything_back_at_once_and_keeps_the_measurement() {
     send(&mut outbox, at(0), Lane::Trend, 9).unwrap();
     outbox.handle_ack(at(50), Lane::Trend, &cumulative(1));
     send(&mut outbox, at(60), Lane::Trend, 100).unwrap();
-    outbox.streams_sent(at(60));
+    outbox.streams_sent(at(60), Lane::ALL);
     assert_eq!(outbox.handle_session_lost(), 2);
     assert_eq!(outbox.fill(Lane::Trend).queued, 2);
     assert_eq!(outbox.round_trip(), Some(Duration::from_millis(50)));
@@ -352,13 +352,13 @@ fn names_a_stream_until_the_backend_has_heard() {
     accept_many(&mut outbox, at(0), Lane::Trend, 2);
     assert!(outbox.streams_due(at(0)));
     assert_eq!(outbox.streams().collect::<Vec<_>>(), [(Lane::Trend, 0)]);
-    outbox.streams_sent(at(0));
+    outbox.streams_sent(at(0), Lane::ALL);
     assert!(!outbox.streams_due(at(999)));
     assert!(outbox.streams_due(at(1000)), "a time-out later");
-    outbox.streams_sent(at(1000));
+    outbox.streams_sent(at(1000), Lane::ALL);
     accept_many(&mut outbox, at(1000), Lane::Alarm, 1);
     assert!(outbox.streams_due(at(1000)), "the alarm lane is new");
-    outbox.streams_sent(at(1000));
+    outbox.streams_sent(at(1000), Lane::ALL);
     for lane in [Lane::Alarm, Lane::Trend] {
         outbox.handle_ack(at(1100), lane, &cumulative(0));
     }
@@ -378,7 +378,7 @@ fn names_the_new_oldest_after_a_refusal() {
     let mut memory = [0u8; 4000];
     let mut outbox = Outbox::new(&mut memory, shares(1000)).unwrap();
     accept_many(&mut outbox, at(0), Lane::Event, 4);
-    outbox.streams_sent(at(0));
+    outbox.streams_sent(at(0), Lane::ALL);
     send(&mut outbox, at(0), Lane::Event, 100).unwrap();
     outbox.handle_ack(at(0), Lane::Event, &cumulative(1));
     assert!(!outbox.streams_due(at(5000)));
@@ -387,7 +387,7 @@ fn names_the_new_oldest_after_a_refusal() {
     assert_eq!(outbox.handle_timeout(at(5000)), 1, "only the fourth record is still in flight");
     assert!(outbox.streams_due(at(0)));
     assert_eq!(outbox.streams().collect::<Vec<_>>(), [(Lane::Event, 3)]);
-    outbox.streams_sent(at(0));
+    outbox.streams_sent(at(0), Lane::ALL);
     outbox.handle_ack(at(0), Lane::Event, &cumulative(1));
     assert!(outbox.streams_due(at(5000)), "the backend has not moved");
     outbox.handle_ack(at(5000), Lane::Event, &cumulative(3));
