@@ -64,13 +64,21 @@ impl<P: Path> Live<P> {
         self.sets.iter().any(|known| known.hash == hash && known.set.is_none())
     }
 
-    /// Gives the set to the streams that wait for it; each is then acknowledged, which shows that the set is known.
+    /// Gives the set to the streams that wait for it.
     fn learn(&mut self, hash: SetHash, set: &Arc<SharedSet>) {
-        for at in 0..self.sets.len() {
-            let Some(known) = self.sets.get_mut(at).filter(|known| known.hash == hash) else { continue };
+        for known in self.sets.iter_mut().filter(|known| known.hash == hash) {
             known.set = Some(set.clone());
-            let index = known.index;
-            self.mark_dirty(index);
+        }
+        self.acknowledge(hash);
+    }
+
+    /// Sees to an Ack that names the streams with this set, which shows that it is known.
+    fn acknowledge(&mut self, hash: SetHash) {
+        for at in 0..self.sets.len() {
+            let index = self.sets.get(at).filter(|known| known.hash == hash).map(|known| known.index);
+            if let Some(index) = index {
+                self.mark_dirty(index);
+            }
         }
     }
 }
@@ -104,7 +112,11 @@ impl<P: Path> Backend<P> {
     }
 
     pub(super) fn handle_descriptors(&mut self, at: SlotRef, piece: &DescriptorsFrame<'_>) {
-        let Some(live) = self.slots.live_mut(at).filter(|live| live.lacks(piece.hash)) else { return };
+        let Some(live) = self.slots.live_mut(at) else { return };
+        if !live.lacks(piece.hash) {
+            // The device has not heard that it has arrived.
+            return live.acknowledge(piece.hash);
+        }
         if let Some(set) = self.sets.get(&piece.hash.0) {
             // Another device has brought it meanwhile.
             return live.learn(piece.hash, set);
@@ -117,6 +129,11 @@ impl<P: Path> Backend<P> {
             None => Box::new(Assembly::new(piece)),
         };
         if !assembly.add(piece) {
+            let end = usize::from(piece.offset).saturating_add(piece.bytes.len());
+            if end == assembly.bytes.len() {
+                // The device is through, and something was lost or comes late.
+                live.wanted_set = Some(piece.hash);
+            }
             live.assembly = Some(assembly);
             return;
         }

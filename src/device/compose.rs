@@ -10,7 +10,7 @@ use crate::error::CallError;
 use crate::framing::{
     AckFrame, BootTag, DescriptorsFrame, Frame, FrameKind, FrameWriter, Lane, StreamEntry, StreamsWriter,
 };
-use crate::limits::{MAX_PACKET, MIN_MAX_PACKET};
+use crate::limits::{HANDSHAKE_RTO, MAX_PACKET, MIN_MAX_PACKET};
 use crate::session::SealError;
 use crate::time::Instant;
 use crate::wire::TAG_LEN;
@@ -43,15 +43,21 @@ impl Device<'_> {
         let at_once = live.closing.is_some()
             || live.pong.is_some()
             || live.unreported >= REPORT_AT_ONCE
-            || live.descriptors_from.is_some() && self.outbox.streams().next().is_some();
+            || live.descriptors_from.is_some() && self.has_streams();
+        let descriptors = (!self.set_known && self.has_streams()).then_some(live.descriptors.due);
         let rekey = live.session.rekey_request().is_some().then_some(live.rekey.due);
         let timers = [
             at_once.then_some(Instant::ZERO),
             live.prove.map(|prove| prove.due),
             rekey,
+            descriptors,
             self.outbox.poll_ready(self.space(live)),
         ];
         timers.into_iter().flatten().chain(self.outbox.poll_streams()).min()
+    }
+
+    fn has_streams(&self) -> bool {
+        self.outbox.streams().next().is_some()
     }
 
     /// How long the body of a Records frame may be in a packet that carries nothing else.
@@ -76,6 +82,9 @@ impl Device<'_> {
         out: &mut [u8],
     ) -> Result<Option<usize>, CallError> {
         let Some(live) = self.live.as_mut().filter(|live| live.may_send()) else { return Ok(None) };
+        if !self.set_known && live.descriptors.due <= now {
+            live.descriptors_from.get_or_insert(0);
+        }
         let mut idle = Ok(None);
         if live.session.wants_dh(now) {
             let hedge = self.config.identity.static_dh().hedge_key();
@@ -139,6 +148,9 @@ impl Device<'_> {
         }
         if let Some(rest) = manifest.descriptors_to {
             live.descriptors_from = rest;
+            if rest.is_none() {
+                live.descriptors.sent(now, HANDSHAKE_RTO);
+            }
         }
         let wait = self.outbox.time_out();
         if manifest.rekey {
@@ -241,7 +253,7 @@ impl Device<'_> {
     }
 
     fn write_descriptors(&self, live: &Live, writer: &mut FrameWriter<'_>, manifest: &mut Manifest) {
-        let Some(offset) = live.descriptors_from.filter(|_| self.outbox.streams().next().is_some()) else {
+        let Some(offset) = live.descriptors_from.filter(|_| self.has_streams()) else {
             return;
         };
         let set = self.set.as_bytes();

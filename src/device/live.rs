@@ -41,6 +41,8 @@ pub(super) struct Live {
     pub(super) rekey: Repeat,
     /// From which offset the descriptor set is to be sent.
     pub(super) descriptors_from: Option<usize>,
+    /// When it is to be sent again from the front, unless the backend has shown that it knows it.
+    pub(super) descriptors: Repeat,
     pub(super) closing: Option<CloseReason>,
 }
 
@@ -106,6 +108,7 @@ impl Live {
             finish,
             rekey: Repeat::now(now),
             descriptors_from: (!set_known).then_some(0),
+            descriptors: Repeat::now(now),
             closing: None,
         }
     }

@@ -87,6 +87,7 @@ impl Device<'_> {
             Frame::Credit(frames) => self.outbox.handle_credit(frames),
             // While a pass through the set is under way, it goes on.
             Frame::DescriptorsRequest(hash) if hash == self.set_hash => {
+                self.set_known = false;
                 live.descriptors_from.get_or_insert(0);
             }
             Frame::RekeyAccept(key) => {
@@ -116,7 +117,12 @@ impl Device<'_> {
         for stream in ack.streams() {
             let Some(lane) = Lane::from_code(stream.stream) else { continue };
             match self.outbox.handle_ack(now, lane, &stream) {
-                AckOutcome::Settled(_) => self.set_known = true,
+                AckOutcome::Settled(_) => {
+                    self.set_known = true;
+                    if let Some(live) = &mut self.live {
+                        live.descriptors_from = None;
+                    }
+                }
                 AckOutcome::Contradiction => self.discards.count(Discard::OutsideLedger),
             }
         }
