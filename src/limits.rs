@@ -98,10 +98,13 @@ pub const HANDSHAKE_RTO: Duration = Duration::from_secs(1);
 pub const HANDSHAKE_SENDS: u8 = 4;
 /// The longest pause between two attempts (SPEC.md, "Handshake timers").
 pub const MAX_RECONNECT_PAUSE: Duration = Duration::from_secs(300);
-/// How long a backend keeps a half-open handshake (SPEC.md, "Handshake timers").
+/// How long a backend keeps a half-open handshake, or a session that is not proved, and recognises the copies of
+/// their packets (SPEC.md, "Handshake timers").
 pub const HALF_OPEN_LIFE: Duration = Duration::from_secs(20);
 /// How long the application may take to accept (SPEC.md, "Handshake timers").
 pub const PENDING_LIFE: Duration = Duration::from_secs(30);
+/// How many copies of a Finish a backend answers (SPEC.md, "Handshake timers").
+pub const MAX_FINISH_ANSWERS: u8 = 16;
 /// Half-open handshakes per identity, at the most (SPEC.md, "Admission").
 pub const MAX_HALF_OPEN_PER_IDENTITY: usize = 2;
 /// The time between two parallel handshakes that a Reset may start (SPEC.md, "Reset").

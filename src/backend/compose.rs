@@ -8,7 +8,7 @@ use crate::crypto::EphemeralSecret;
 use crate::delivery::Inbox;
 use crate::entropy::Entropy;
 use crate::error::CallError;
-use crate::framing::{AckWriter, Frame, FrameKind, FrameWriter, Lane};
+use crate::framing::{AckWriter, Frame, FrameKind, FrameWriter, Lane, Settled, StreamAck};
 use crate::limits::MIN_MAX_PACKET;
 use crate::session::SealError;
 use crate::time::Instant;
@@ -17,6 +17,11 @@ use crate::wire::TAG_LEN;
 /// After so many unreported packets an Ack is sent for its packet counter alone, so that the device's counters
 /// stay short.
 const REPORT_AFTER: u32 = 32;
+
+/// The longest bitmap of an Ack, in bytes.
+const MAX_BITMAP: usize = 32;
+/// Every so many packets the Credit is told again, as any packet may be lost.
+const CREDIT_EVERY: u64 = 8;
 
 /// What a packet carried, to be forgotten once it is sealed.
 #[derive(Default)]
@@ -36,8 +41,7 @@ struct Manifest {
 impl<P: Path> Live<P> {
     /// Tells whether there is anything to say to the device.
     pub(super) fn wants_to_send(&self) -> bool {
-        let proved = self.proved || self.closing.is_some();
-        proved
+        self.proved
             && (self.owes_packet
                 || self.dirty != 0
                 || self.owes_accept
@@ -56,16 +60,17 @@ impl<P: Path> Live<P> {
             manifest.closing = writer.push(&Frame::Close(reason)).is_ok();
             return (writer.len(), manifest);
         }
-        if self.owes_accept
-            && let Some(key) = self.session.rekey_accept()
-        {
-            manifest.accept = writer.push(&Frame::RekeyAccept(key.0)).is_ok();
+        if self.owes_accept {
+            // Without a key there is nothing to answer any more.
+            let key = self.session.rekey_accept();
+            manifest.accept = key.is_none_or(|key| writer.push(&Frame::RekeyAccept(key.0)).is_ok());
         }
         if let Some(token) = self.pong {
             manifest.pong = writer.push(&Frame::Pong(token)).is_ok();
         }
-        if matches!(self.path_state, PathState::Unvalidated { token: None, .. }) {
-            manifest.ping = writer.push(&Frame::Ping(random)).is_ok();
+        // Any packet may be lost: each one to such a path has the token.
+        if let PathState::Unvalidated { token, .. } = self.path_state {
+            manifest.ping = writer.push(&Frame::Ping(token.unwrap_or(random))).is_ok();
         }
         if let Some(hash) = self.wanted_set {
             manifest.set = writer.push(&Frame::DescriptorsRequest(hash)).is_ok();
@@ -74,11 +79,13 @@ impl<P: Path> Live<P> {
             manifest.hint = writer.push(&Frame::RekeyHint).is_ok();
         }
         for refused in &self.refused {
-            if writer.push(&Frame::Refused(*refused)).is_ok() {
-                manifest.refused = manifest.refused.saturating_add(1);
+            if writer.push(&Frame::Refused(*refused)).is_err() {
+                break;
             }
+            manifest.refused = manifest.refused.saturating_add(1);
         }
-        if let Some(credit) = inbox.map(Inbox::credit).filter(|&credit| credit != self.told_credit) {
+        let repeat = self.session.next_counter().is_multiple_of(CREDIT_EVERY);
+        if let Some(credit) = inbox.map(Inbox::credit).filter(|&credit| repeat || credit != self.told_credit) {
             manifest.credit = writer.push(&Frame::Credit(credit)).is_ok().then_some(credit);
         }
         manifest.ack =
@@ -86,9 +93,11 @@ impl<P: Path> Live<P> {
         (writer.len(), manifest)
     }
 
-    /// Writes the Ack: the packet counter, and those dirty streams that fit.
+    /// Writes the Ack: the packet counter, and those dirty streams that fit. If not even one fits, its bitmap is cut:
+    /// what is not told now is told when the records come again.
     fn write_ack(&self, inbox: Option<&Inbox>, body: &mut [u8], acked: &mut u16) -> Option<usize> {
         let mut ack = AckWriter::new(body, self.session.highest_received()).ok()?;
+        let mut empty = true;
         for index in 0..u16::BITS as u8 {
             let bit = 1u16.checked_shl(index.into()).unwrap_or(0);
             if self.dirty & bit == 0 {
@@ -96,13 +105,28 @@ impl<P: Path> Live<P> {
             }
             let stream =
                 self.streams.key(index).zip(inbox).and_then(|(key, inbox)| inbox.ack_for(&key, index));
-            match stream {
-                Some(stream) if ack.push(&stream).is_err() => break,
-                _ => *acked |= bit,
+            if let Some(stream) = stream {
+                let mut shorter = (0..MAX_BITMAP).rev().map(|bytes| cut_bitmap(&stream, bytes));
+                let fits = ack.push(&stream).is_ok()
+                    || empty && shorter.any(|shorter| ack.push(&shorter).is_ok());
+                if !fits {
+                    break;
+                }
+                empty = false;
             }
+            *acked |= bit;
         }
         Some(ack.finish())
     }
+}
+
+/// Keeps the first `bytes` bytes of a bitmap.
+fn cut_bitmap(stream: &StreamAck, bytes: usize) -> StreamAck {
+    let mut settled = Settled::NONE;
+    for bit in stream.settled.iter().take_while(|bit| usize::from(*bit) < bytes.saturating_mul(8)) {
+        settled.insert(bit);
+    }
+    StreamAck { settled, ..*stream }
 }
 
 impl<P: Path> Backend<P> {
@@ -131,7 +155,8 @@ impl<P: Path> Backend<P> {
         out: &'o mut [u8],
     ) -> Result<Option<Transmit<'o, P>>, CallError> {
         self.handle_timeout(now);
-        self.cookies.rotate(now, rng)?;
+        // Without a new key, cookies expire and none are given: whoever is here already is served.
+        let _ = self.cookies.rotate(now, rng);
         if let Some((path, packet)) = self.outgoing.front() {
             let needed = packet.len();
             let space = out.get_mut(..needed).ok_or(BufferTooSmall { needed })?;
@@ -141,7 +166,14 @@ impl<P: Path> Backend<P> {
             return Ok(out.get(..needed).map(|packet| Transmit { path, packet }));
         }
         while let Some(&at) = self.ready.front() {
-            let sent = self.transmit_session(now, at, rng, out)?;
+            let sent = match self.transmit_session(now, at, rng, out) {
+                Ok(sent) => sent,
+                Err(error) => {
+                    // Nobody else waits for it.
+                    self.ready.rotate_left(1);
+                    return Err(error);
+                }
+            };
             // It stays in the queue while it has more to say.
             let more = sent.is_some() && self.slots.live_mut(at).is_some_and(|live| live.wants_to_send());
             self.ready.pop_front();
@@ -176,8 +208,15 @@ impl<P: Path> Backend<P> {
             }
         }
         let Some(live) = self.slots.live_mut(at) else { return Ok(None) };
+        if live.budget() == 0 {
+            // What is owed waits until more comes from there.
+            if let Some(reason) = live.closing {
+                self.end_session(at, reason);
+            }
+            return Ok(None);
+        }
         let mut random = [0u8; 8];
-        if live.path_state != PathState::Validated {
+        if matches!(live.path_state, PathState::Unvalidated { token: None, .. }) {
             rng.fill(&mut random)?;
         }
         let max = usize::from(live.peer_limits.max_packet());
@@ -191,10 +230,6 @@ impl<P: Path> Backend<P> {
         let payload = out.get_mut(head..end).unwrap_or_default();
         let (len, manifest) = live.compose(inbox, random, payload);
         if len == 0 {
-            // The path's budget is used up: what is owed waits until more comes from there.
-            if let Some(reason) = live.closing {
-                self.end_session(at, reason);
-            }
             return Ok(None);
         }
         let id = live.peer_connection_id;
@@ -238,7 +273,7 @@ impl<P: Path> Live<P> {
         if let PathState::Unvalidated { sent, token, .. } = &mut self.path_state {
             *sent = sent.saturating_add(len as u64);
             if manifest.ping {
-                *token = Some(random);
+                token.get_or_insert(random);
             }
         }
     }

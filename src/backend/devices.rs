@@ -11,7 +11,7 @@ pub(super) struct Device {
     pub(super) inbox: Inbox,
     /// The proved session.
     pub(super) current: Option<SlotRef>,
-    /// Sessions that refer to this entry.
+    /// Sessions that refer to this entry, and handshakes that may become one.
     sessions: u32,
 }
 
@@ -48,6 +48,15 @@ impl Devices {
             }
         };
         self.by_identity.insert(identity, at);
+        Some(at)
+    }
+
+    /// Keeps the entry of a device, if there is one, for a handshake that waits for the application: what is committed
+    /// meanwhile is not in the ledger that the application may have read already. Give it back with `leave`.
+    pub(super) fn hold(&mut self, identity: &Identity) -> Option<u32> {
+        let at = *self.by_identity.get(identity)?;
+        let device = self.get_mut(at)?;
+        device.sessions = device.sessions.saturating_add(1);
         Some(at)
     }
 

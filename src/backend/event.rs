@@ -11,11 +11,11 @@ use alloc::vec::Vec;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PendingId(pub(super) SlotRef);
 
-/// A slot at one time: its generation counts the reuses.
+/// A slot at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct SlotRef {
     pub(super) slot: u32,
-    pub(super) generation: u16,
+    pub(super) uses: u32,
 }
 
 /// A batch that was delivered: to be committed or released, once. A stale one is harmless.

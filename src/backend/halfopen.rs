@@ -2,7 +2,7 @@
 
 use super::event::{BackendEvent, PendingId, SlotRef};
 use super::job::{Enrolment, HandshakeDone, HandshakeJob, Outcome, Work};
-use super::live::Live;
+use super::live::{Live, PathState, Start};
 use super::slots::{CONNECTION_ID_LEN, Use};
 use super::{Backend, Grant, Path};
 use crate::codec::Writer;
@@ -11,8 +11,10 @@ use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason, Discard};
 use crate::handshake::{AwaitingFinish, Established, HandshakeError, HelloRead, path_cookie};
 use crate::identity::Identity;
-use crate::limits::{COOKIE_KEY_LIFE, HALF_OPEN_LIFE, MAX_HALF_OPEN_PER_IDENTITY, PENDING_LIFE};
-use crate::time::Instant;
+use crate::limits::{
+    COOKIE_KEY_LIFE, HALF_OPEN_LIFE, MAX_FINISH_ANSWERS, MAX_HALF_OPEN_PER_IDENTITY, PENDING_LIFE,
+};
+use crate::time::{Duration, Instant};
 use crate::wire::{ConnectionId, Cookie, Finish, RetryHeader};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -21,14 +23,30 @@ use alloc::vec::Vec;
 /// A handshake that is not a session yet.
 pub(super) struct HalfOpen<P> {
     path: P,
-    hello_mac: [u8; TAG_LEN],
+    origin: Origin,
     stage: Stage,
-    reply: Vec<u8>,
+    /// Where the Finish at hand came from, and its length.
+    finish: Option<(P, u64)>,
     /// Whom the psk of XXpsk3 was registered for.
     registered: Option<Identity>,
     identity: Option<Identity>,
+    /// The device's entry, kept for this handshake.
+    held: Option<u32>,
     verdict: Option<Verdict>,
     pub(super) expires: Instant,
+}
+
+/// What a handshake leaves to its session for a while, to recognise its packets when they come again.
+pub(super) struct Origin {
+    pub(super) mac: [u8; TAG_LEN],
+    /// The Reply, until it is known to have arrived.
+    pub(super) reply: Vec<u8>,
+    /// The tag of the Finish, in XX.
+    pub(super) finish_tag: Option<[u8; TAG_LEN]>,
+    /// How many more copies of the Finish are answered.
+    pub(super) finish_answers: u8,
+    /// The Reply went to one path only, so that whoever has read it is there.
+    pub(super) sole_path: bool,
 }
 
 enum Stage {
@@ -75,10 +93,12 @@ impl CookieKeys {
         self.current.as_ref().map(|(key, _)| path.with_bytes(|bytes| path_cookie(key, bytes)))
     }
 
-    fn verify<P: Path>(&self, path: &P, cookie: Cookie) -> bool {
-        let keys = self.current.iter().map(|(key, _)| key).chain(&self.previous);
+    fn verify<P: Path>(&self, now: Instant, path: &P, cookie: Cookie) -> bool {
+        let age = self.current.as_ref().map_or(Duration::ZERO, |(_, since)| now.since(*since));
+        let current = self.current.as_ref().filter(|_| age < COOKIE_KEY_LIFE.saturating_mul(2));
+        let previous = self.previous.as_ref().filter(|_| age < COOKIE_KEY_LIFE);
         let mut valid = false;
-        for key in keys {
+        for key in current.into_iter().map(|(key, _)| key).chain(previous) {
             valid |= path.with_bytes(|bytes| crate::handshake::verify_cookie(key, bytes, cookie));
         }
         valid
@@ -92,14 +112,13 @@ impl<P: Path> Backend<P> {
         if let Some(at) = self.by_hello.get(&hello.mac()).copied() {
             //= SPEC.md#handshake-timers
             //# A backend MUST answer a byte-identical Hello with the same Reply, and no other Hello with it.
-            if let Some(reply) = self.cached_reply(at) {
-                let reply = reply.clone();
+            if let Some(reply) = self.cached_reply(at, &path) {
                 self.send_raw(path, reply);
             }
             return Err(Discard::DuplicateHello);
         }
-        let loaded = self.half_open.saturating_mul(4) >= self.config.max_half_open;
-        let proven = hello.cookie().is_some_and(|cookie| self.cookies.verify(&path, cookie));
+        let loaded = self.half_open.saturating_mul(4) > self.config.max_half_open;
+        let proven = hello.cookie().is_some_and(|cookie| self.cookies.verify(now, &path, cookie));
         if loaded && !proven {
             let cookie = self.cookies.make(&path).ok_or(Discard::TooManyPending)?;
             let mut out = [0u8; 64];
@@ -124,17 +143,27 @@ impl<P: Path> Backend<P> {
             Some(id) => Some(self.enrolments.get(&id.0).cloned().ok_or(Discard::BelowFloor)?),
             None => None,
         };
+        let [low, high, ..] = hello.mac();
+        let origin = Origin {
+            mac: hello.mac(),
+            reply: Vec::new(),
+            finish_tag: None,
+            finish_answers: MAX_FINISH_ANSWERS,
+            sole_path: true,
+        };
         let half = HalfOpen {
             path,
-            hello_mac: hello.mac(),
+            origin,
             stage: Stage::Working,
-            reply: Vec::new(),
+            finish: None,
             registered: psk.as_ref().map(|known: &Arc<Enrolment>| known.identity),
             identity: None,
+            held: None,
             verdict: None,
             expires: now + HALF_OPEN_LIFE,
         };
-        let at = self.slots.insert(Use::HalfOpen(Box::new(half))).ok_or(Discard::TooManyPending)?;
+        let used = Use::HalfOpen(Box::new(half));
+        let at = self.slots.insert(used, u16::from_le_bytes([low, high])).ok_or(Discard::TooManyPending)?;
         self.half_open = self.half_open.saturating_add(1);
         self.by_hello.insert(hello.mac(), at);
         self.slots.schedule(at, now + HALF_OPEN_LIFE);
@@ -143,13 +172,18 @@ impl<P: Path> Backend<P> {
         Ok(())
     }
 
-    fn cached_reply(&self, at: SlotRef) -> Option<&Vec<u8>> {
-        let reply = match self.slots.get(at)? {
-            Use::HalfOpen(half) => &half.reply,
-            Use::Live(live) => &live.hello.as_ref()?.reply,
+    /// Returns the Reply to a Hello that has come again, unless it is known to have arrived.
+    fn cached_reply(&mut self, at: SlotRef, path: &P) -> Option<Vec<u8>> {
+        let (origin, first_path) = match self.slots.get_mut(at)? {
+            Use::HalfOpen(half) => (&mut half.origin, &half.path),
+            Use::Live(live) => (live.origin.as_mut()?, &live.path),
             Use::Free => return None,
         };
-        (!reply.is_empty()).then_some(reply)
+        if origin.reply.is_empty() {
+            return None;
+        }
+        origin.sole_path &= path == first_path;
+        Some(origin.reply.clone())
     }
 
     fn job(&mut self, at: SlotRef, work: Work) {
@@ -157,12 +191,15 @@ impl<P: Path> Backend<P> {
         self.jobs.push_back(HandshakeJob { at, responder, time: self.config.time, work });
     }
 
-    pub(super) fn handle_finish(&mut self, packet: &[u8]) -> Result<(), Discard> {
+    pub(super) fn handle_finish(&mut self, path: P, packet: &[u8]) -> Result<(), Discard> {
         let finish = Finish::parse(packet, CONNECTION_ID_LEN)?;
         let at = self.slots.find(&finish.connection_id).ok_or(Discard::UnknownConnection)?;
+        let tag = packet.last_chunk::<TAG_LEN>().copied();
         match self.slots.get_mut(at) {
             Some(Use::HalfOpen(half)) => match core::mem::replace(&mut half.stage, Stage::Working) {
                 Stage::AwaitingFinish(state) => {
+                    half.finish = Some((path, packet.len() as u64));
+                    half.origin.finish_tag = tag;
                     let registered = half.registered;
                     self.job(at, Work::Finish { state, noise: finish.noise.to_vec(), registered });
                     Ok(())
@@ -172,11 +209,16 @@ impl<P: Path> Backend<P> {
                     Err(Discard::NotAccepted)
                 }
             },
-            // The device repeats its Finish: it has not heard of the session yet. What this costs is bounded by
-            // the path's budget, and the packet says nothing.
+            // The device repeats its Finish: it has not heard of the session yet. A copy proves nothing, so only a few
+            // are answered, and none once the device has shown that it did hear.
             Some(Use::Live(live)) => {
-                live.owes_packet = true;
-                self.wake(at);
+                let origin = live.origin.as_mut().filter(|origin| origin.finish_tag == tag);
+                let answers = origin.map(|origin| &mut origin.finish_answers).filter(|answers| **answers > 0);
+                if let Some(answers) = answers {
+                    *answers = answers.saturating_sub(1);
+                    live.owes_packet = true;
+                    self.wake(at);
+                }
                 Err(Discard::DuplicateHello)
             }
             _ => Err(Discard::UnknownConnection),
@@ -198,7 +240,7 @@ impl<P: Path> Backend<P> {
             Outcome::ReplyXx { state, reply } => {
                 let Some(half) = self.slots.half_open_mut(at) else { return };
                 half.stage = Stage::AwaitingFinish(state);
-                half.reply = reply.clone();
+                half.origin.reply = reply.clone();
                 let path = half.path.clone();
                 self.send_raw(path, reply);
             }
@@ -209,6 +251,7 @@ impl<P: Path> Backend<P> {
                 self.discards.count(error.discard());
                 if let Some(half) = self.slots.half_open_mut(at) {
                     half.stage = Stage::AwaitingFinish(state);
+                    (half.finish, half.origin.finish_tag) = (None, None);
                 }
             }
             Outcome::Failed(error) => {
@@ -236,7 +279,9 @@ impl<P: Path> Backend<P> {
             return;
         }
         *pending = pending.saturating_add(1);
+        let held = self.devices.hold(&identity);
         if let Some(half) = self.slots.half_open_mut(at) {
+            half.held = held;
             half.stage = stage;
             half.identity = Some(identity);
             half.expires = now + PENDING_LIFE;
@@ -314,38 +359,41 @@ impl<P: Path> Backend<P> {
         verdict: Verdict,
         reply: Option<Vec<u8>>,
     ) {
-        let Some(Use::HalfOpen(half)) = self.slots.get_mut(at) else { return };
-        let (path, mac, identity) = (half.path.clone(), half.hello_mac, half.identity.take());
-        self.forget_pending(identity);
-        if reply.is_none() {
-            self.by_hello.remove(&mac);
-        }
-        let hello = reply.map(|reply| super::live::HelloCache { mac, reply });
-        let proved = hello.is_none();
+        let proved = reply.is_none();
         let (grant, closing) = match verdict {
             Verdict::Accepted(grant) => (grant, None),
             Verdict::Refused(reason) => (Grant::default(), Some(reason)),
         };
-        let refused = closing.is_some();
-        let device =
-            if refused { None } else { self.devices.enter(established.peer.identity(), grant.ledger) };
+        let identity = established.peer.identity();
+        let device = match closing {
+            None => self.devices.enter(identity, grant.ledger),
+            Some(_) => None,
+        };
         let closing = closing.or(device.is_none().then_some(CloseReason::Refused));
-        let live = Live::new(now, established, path, grant.scopes, device, hello, closing, &self.config);
-        if let Some(slot) = self.slots.get_mut(at) {
-            *slot = Use::Live(Box::new(live));
-        }
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        let Use::HalfOpen(half) = core::mem::replace(slot, Use::Free) else { return };
+        let HalfOpen { path, mut origin, finish, held, .. } = *half;
+        let (path, path_state) = match finish {
+            // Whoever wrote the Finish has read the Reply.
+            Some((from, _)) if from == path && origin.sole_path => (path, PathState::Validated),
+            Some((from, received)) => (from, PathState::unvalidated(received)),
+            None => (path, PathState::unvalidated(0)),
+        };
+        origin.reply = reply.unwrap_or_default();
+        let start = Start { path, path_state, granted: grant.scopes, device, origin, closing };
+        *slot = Use::Live(Box::new(Live::new(now, established, start, &self.config)));
         self.half_open = self.half_open.saturating_sub(1);
+        if let Some(held) = held {
+            self.devices.leave(held, at);
+        }
         self.slots.schedule(at, now + HALF_OPEN_LIFE);
         if proved {
             self.prove(at);
         }
-        if refused {
-            self.wake(at);
-        }
     }
 
-    fn forget_pending(&mut self, identity: Option<Identity>) {
-        let Some(identity) = identity else { return };
+    /// One handshake or unproved session less of this identity.
+    pub(super) fn forget_pending(&mut self, identity: Identity) {
         if let Some(pending) = self.pending_of.get_mut(&identity) {
             *pending = pending.saturating_sub(1);
             if *pending == 0 {
@@ -360,8 +408,14 @@ impl<P: Path> Backend<P> {
             return;
         }
         if let Some(Use::HalfOpen(half)) = self.slots.remove(at) {
-            self.by_hello.remove(&half.hello_mac);
-            self.forget_pending(half.identity);
+            self.by_hello.remove(&half.origin.mac);
+            self.jobs.retain(|job| job.at != at);
+            if let Some(identity) = half.identity {
+                self.forget_pending(identity);
+            }
+            if let Some(held) = half.held {
+                self.devices.leave(held, at);
+            }
             self.half_open = self.half_open.saturating_sub(1);
         }
     }

@@ -1,33 +1,24 @@
 //! One session of a backend: what came in, and what it means.
 
-use super::event::{BackendEvent, Batch, BatchRef, Received, SharedSet, SlotRef};
+use super::descriptors::{Assembly, StreamSet};
+use super::event::{BackendEvent, Received, SlotRef};
+use super::halfopen::Origin;
 use super::{Backend, BackendConfig, Path};
-use crate::crypto::{PublicKey, TAG_LEN, hash_parts};
-use crate::delivery::{Offer, StreamKey, StreamTable, StreamsCheck};
+use crate::crypto::PublicKey;
+use crate::delivery::{StreamKey, StreamTable};
 use crate::error::{CloseReason, Discard};
-use crate::framing::{
-    DescriptorSet, DescriptorsFrame, Frame, Frames, RecordsFrame, RefusedFrame, RefusedReason, Sender,
-    SetHash, StreamsFrame,
-};
+use crate::framing::{Frame, Frames, RefusedFrame, Sender, SetHash};
 use crate::handshake::{Established, Limits};
 use crate::identity::{Identity, Scopes};
-use crate::limits::{AMPLIFICATION, INITIAL_CREDIT, MAX_DESCRIPTOR_SET};
-use crate::permission::permits;
+use crate::limits::{AMPLIFICATION, HALF_OPEN_LIFE, INITIAL_CREDIT, MIN_MAX_PACKET};
 use crate::session::{RekeyAnswer, Session, Side};
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use crate::wire::{ConnectionId, DataHeader, Pattern};
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// A backend's session has a window of 1024 packets.
 pub(super) type BackendSession = Session<16>;
-
-/// The Reply of an IK handshake that is not proved yet, to be repeated.
-pub(super) struct HelloCache {
-    pub(super) mac: [u8; TAG_LEN],
-    pub(super) reply: Vec<u8>,
-}
 
 /// How far a path may be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +32,13 @@ pub(super) enum PathState {
     },
 }
 
+impl PathState {
+    /// A path from which `received` bytes have come, and to which nothing has gone.
+    pub(super) const fn unvalidated(received: u64) -> Self {
+        Self::Unvalidated { received, sent: 0, token: None }
+    }
+}
+
 /// One session.
 pub(super) struct Live<P> {
     pub(super) session: BackendSession,
@@ -52,14 +50,15 @@ pub(super) struct Live<P> {
     pub(super) pattern: Pattern,
     pub(super) scopes: Scopes,
     pub(super) device: Option<u32>,
-    pub(super) hello: Option<HelloCache>,
+    /// Until copies of the handshake's packets can hardly come any more.
+    pub(super) origin: Option<Origin>,
     pub(super) proved: bool,
     last_heard: Instant,
-    born: Instant,
+    pub(super) born: Instant,
     pub(super) streams: StreamTable,
     /// The descriptor set of each stream index.
-    sets: Vec<(u8, SetHash)>,
-    assembly: Option<Box<Assembly>>,
+    pub(super) sets: Vec<StreamSet>,
+    pub(super) assembly: Option<Box<Assembly>>,
     /// Stream indices that an Ack must name, as bits.
     pub(super) dirty: u16,
     pub(super) owes_packet: bool,
@@ -75,32 +74,28 @@ pub(super) struct Live<P> {
     pub(super) queued: bool,
 }
 
-/// A descriptor set that arrives in pieces, in order.
-struct Assembly {
-    hash: SetHash,
-    bytes: Vec<u8>,
+/// What a session starts with, besides the handshake's own.
+pub(super) struct Start<P> {
+    pub(super) path: P,
+    pub(super) path_state: PathState,
+    pub(super) granted: Scopes,
+    pub(super) device: Option<u32>,
+    pub(super) origin: Origin,
+    pub(super) closing: Option<CloseReason>,
 }
 
 /// Refusals that wait to be sent, at the most; more come again with the records.
 const MAX_REFUSED: usize = 8;
 
 impl<P: Path> Live<P> {
-    #[allow(clippy::too_many_arguments, reason = "called once; a struct would repeat the fields")]
     pub(super) fn new(
         now: Instant,
         established: Established,
-        path: P,
-        granted: Scopes,
-        device: Option<u32>,
-        hello: Option<HelloCache>,
-        closing: Option<CloseReason>,
+        start: Start<P>,
         config: &BackendConfig,
     ) -> Self {
         let Established { secrets, peer, peer_connection_id, peer_limits, pattern } = established;
-        let path_state = match &hello {
-            None => PathState::Validated,
-            Some(_) => PathState::Unvalidated { received: 0, sent: 0, token: None },
-        };
+        let Start { path, path_state, granted, device, origin, closing } = start;
         Self {
             session: BackendSession::new(now, Side::Backend, secrets, peer_limits.window(), config.rekey),
             path,
@@ -111,15 +106,15 @@ impl<P: Path> Live<P> {
             pattern,
             scopes: peer.scopes() & granted,
             device,
-            owes_packet: hello.is_none(),
+            origin: Some(origin),
             proved: false,
-            hello,
             last_heard: now,
             born: now,
             streams: StreamTable::default(),
             sets: Vec::new(),
             assembly: None,
             dirty: 0,
+            owes_packet: true,
             owes_accept: false,
             hint: false,
             unreported: 0,
@@ -135,7 +130,7 @@ impl<P: Path> Live<P> {
     /// When the session ends if nothing more is heard.
     pub(super) fn idle_at(&self, own: Limits) -> Instant {
         let idle = own.idle_timeout().min(self.peer_limits.idle_timeout());
-        if self.proved { self.last_heard + idle } else { self.born + idle.min(Duration::from_secs(60)) }
+        if self.proved { self.last_heard + idle } else { self.born + HALF_OPEN_LIFE }
     }
 
     /// How many bytes may go to the present path now.
@@ -145,14 +140,17 @@ impl<P: Path> Live<P> {
         match self.path_state {
             PathState::Validated => u64::MAX,
             PathState::Unvalidated { received, sent, .. } => {
-                received.saturating_mul(AMPLIFICATION).saturating_sub(sent)
+                let budget = received.saturating_mul(AMPLIFICATION).saturating_sub(sent);
+                // What is too little for any frame waits until more comes from there.
+                if budget < MIN_MAX_PACKET as u64 { 0 } else { budget }
             }
         }
     }
 
+    /// Takes note of an authentic packet of `len` bytes from `path`; `first`: of this session.
     fn follow(&mut self, path: &P, len: u64, newest: bool, first: bool) {
         if self.path == *path {
-            if first {
+            if first && self.origin.as_ref().is_some_and(|origin| origin.sole_path) {
                 // The device has read the Reply that was sent to this path.
                 self.path_state = PathState::Validated;
             }
@@ -161,14 +159,17 @@ impl<P: Path> Live<P> {
             }
         } else if newest {
             self.path = path.clone();
-            self.path_state = PathState::Unvalidated { received: len, sent: 0, token: None };
+            self.path_state = PathState::unvalidated(len);
             self.owes_packet = true;
         }
     }
 
-    /// The descriptor set of a stream index, by hash.
-    pub(super) fn set_of(&self, index: u8) -> Option<SetHash> {
-        self.sets.iter().find(|(known, _)| *known == index).map(|(_, hash)| *hash)
+    /// What is kept of the handshake for a device that has not heard of the session is of no use now.
+    fn confirmed(&mut self) {
+        if let Some(origin) = &mut self.origin {
+            origin.finish_answers = 0;
+            origin.reply = Vec::new();
+        }
     }
 
     /// An Ack for this stream is due.
@@ -179,21 +180,15 @@ impl<P: Path> Live<P> {
         }
     }
 
-    fn mark_dirty(&mut self, index: u8) {
+    pub(super) fn mark_dirty(&mut self, index: u8) {
         self.dirty |= 1u16.checked_shl(index.into()).unwrap_or(0);
     }
 
-    fn refuse(&mut self, refused: RefusedFrame) {
+    pub(super) fn refuse(&mut self, refused: RefusedFrame) {
         if self.refused.len() < MAX_REFUSED {
             self.refused.push(refused);
         }
     }
-}
-
-/// The first 8 bytes of BLAKE2s-256 of an encoded set.
-fn set_hash(bytes: &[u8]) -> SetHash {
-    let [a, b, c, d, e, f, g, h, ..] = hash_parts(&[bytes]);
-    SetHash([a, b, c, d, e, f, g, h])
 }
 
 impl<P: Path> Backend<P> {
@@ -224,15 +219,18 @@ impl<P: Path> Backend<P> {
         if opened.epoch_advanced {
             live.owes_accept = false;
         }
-        let first = !live.proved && live.hello.is_some();
-        live.follow(&path, len, opened.newest, first);
+        let first = !live.proved;
         live.owes_packet |= first;
+        live.follow(&path, len, opened.newest, first);
+        live.confirmed();
+        let closing = live.closing.is_some();
         let payload: &'b [u8] = opened.payload;
         if first {
-            if let Some(hello) = live.hello.take() {
-                self.by_hello.remove(&hello.mac);
-            }
             self.prove(at);
+        }
+        if closing {
+            self.wake(at);
+            return Err(Discard::SessionClosed);
         }
         //= SPEC.md#frames
         //# A receiver MUST check all frames of a packet before it acts on any.
@@ -240,6 +238,8 @@ impl<P: Path> Backend<P> {
             .ok()
             .filter(|frames| frames.clone().all(|frame| frame.allowed_from(Sender::Device)));
         let Some(frames) = frames else {
+            //= SPEC.md#frames
+            //# A receiver MUST close the session with reason 2 on a malformed frame or an unknown type below 64.
             self.close(at, CloseReason::ProtocolViolation);
             return Err(Discard::MalformedFrames);
         };
@@ -279,10 +279,13 @@ impl<P: Path> Backend<P> {
             Frame::Descriptors(piece) => self.handle_descriptors(at, &piece),
             Frame::RekeyRequest(key) => {
                 match live.session.handle_rekey_request(now, epoch, PublicKey(key)) {
-                    Ok(RekeyAnswer::Repeat(_)) => live.owes_accept = true,
                     // poll_transmit makes the ephemeral key.
-                    Ok(_) => live.owes_accept = true,
-                    Err(discard) => self.discards.count(discard),
+                    Ok(RekeyAnswer::NeedsEphemeral | RekeyAnswer::Repeat(_)) => live.owes_accept = true,
+                    Err(discard) => {
+                        // So that the device does not take this end for dead.
+                        live.owes_packet = true;
+                        self.discards.count(discard);
+                    }
                 }
             }
             Frame::Close(reason) => self.end_session(at, reason),
@@ -297,152 +300,39 @@ impl<P: Path> Backend<P> {
         }
     }
 
-    fn handle_streams(&mut self, at: SlotRef, counter: u64, streams: &StreamsFrame<'_>) {
-        let Some(live) = self.slots.live_mut(at) else { return };
-        match live.streams.handle_streams(counter, streams) {
-            StreamsCheck::Taken => {}
-            StreamsCheck::Overtaken => return,
-            StreamsCheck::Contradiction => {
-                self.close(at, CloseReason::ProtocolViolation);
-                return;
-            }
-        }
-        let mut wanted = None;
-        for boot in streams.boots() {
-            let known = self.sets.contains_key(&boot.set.0);
-            if !known {
-                wanted = Some(boot.set);
-            }
-            for stream in boot.streams() {
-                live.sets.retain(|(index, _)| *index != stream.index);
-                live.sets.push((stream.index, boot.set));
-                if known {
-                    live.mark_dirty(stream.index);
-                }
-            }
-        }
-        live.wanted_set = wanted;
-        let (identity, device) = (live.identity, live.device);
-        let Some(device) = device.and_then(|device| self.devices.get_mut(device)) else { return };
-        if let Some(conflict) = device.inbox.handle_streams(streams).conflict {
-            self.push_event(BackendEvent::TagConflict { identity, conflict });
-        }
-    }
-
-    fn handle_descriptors(&mut self, at: SlotRef, piece: &DescriptorsFrame<'_>) {
-        let Some(live) = self.slots.live_mut(at) else { return };
-        if self.sets.contains_key(&piece.hash.0) || live.sets.iter().all(|(_, hash)| *hash != piece.hash) {
-            return;
-        }
-        let fresh = || Box::new(Assembly { hash: piece.hash, bytes: Vec::new() });
-        if piece.offset == 0 {
-            live.assembly = Some(fresh());
-        }
-        let Some(assembly) = live.assembly.as_mut().filter(|assembly| assembly.hash == piece.hash) else {
-            return;
-        };
-        // Pieces come in order; after a loss the set is asked for again.
-        if assembly.bytes.len() != usize::from(piece.offset) {
-            live.wanted_set = Some(piece.hash);
-            return;
-        }
-        assembly.bytes.extend_from_slice(piece.bytes);
-        let total = usize::from(piece.total).min(MAX_DESCRIPTOR_SET);
-        if assembly.bytes.len() < total {
-            return;
-        }
-        let Some(assembly) = live.assembly.take() else { return };
-        live.wanted_set = None;
-        if set_hash(&assembly.bytes) != assembly.hash || DescriptorSet::parse(&assembly.bytes).is_err() {
-            self.close(at, CloseReason::ProtocolViolation);
-            return;
-        }
-        let indices = live.sets.iter().filter(|(_, hash)| *hash == assembly.hash).map(|(index, _)| *index);
-        let indices: Vec<u8> = indices.collect();
-        for index in indices {
-            live.mark_dirty(index);
-        }
-        self.know_set(assembly.hash, assembly.bytes);
-    }
-
-    /// Keeps a set for all devices that have it; makes room by forgetting those that nobody uses.
-    fn know_set(&mut self, hash: SetHash, bytes: Vec<u8>) {
-        if self.sets.len() >= super::MAX_SETS {
-            self.sets.retain(|_, set| Arc::strong_count(set) > 1);
-        }
-        if self.sets.len() < super::MAX_SETS {
-            self.sets.insert(hash.0, Arc::new(SharedSet(bytes)));
-        }
-    }
-
-    fn handle_records<'b>(
-        &mut self,
-        at: SlotRef,
-        frame: RecordsFrame<'b>,
-        sink: &mut dyn FnMut(Received<'b>),
-    ) -> Result<(), Discard> {
-        let live = self.slots.live_mut(at).ok_or(Discard::UnknownConnection)?;
-        if live.closing.is_some() {
-            return Err(Discard::SessionClosed);
-        }
-        let stream = live.streams.key(frame.stream).ok_or(Discard::UnknownStream)?;
-        let hash = live.set_of(frame.stream).ok_or(Discard::UnknownStream)?;
-        let Some(set) = self.sets.get(&hash.0).cloned() else {
-            live.wanted_set = Some(hash);
-            return Err(Discard::UnknownDescriptors);
-        };
-        let index = live.device.ok_or(Discard::NotAccepted)?;
-        let device = self.devices.get_mut(index).ok_or(Discard::NotAccepted)?;
-        // Whatever became of the records: the device hears how far its stream has come.
-        live.mark_dirty(frame.stream);
-        if let Some(refused) = check_records(&frame, &set.set(), live.scopes) {
-            live.refuse(refused);
-            return Err(self.refused(at, stream, refused));
-        }
-        match device.inbox.offer(stream, frame.first, frame.count) {
-            Offer::Deliver { batch: number, .. } => {
-                let mark = device.inbox.mark(number).ok_or(Discard::Backpressure)?;
-                let batch = BatchRef { shard: self.config.shard, device: index, number };
-                sink(Received::Batch(Batch { batch, identity: live.identity, mark, frame, set }));
-                Ok(())
-            }
-            Offer::Repeated => Err(Discard::RepeatedRecords),
-            Offer::Awaiting => Err(Discard::AwaitingCommit),
-            Offer::Unnamed => Err(Discard::UnknownStream),
-            Offer::Outside => Err(Discard::OutsideLedger),
-            Offer::Full => Err(Discard::Backpressure),
-        }
-    }
-
-    /// Reports a refusal; a malformed record is a discard only, as it may be a mistake of the firmware.
-    fn refused(&mut self, at: SlotRef, stream: StreamKey, refused: RefusedFrame) -> Discard {
-        let RefusedFrame { first, count, reason, .. } = refused;
-        if reason != RefusedReason::OutOfScope {
-            return Discard::MalformedRecords;
-        }
-        if let Some(live) = self.slots.live_mut(at) {
-            let identity = live.identity;
-            self.push_event(BackendEvent::ScopeRefused { identity, stream, first, count });
-        }
-        Discard::ScopeRefused
-    }
-
     /// Marks a session as proved; an older one of the same identity ends.
     //= SPEC.md#handshake-timers
     //# A backend MUST NOT displace, show as online or audit as accepted a session that is not proved.
     pub(super) fn prove(&mut self, at: SlotRef) {
         let Some(live) = self.slots.live_mut(at) else { return };
         live.proved = true;
-        let Some(index) = live.device else { return };
         let (identity, scopes, pattern) = (live.identity, live.scopes, live.pattern);
-        let Some(device) = self.devices.get_mut(index) else { return };
+        let (device, path) = (live.device, live.path.clone());
+        self.forget_pending(identity);
+        self.wake(at);
+        // Without a device it is there only to be closed.
+        let Some(device) = device.and_then(|device| self.devices.get_mut(device)) else { return };
         device.inbox.handle_session();
         let older = device.current.replace(at);
         if let Some(older) = older {
-            self.end_session(older, CloseReason::Replaced);
+            self.displace(older, &path);
         }
         self.push_event(BackendEvent::Connected { identity, scopes, pattern });
-        self.wake(at);
+    }
+
+    /// Ends a session that `path` has a newer one of. At the same path the device has given it up already;
+    /// elsewhere may be a copy of the device, which is told.
+    fn displace(&mut self, older: SlotRef, path: &P) {
+        let Some(live) = self.slots.live_mut(older).filter(|live| live.path != *path) else {
+            return self.end_session(older, CloseReason::Replaced);
+        };
+        live.closing = Some(CloseReason::Replaced);
+        let (identity, device) = (live.identity, live.device.take());
+        if let Some(device) = device {
+            self.devices.leave(device, older);
+        }
+        self.push_event(BackendEvent::Disconnected { identity, reason: CloseReason::Replaced });
+        self.wake(older);
     }
 
     /// Sees to a session's timers and queue after something happened to it.
@@ -457,31 +347,4 @@ impl<P: Path> Backend<P> {
             self.wake(at);
         }
     }
-}
-
-/// Decodes every record and checks its scope; returns the first run that must be refused.
-fn check_records(frame: &RecordsFrame<'_>, set: &DescriptorSet<'_>, scopes: Scopes) -> Option<RefusedFrame> {
-    let mut run: Option<RefusedFrame> = None;
-    let mut next = frame.first;
-    for record in frame.records(set) {
-        let reason = match &record {
-            Ok(record) if permits(scopes, &record.record) => None,
-            Ok(_) => Some(RefusedReason::OutOfScope),
-            Err(_) => Some(RefusedReason::Undecodable),
-        };
-        match (reason, &mut run) {
-            (None, None) => {}
-            (None, Some(_)) => break,
-            (Some(reason), Some(run)) if run.reason == reason => run.count = run.count.saturating_add(1),
-            (Some(_), Some(_)) => break,
-            (Some(reason), None) => {
-                run = Some(RefusedFrame { stream: frame.stream, first: next, count: 1, reason });
-            }
-        }
-        if record.is_err() {
-            break;
-        }
-        next = next.saturating_add(1);
-    }
-    run
 }

@@ -6,11 +6,13 @@
 
 mod compose;
 mod config;
+mod descriptors;
 mod devices;
 mod event;
 mod halfopen;
 mod job;
 mod live;
+mod records;
 mod slots;
 
 pub use config::{BackendConfig, Grant, Inbound, Path, Transmit};
@@ -22,6 +24,7 @@ use crate::crypto::{Psk, TAG_LEN};
 use crate::error::{CallError, CloseReason, Discard, Discards};
 use crate::handshake::Responder;
 use crate::identity::Identity;
+use crate::limits::HALF_OPEN_LIFE;
 use crate::time::{Duration, Instant, UnixSeconds};
 use crate::wire::{PacketKind, PskId, Reset, Side};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -145,7 +148,7 @@ impl<P: Path> Backend<P> {
         match PacketKind::parse(packet, Side::Device)? {
             PacketKind::Data => self.handle_data(now, path, packet, sink),
             PacketKind::Hello => self.handle_hello(now, path, packet),
-            PacketKind::Finish => self.handle_finish(packet),
+            PacketKind::Finish => self.handle_finish(path, packet),
             PacketKind::Reply | PacketKind::Retry | PacketKind::Reset => Err(Discard::WrongDirection),
             PacketKind::Fragment => Err(Discard::UnknownType),
         }
@@ -197,6 +200,10 @@ impl<P: Path> Backend<P> {
                 }
                 Some(Use::Live(live)) => {
                     live.session.handle_timeout(now);
+                    let origin = live.origin.take_if(|_| live.born + HALF_OPEN_LIFE <= now);
+                    if let Some(origin) = origin {
+                        self.by_hello.remove(&origin.mac);
+                    }
                     let (closed, idle) = (live.session.closed(), live.idle_at(self.config.limits));
                     let next = live.session.poll_timeout().map_or(idle, |timer| timer.min(idle));
                     if let Some(reason) = closed {
@@ -283,8 +290,11 @@ impl<P: Path> Backend<P> {
             return;
         }
         let Some(Use::Live(live)) = self.slots.remove(at) else { return };
-        if let Some(hello) = &live.hello {
-            self.by_hello.remove(&hello.mac);
+        if let Some(origin) = &live.origin {
+            self.by_hello.remove(&origin.mac);
+        }
+        if !live.proved {
+            self.forget_pending(live.identity);
         }
         let Some(device) = live.device else { return };
         self.devices.leave(device, at);

@@ -23,6 +23,9 @@ pub(super) enum Use<P> {
 }
 
 struct Slot<P> {
+    /// How often the slot was used before: tells stale references.
+    uses: u32,
+    /// What tells its connection ids, over restarts too.
     generation: u16,
     used: Use<P>,
     /// The earliest entry of this slot in the timer heap.
@@ -44,33 +47,36 @@ impl<P> Slots<P> {
         Self { slots: Vec::new(), free: VecDeque::new(), cap, shard, timers: BinaryHeap::new(), used: 0 }
     }
 
-    /// Takes a slot. First come those that were never used, then those that were freed longest ago, so that a
-    /// generation is as long as possible in coming back.
-    pub(super) fn insert(&mut self, used: Use<P>) -> Option<SlotRef> {
+    /// Takes a slot. First come those that were never used, then those that were freed longest ago. `salt` is any
+    /// number that nobody knew before: so a connection id from before a restart hardly ever meets one of today, and
+    /// is answered with a Reset.
+    pub(super) fn insert(&mut self, used: Use<P>, salt: u16) -> Option<SlotRef> {
         if self.used >= self.cap {
             return None;
         }
         let grown = u32::try_from(self.slots.len()).ok()?;
         let at = if grown < self.cap {
-            self.slots.push(Slot { generation: 0, used, wake: Instant::FAR_FUTURE });
-            SlotRef { slot: grown, generation: 0 }
+            self.slots.push(Slot { uses: 0, generation: salt, used, wake: Instant::FAR_FUTURE });
+            SlotRef { slot: grown, uses: 0 }
         } else {
             let slot = self.free.pop_front()?;
             let entry = self.slots.get_mut(slot as usize)?;
             entry.used = used;
             entry.wake = Instant::FAR_FUTURE;
-            SlotRef { slot, generation: entry.generation }
+            // Always another one than last time.
+            entry.generation = entry.generation.wrapping_add(1).wrapping_add(salt / 2);
+            SlotRef { slot, uses: entry.uses }
         };
         self.used = self.used.saturating_add(1);
         Some(at)
     }
 
     fn entry(&self, at: SlotRef) -> Option<&Slot<P>> {
-        self.slots.get(at.slot as usize).filter(|slot| slot.generation == at.generation)
+        self.slots.get(at.slot as usize).filter(|slot| slot.uses == at.uses)
     }
 
     fn entry_mut(&mut self, at: SlotRef) -> Option<&mut Slot<P>> {
-        self.slots.get_mut(at.slot as usize).filter(|slot| slot.generation == at.generation)
+        self.slots.get_mut(at.slot as usize).filter(|slot| slot.uses == at.uses)
     }
 
     pub(super) fn get(&self, at: SlotRef) -> Option<&Use<P>> {
@@ -102,16 +108,17 @@ impl<P> Slots<P> {
             return None;
         }
         let used = core::mem::replace(&mut entry.used, Use::Free);
-        entry.generation = entry.generation.wrapping_add(1);
+        entry.uses = entry.uses.wrapping_add(1);
         self.free.push_back(at.slot);
         self.used = self.used.saturating_sub(1);
         Some(used)
     }
 
     pub(super) fn connection_id(&self, at: SlotRef) -> ConnectionId {
+        let generation = self.entry(at).map_or(0, |slot| slot.generation);
         let number = u64::from(at.slot)
             | u64::from(self.shard) << SLOT_BITS
-            | u64::from(at.generation) << (SLOT_BITS + SHARD_BITS);
+            | u64::from(generation) << (SLOT_BITS + SHARD_BITS);
         let [a, b, c, d, e, ..] = number.to_le_bytes();
         ConnectionId::new(&[a, b, c, d, e]).unwrap_or_default()
     }
@@ -119,9 +126,9 @@ impl<P> Slots<P> {
     /// Finds the slot of a connection id that this shard gave out and that is still in use.
     pub(super) fn find(&self, id: &ConnectionId) -> Option<SlotRef> {
         let (slot, shard, generation) = split(id)?;
-        let at = SlotRef { slot, generation };
-        let used = shard == self.shard && !matches!(self.get(at)?, Use::Free);
-        used.then_some(at)
+        let entry = self.slots.get(slot as usize)?;
+        let used = shard == self.shard && generation == entry.generation && !matches!(entry.used, Use::Free);
+        used.then_some(SlotRef { slot, uses: entry.uses })
     }
 
     /// Sees to it that the slot is looked at again at `at_latest`.

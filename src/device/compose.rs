@@ -1,7 +1,7 @@
 //! What goes into the next data packet.
 
 use super::Device;
-use super::live::{Live, REPORT_AFTER, REPORT_AT_ONCE};
+use super::live::{Live, REPORT_AFTER, REPORT_AT_ONCE, Repeat};
 use crate::codec::BufferTooSmall;
 use crate::crypto::EphemeralSecret;
 use crate::delivery::CutBatch;
@@ -26,7 +26,8 @@ const MAX_BATCHES: usize = Lane::ALL.len();
 #[derive(Default)]
 struct Manifest {
     batches: [Option<CutBatch>; MAX_BATCHES],
-    streams: bool,
+    /// The lanes that its Streams frame names.
+    named: [Option<Lane>; MAX_BATCHES],
     rekey: bool,
     report: bool,
     pong: bool,
@@ -43,10 +44,10 @@ impl Device<'_> {
             || live.pong.is_some()
             || live.unreported >= REPORT_AT_ONCE
             || live.descriptors_from.is_some() && self.outbox.streams().next().is_some();
-        let rekey = live.session.rekey_request().is_some().then_some(live.rekey_due);
+        let rekey = live.session.rekey_request().is_some().then_some(live.rekey.due);
         let timers = [
             at_once.then_some(Instant::ZERO),
-            live.prove_due,
+            live.prove.map(|prove| prove.due),
             rekey,
             self.outbox.poll_ready(self.space(live)),
         ];
@@ -56,7 +57,9 @@ impl Device<'_> {
     /// How long the body of a Records frame may be in a packet that carries nothing else.
     fn space(&self, live: &Live) -> usize {
         let max = match self.link {
-            super::Link::Up { max_packet } => usize::from(max_packet.min(live.peer_limits.max_packet())),
+            super::Link::Up { max_packet } => {
+                usize::from(max_packet).max(MIN_MAX_PACKET).min(live.peer_limits.max_packet().into())
+            }
             super::Link::Down => 0,
         };
         let header = live.session.header_len(&live.peer_connection_id);
@@ -73,30 +76,40 @@ impl Device<'_> {
         out: &mut [u8],
     ) -> Result<Option<usize>, CallError> {
         let Some(live) = self.live.as_mut().filter(|live| live.may_send()) else { return Ok(None) };
+        let mut idle = Ok(None);
         if live.session.wants_dh(now) {
             let hedge = self.config.identity.static_dh().hedge_key();
-            live.session.start_dh(EphemeralSecret::generate_hedged(rng, &hedge, &tag.0)?);
-            live.rekey_due = now;
+            match EphemeralSecret::generate_hedged(rng, &hedge, &tag.0) {
+                Ok(secret) => {
+                    live.session.start_dh(secret);
+                    live.rekey = Repeat::now(now);
+                }
+                // Data goes on without it.
+                Err(error) => idle = Err(error.into()),
+            }
         }
         let Some(live) = self.live.as_ref() else { return Ok(None) };
         if self.next_send(live).is_none_or(|at| at > now) {
-            return Ok(None);
+            return idle;
         }
         let max = max_packet.min(live.peer_limits.max_packet().into()).min(MAX_PACKET);
         if out.len() < max.min(MIN_MAX_PACKET) {
             return Err(BufferTooSmall { needed: max.min(MIN_MAX_PACKET) }.into());
         }
-        let max = max.min(out.len());
         let head = live.session.header_len(&live.peer_connection_id);
-        let end = max.saturating_sub(TAG_LEN);
+        let end = max.min(out.len()).saturating_sub(TAG_LEN);
         let mut random = [0u8; 8];
-        rng.fill(&mut random)?;
+        if rng.fill(&mut random).is_err() {
+            random = [0; 8]; // it is for jitter, and the token of a Ping to which nobody but the backend listens
+        }
+        let short = out.len() < max;
         let payload = out.get_mut(head..end).unwrap_or_default();
         let (len, manifest) = self.compose(live, now, tag, random, payload);
-        if len == 0 {
-            return Ok(None);
+        match len {
+            0 if short => Err(BufferTooSmall { needed: max }.into()),
+            0 => Ok(None),
+            len => self.seal(now, manifest, random, len, out),
         }
-        self.seal(now, manifest, random, len, out)
     }
 
     fn seal(
@@ -129,16 +142,16 @@ impl Device<'_> {
         }
         let wait = self.outbox.time_out();
         if manifest.rekey {
-            live.rekey_due = now + wait;
+            live.rekey.sent(now, wait);
         }
-        if live.prove_due.is_some() {
-            live.prove_due = Some(now + wait);
+        if let Some(prove) = &mut live.prove {
+            prove.sent(now, wait);
         }
         if manifest.eliciting {
-            live.owes_answer(now);
+            live.owes_answer(now, wait);
         }
-        if manifest.streams {
-            self.outbox.streams_sent(now);
+        if manifest.named.iter().flatten().next().is_some() {
+            self.outbox.streams_sent(now, manifest.named.into_iter().flatten());
         }
         let [a, b, c, d, ..] = random;
         for batch in manifest.batches.into_iter().flatten() {
@@ -168,7 +181,7 @@ impl Device<'_> {
             return (writer.len(), manifest);
         }
         if let Some(key) = live.session.rekey_request()
-            && live.rekey_due <= now
+            && live.rekey.due <= now
         {
             manifest.rekey = writer.push(&Frame::RekeyRequest(key.0)).is_ok();
             manifest.eliciting |= manifest.rekey;
@@ -181,30 +194,50 @@ impl Device<'_> {
             manifest.report = writer.push(&Frame::Ack(ack)).is_ok();
         }
         if self.outbox.streams_due(now) {
-            manifest.streams = self.write_streams(tag, &mut writer);
-            manifest.eliciting |= manifest.streams;
+            self.write_streams(now, tag, &mut writer, &mut manifest);
         }
         self.write_descriptors(live, &mut writer, &mut manifest);
         self.write_batches(now, &mut writer, &mut manifest);
-        if writer.is_empty() && live.prove_due.is_some_and(|due| due <= now) {
+        if writer.is_empty() && live.prove.is_some_and(|prove| prove.due <= now) {
             manifest.eliciting = writer.push(&Frame::Ping(random)).is_ok();
         }
         (writer.len(), manifest)
     }
 
-    fn write_streams(&self, tag: BootTag, writer: &mut FrameWriter<'_>) -> bool {
-        writer.frame_with(FrameKind::Streams, |body| {
-            let mut streams = StreamsWriter::new(body, true).ok()?;
-            let mut entries = [StreamEntry { index: 0, lane: Lane::Alarm, oldest: 0 }; Lane::ALL.len()];
-            let mut count = 0;
-            for (entry, (lane, oldest)) in entries.iter_mut().zip(self.outbox.streams()) {
+    /// Names all streams; where that does not fit, as many as fit of those that must be named now.
+    fn write_streams(
+        &self,
+        now: Instant,
+        tag: BootTag,
+        writer: &mut FrameWriter<'_>,
+        manifest: &mut Manifest,
+    ) {
+        let mut entries = [StreamEntry { index: 0, lane: Lane::Alarm, oldest: 0 }; MAX_BATCHES];
+        for complete in [true, false] {
+            let listed = self.outbox.streams();
+            let listed = listed.filter(|(lane, _)| complete || self.outbox.unnamed(now).any(|due| due == *lane));
+            let mut count = 0usize;
+            for (entry, (lane, oldest)) in entries.iter_mut().zip(listed) {
                 *entry = StreamEntry { index: lane.code(), lane, oldest };
-                count = entry_count(count);
+                count = count.saturating_add(1);
             }
-            let entries = entries.get(..count).filter(|entries| !entries.is_empty())?;
-            streams.push(self.config.boot, tag, self.set_hash, entries).ok()?;
-            Some(streams.finish())
-        })
+            let fewest = if complete { count } else { 1 };
+            for count in (fewest.max(1)..=count).rev() {
+                let entries = entries.get(..count).unwrap_or_default();
+                let written = writer.frame_with(FrameKind::Streams, |body| {
+                    let mut streams = StreamsWriter::new(body, complete).ok()?;
+                    streams.push(self.config.boot, tag, self.set_hash, entries).ok()?;
+                    Some(streams.finish())
+                });
+                if written {
+                    for (named, entry) in manifest.named.iter_mut().zip(entries) {
+                        *named = Some(entry.lane);
+                    }
+                    manifest.eliciting = true;
+                    return;
+                }
+            }
+        }
     }
 
     fn write_descriptors(&self, live: &Live, writer: &mut FrameWriter<'_>, manifest: &mut Manifest) {
@@ -234,9 +267,10 @@ impl Device<'_> {
     /// Writes one batch per lane, the most urgent lane first, while they fit.
     fn write_batches(&self, now: Instant, writer: &mut FrameWriter<'_>, manifest: &mut Manifest) {
         let mut slots = manifest.batches.iter_mut();
+        let mut written = 0usize;
         for lane in Lane::ALL {
             let space = writer.remaining().unwrap_or(0);
-            if !self.outbox.is_ready(now, lane, space) {
+            if self.outbox.room(lane) <= written || !self.outbox.is_ready(now, lane, space) {
                 continue;
             }
             let mut cut = None;
@@ -246,12 +280,9 @@ impl Device<'_> {
             });
             if let (Some(batch), Some(slot)) = (cut, slots.next()) {
                 *slot = Some(batch);
+                written = written.saturating_add(1);
                 manifest.eliciting = true;
             }
         }
     }
-}
-
-const fn entry_count(count: usize) -> usize {
-    count.saturating_add(1)
 }

@@ -25,7 +25,8 @@ pub enum Link {
     /// Packets can be sent.
     Up {
         /// The largest packet that the link carries, in bytes: data packets are built to fit. Handshake packets may
-        /// be up to 512 bytes long, whatever this says.
+        /// be up to 512 bytes long, whatever this says. Below 64 bytes it counts as 64: there a link adapter has to
+        /// cut packets into fragments.
         max_packet: u16,
     },
 }

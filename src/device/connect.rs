@@ -14,8 +14,10 @@ use crate::wire::{Cookie, Reset};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// After so many failed attempts with the pinned key, XX is tried: the service may have a new key.
+/// Of four attempts with a pinned key that fail in a row, the last one is XX: the service may have a new key.
 const PINNED_ATTEMPTS: u32 = 3;
+/// A session that ends sooner counts as a failure: the next one waits.
+const SHORT_SESSION: Duration = Duration::from_secs(60);
 
 /// Whether and when to connect.
 #[derive(Default)]
@@ -23,6 +25,8 @@ pub(super) struct Connector {
     wanted: bool,
     attempt: Option<Box<Attempt>>,
     failures: u32,
+    /// Sessions that the backend ended soon after they began, in a row.
+    short_sessions: u32,
     /// Number of the attempt, to hedge its ephemeral key.
     serial: u32,
     retry: Retry,
@@ -64,12 +68,14 @@ enum Stage {
     Gone,
 }
 
-/// Prolongs a wait by a random 0–50 % ([`limits`](crate::limits), SPEC.md "Handshake timers").
-pub(super) fn prolonged(wait: Duration, rng: &mut dyn Entropy) -> Result<Duration, CallError> {
+/// Prolongs a wait by a random 0–50 % (SPEC.md, "Handshake timers"). A generator that fails costs the jitter only.
+pub(super) fn prolonged(wait: Duration, rng: &mut dyn Entropy) -> Duration {
     let mut random = [0u8; 4];
-    rng.fill(&mut random)?;
+    if rng.fill(&mut random).is_err() {
+        return wait;
+    }
     let share = u64::from(u32::from_le_bytes(random));
-    Ok(wait + Duration::from_millis((wait.as_millis() / 2).saturating_mul(share) >> 32))
+    wait + Duration::from_millis((wait.as_millis() / 2).saturating_mul(share) >> 32)
 }
 
 /// `2^exponent` times `wait`.
@@ -111,21 +117,35 @@ impl Connector {
             sends: 0,
             due: now,
             cookie: None,
-            pinned: self.failures < PINNED_ATTEMPTS,
+            pinned: self.failures % PINNED_ATTEMPTS.wrapping_add(1) < PINNED_ATTEMPTS,
             serial: self.serial,
         }));
     }
 
-    pub(super) fn session_ended(&mut self, now: Instant, reason: CloseReason) {
+    /// A session that had been confirmed has ended; it lasted so long.
+    pub(super) fn session_ended(&mut self, now: Instant, reason: CloseReason, lasted: Duration) {
+        self.short_sessions = if lasted < SHORT_SESSION { self.short_sessions.saturating_add(1) } else { 0 };
         if !self.wanted || self.attempt.is_some() {
             return;
         }
-        match reason {
-            CloseReason::Revoked => self.wanted = false,
-            CloseReason::Refused => self.retry = Retry::Pause(now, MAX_RECONNECT_PAUSE),
-            CloseReason::Draining => self.retry = Retry::Pause(now, HANDSHAKE_RTO),
-            _ => self.start(now),
-        }
+        let pause = match reason {
+            CloseReason::Revoked => return self.wanted = false,
+            CloseReason::Refused => MAX_RECONNECT_PAUSE,
+            CloseReason::Draining => HANDSHAKE_RTO,
+            // The own end's limits.
+            CloseReason::Idle
+            | CloseReason::SessionAge
+            | CloseReason::PacketLimit
+            | CloseReason::ForgeryLimit => return self.start(now),
+            _ if self.short_sessions == 0 => return self.start(now),
+            _ => doubled(HANDSHAKE_RTO, self.short_sessions).min(MAX_RECONNECT_PAUSE),
+        };
+        self.retry = Retry::Pause(now, pause);
+    }
+
+    /// A session has ended that the backend never confirmed.
+    pub(super) fn session_failed(&mut self, now: Instant) -> Option<DeviceEvent> {
+        self.attempt.is_none().then(|| self.fail(now))
     }
 
     /// A credible Reset came: one parallel attempt per interval.
@@ -148,10 +168,17 @@ impl Connector {
             }
             return None;
         }
-        match self.retry {
-            Retry::At(at) if at <= now => self.start(now),
-            Retry::No if self.wanted && session_gone => self.start(now),
-            _ => {}
+        let due = match self.retry {
+            Retry::No => true,
+            Retry::Pause(..) => false,
+            Retry::At(at) => at <= now,
+        };
+        if due {
+            // A session that has answered meanwhile needs no other.
+            self.retry = Retry::No;
+            if self.wanted && session_gone {
+                self.start(now);
+            }
         }
         None
     }
@@ -159,29 +186,30 @@ impl Connector {
     fn fail(&mut self, now: Instant) -> DeviceEvent {
         self.attempt = None;
         self.failures = self.failures.saturating_add(1);
-        let pause = doubled(HANDSHAKE_RTO, self.failures).min(MAX_RECONNECT_PAUSE);
-        self.retry = Retry::Pause(now, pause);
+        if self.wanted {
+            let pause = doubled(HANDSHAKE_RTO, self.failures).min(MAX_RECONNECT_PAUSE);
+            self.retry = Retry::Pause(now, pause);
+        }
         DeviceEvent::ConnectFailed(self.last_error.take())
     }
 
     /// Draws the jitter of a pause: a random 50–100 % of it is waited.
-    fn settle_pause(&mut self, rng: &mut dyn Entropy) -> Result<(), CallError> {
+    fn settle_pause(&mut self, rng: &mut dyn Entropy) {
         if let Retry::Pause(since, pause) = self.retry {
             let half = Duration::from_millis(pause.as_millis() / 2);
-            self.retry =
-                Retry::At(since + prolonged(half, rng)? + Duration::from_millis(half.as_millis() / 2));
+            let jitter = prolonged(pause, rng).as_millis().saturating_sub(pause.as_millis());
+            self.retry = Retry::At(since + half + Duration::from_millis(jitter));
         }
-        Ok(())
     }
 
-    /// Tells whether an attempt is under way or waits for its pause to end.
-    pub(super) fn is_trying(&self) -> bool {
-        self.attempt.is_some() || self.retry != Retry::No
+    /// Tells whether another session is wanted, and nothing is under way for it yet.
+    pub(super) fn is_resting(&self) -> bool {
+        self.wanted && self.attempt.is_none() && self.retry == Retry::No
     }
 
     pub(super) fn poll_timeout(&self, up: bool) -> Option<Instant> {
         match (&self.attempt, self.retry) {
-            (Some(attempt), _) if up || attempt.sends > 0 => Some(attempt.due),
+            (Some(attempt), _) if up || attempt.sends >= HANDSHAKE_SENDS => Some(attempt.due),
             (None, Retry::At(at)) => Some(at),
             // The pause is settled by the next poll_transmit.
             (None, Retry::Pause(since, _)) if up => Some(since),
@@ -228,7 +256,7 @@ impl Device<'_> {
         rng: &mut dyn Entropy,
         out: &mut [u8],
     ) -> Result<Option<usize>, CallError> {
-        self.connector.settle_pause(rng)?;
+        self.connector.settle_pause(rng);
         if let Some(len) = self.live.as_mut().map_or(Ok(None), |live| live.repeat_finish(now, rng, out))? {
             return Ok(Some(len));
         }
@@ -251,13 +279,13 @@ impl Device<'_> {
                 })?;
                 attempt.stage = Stage::Hello(state);
                 attempt.packet = out.get(..len).unwrap_or_default().to_vec();
-                attempt.note_sent(now, rng)?;
+                attempt.note_sent(now, rng);
                 Ok(Some(len))
             }
             Stage::Hello(state) => {
                 attempt.stage = Stage::Hello(state);
                 let len = copy_packet(&attempt.packet, out)?;
-                attempt.note_sent(now, rng)?;
+                attempt.note_sent(now, rng);
                 Ok(Some(len))
             }
             Stage::Reply(reply) => {
@@ -268,7 +296,7 @@ impl Device<'_> {
                 let (established, len) =
                     reply.write_finish(&self.config.identity, out).map_err(local_error)?;
                 let finish = out.get(..len).unwrap_or_default().to_vec();
-                let due = now + prolonged(HANDSHAKE_RTO, rng).unwrap_or(HANDSHAKE_RTO);
+                let due = now + prolonged(HANDSHAKE_RTO, rng);
                 self.establish(now, established, Some(FinishRepeat { packet: finish, sends: 1, due }));
                 Ok(Some(len))
             }
@@ -289,7 +317,9 @@ impl Device<'_> {
     }
 
     /// A session has shown that the backend has it too.
-    pub(super) fn connected(&mut self, event: DeviceEvent) {
+    pub(super) fn connected(&mut self) {
+        let Some(live) = &self.live else { return };
+        let event = live.connected(&self.config);
         self.connector.failures = 0;
         if let DeviceEvent::Connected { backend, .. } = event {
             self.config.pin = Some(backend);
@@ -323,9 +353,10 @@ impl Device<'_> {
                 self.connector.last_error = Some(error.discard());
                 Err(error.discard())
             }
-            // The stage stays Gone: the next handle_timeout ends the attempt.
             Err(ReplyFailure::Dead(error)) => {
                 self.connector.last_error = Some(error.discard());
+                let failed = self.connector.fail(now);
+                self.events.push(failed);
                 Err(error.discard())
             }
         }
@@ -354,12 +385,10 @@ impl Device<'_> {
 }
 
 impl Attempt {
-    fn note_sent(&mut self, now: Instant, rng: &mut dyn Entropy) -> Result<(), CallError> {
+    fn note_sent(&mut self, now: Instant, rng: &mut dyn Entropy) {
         let wait = doubled(HANDSHAKE_RTO, self.sends.into());
         self.sends = self.sends.saturating_add(1);
-        // A packet that is written goes out: a generator that fails now costs the jitter only.
-        self.due = now + prolonged(wait, rng).unwrap_or(wait);
-        Ok(())
+        self.due = now + prolonged(wait, rng);
     }
 }
 

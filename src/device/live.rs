@@ -5,8 +5,8 @@ use super::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceSession};
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason};
 use crate::handshake::{Established, Limits};
-use crate::identity::{Identity, VerifiedCredential};
-use crate::limits::{DEAD_BACKEND, HANDSHAKE_RTO, HANDSHAKE_SENDS};
+use crate::identity::VerifiedCredential;
+use crate::limits::{DEAD_BACKEND, HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RTO};
 use crate::session::Side;
 use crate::time::{Duration, Instant};
 use crate::wire::{ConnectionId, Pattern};
@@ -29,20 +29,52 @@ pub(super) struct Live {
     finish: Option<FinishRepeat>,
     /// A packet of the backend has authenticated.
     pub(super) confirmed: bool,
+    born: Instant,
     last_heard: Instant,
-    /// Since when an answer is owed to this end.
-    owed_since: Option<Instant>,
+    owed: Option<Owed>,
     /// Backend packets authenticated since the last Ack that this end sent.
     pub(super) unreported: u32,
     pub(super) pong: Option<[u8; 8]>,
     /// When to send a packet only to prove the session, after IK.
-    pub(super) prove_due: Option<Instant>,
+    pub(super) prove: Option<Repeat>,
     /// When to send the RekeyRequest again.
-    pub(super) rekey_due: Instant,
+    pub(super) rekey: Repeat,
     /// From which offset the descriptor set is to be sent.
     pub(super) descriptors_from: Option<usize>,
     pub(super) closing: Option<CloseReason>,
 }
+
+/// A packet that is sent again and again until it is answered.
+#[derive(Clone, Copy)]
+pub(super) struct Repeat {
+    pub(super) due: Instant,
+    sends: u32,
+}
+
+impl Repeat {
+    pub(super) const fn now(now: Instant) -> Self {
+        Self { due: now, sends: 0 }
+    }
+
+    pub(super) fn sent(&mut self, now: Instant, time_out: Duration) {
+        self.due = now + doubled(time_out, self.sends).min(MAX_RTO);
+        self.sends = self.sends.saturating_add(1);
+    }
+}
+
+/// An answer that the backend owes.
+#[derive(Clone, Copy)]
+struct Owed {
+    since: Instant,
+    /// Packets that ask for an answer, each at least a time-out after the one before; counted up to [`PROBES`].
+    probes: u8,
+    last_probe: Instant,
+    time_out: Duration,
+}
+
+/// A backend that is owed an answer seems dead only after so many packets that ask for one: a device that sleeps most
+/// of the time has hardly asked.
+const PROBES: u8 = 4;
 
 /// After so many unreported packets an Ack rides on the next packet, so that the backend's counters stay short.
 pub(super) const REPORT_AFTER: u32 = 16;
@@ -65,13 +97,14 @@ impl Live {
             peer,
             pattern,
             confirmed: false,
+            born: now,
             last_heard: now,
-            owed_since: None,
+            owed: None,
             unreported: 0,
             pong: None,
-            prove_due: finish.is_none().then_some(now),
+            prove: finish.is_none().then_some(Repeat::now(now)),
             finish,
-            rekey_due: now,
+            rekey: Repeat::now(now),
             descriptors_from: (!set_known).then_some(0),
             closing: None,
         }
@@ -82,34 +115,40 @@ impl Live {
         self.confirmed || self.finish.is_none()
     }
 
-    /// Takes note of an authenticated packet; returns an event the first time.
-    pub(super) fn heard(&mut self, now: Instant, config: &DeviceConfig) -> Option<DeviceEvent> {
+    /// Takes note of an authenticated packet; tells whether it is the first one.
+    pub(super) fn heard(&mut self, now: Instant) -> bool {
         self.last_heard = now;
-        self.owed_since = None;
+        self.owed = None;
         self.unreported = self.unreported.saturating_add(1);
-        self.prove_due = None;
-        if self.confirmed {
-            return None;
-        }
-        self.confirmed = true;
+        self.prove = None;
         self.finish = None;
-        let credential = config.pin.and_then(|pin| pin.credential);
-        let backend = BackendPin { key: self.peer.static_key(), identity: self.identity(), credential };
-        Some(DeviceEvent::Connected { backend, pattern: self.pattern, time_floor: config.time.floor() })
+        !core::mem::replace(&mut self.confirmed, true)
     }
 
-    pub(super) const fn identity(&self) -> Identity {
-        self.peer.identity()
+    /// Returns what the application should hear of a confirmed session.
+    pub(super) fn connected(&self, config: &DeviceConfig) -> DeviceEvent {
+        let credential = config.pin.and_then(|pin| pin.credential);
+        let backend = BackendPin { key: self.peer.static_key(), identity: self.peer.identity(), credential };
+        DeviceEvent::Connected { backend, pattern: self.pattern, time_floor: config.time.floor() }
+    }
+
+    /// Returns how old the session is.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.since(self.born)
     }
 
     /// Takes note that a packet went out which the backend must answer.
-    pub(super) fn owes_answer(&mut self, now: Instant) {
-        self.owed_since.get_or_insert(now);
+    pub(super) fn owes_answer(&mut self, now: Instant, time_out: Duration) {
+        let owed = self.owed.get_or_insert(Owed { since: now, probes: 1, last_probe: now, time_out });
+        if owed.probes < PROBES && now.since(owed.last_probe) >= owed.time_out {
+            *owed = Owed { probes: owed.probes.saturating_add(1), last_probe: now, time_out, ..*owed };
+        }
     }
 
-    /// Tells whether the backend owes an answer for so long that it seems to have lost the session.
-    pub(super) fn seems_dead(&self, now: Instant) -> bool {
-        self.owed_since.is_some_and(|since| now.since(since) >= DEAD_BACKEND)
+    /// Returns when the backend seems to have lost the session, as it owes an answer.
+    pub(super) fn seems_dead_at(&self) -> Option<Instant> {
+        let owed = self.owed.filter(|owed| owed.probes >= PROBES)?;
+        Some((owed.since + DEAD_BACKEND).max(owed.last_probe + owed.time_out))
     }
 
     /// Tells whether the session is over, and why.
@@ -139,7 +178,7 @@ impl Live {
         let len = copy_packet(&finish.packet, out)?;
         let wait = doubled(HANDSHAKE_RTO, finish.sends.into());
         finish.sends = finish.sends.saturating_add(1);
-        finish.due = now + prolonged(wait, rng).unwrap_or(wait);
+        finish.due = now + prolonged(wait, rng);
         Ok(Some(len))
     }
 }
@@ -148,7 +187,7 @@ impl Device<'_> {
     /// When the session needs attention.
     pub(super) fn live_timeout(&self, live: &Live, up: bool) -> Option<Instant> {
         let idle = live.last_heard + live.idle_timeout(self.config.limits);
-        let dead = live.owed_since.map(|since| since + DEAD_BACKEND).filter(|_| !self.connector.is_trying());
+        let dead = live.seems_dead_at().filter(|_| self.connector.is_resting());
         let finish = live.finish.as_ref().map(|finish| finish.due).filter(|_| up);
         let timers = [Some(idle), dead, finish, live.session.poll_timeout(), self.outbox.poll_timeout()];
         let sending = if up && live.may_send() { self.next_send(live) } else { None };

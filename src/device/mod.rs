@@ -20,6 +20,7 @@ use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason, Discards};
 use crate::framing::{BootTag, DescriptorSet, Lane, SetHash};
 use crate::identity::{Scopes, Time};
+use crate::limits::MIN_MAX_PACKET;
 use crate::session::Session;
 use crate::time::{Duration, Instant, UnixSeconds};
 use crate::wire::TAG_LEN;
@@ -121,6 +122,9 @@ impl<'m> Device<'m> {
             self.connector.hurry(now);
         }
         self.link = link;
+        if link == Link::Down {
+            self.end_closing();
+        }
     }
 
     /// Asks for a session, and for a new one whenever it ends, until [`Device::disconnect`]. If there is one, a new
@@ -134,6 +138,18 @@ impl<'m> Device<'m> {
         self.connector.cancel();
         if let Some(live) = &mut self.live {
             live.closing = Some(CloseReason::Application);
+            if self.link == Link::Down || !live.may_send() {
+                self.end_closing();
+            }
+        }
+    }
+
+    /// Ends a session that cannot be told so any more.
+    fn end_closing(&mut self) {
+        let Some(live) = self.live.take_if(|live| live.closing.is_some()) else { return };
+        self.outbox.handle_session_lost();
+        if let (true, Some(reason)) = (live.confirmed, live.closing) {
+            self.events.push(DeviceEvent::Disconnected(reason));
         }
     }
 
@@ -158,7 +174,7 @@ impl<'m> Device<'m> {
     /// # Errors
     /// [`CallError::BufferTooSmall`] if `out` is too small for what must be sent: nothing is sealed then and no
     /// counter is used. 512 bytes always do for a handshake, and the link's `max_packet` for data.
-    /// [`CallError::Entropy`] if the random source failed.
+    /// [`CallError::Entropy`] if the random source failed and nothing can be sent without it: data can.
     pub fn poll_transmit<'o>(
         &mut self,
         now: Instant,
@@ -168,13 +184,17 @@ impl<'m> Device<'m> {
         self.handle_timeout(now);
         let Link::Up { max_packet } = self.link else { return Ok(None) };
         let tag = self.ensure_boot_tag(rng)?;
-        let len = match self.transmit_handshake(now, tag, rng, out)? {
-            Some(len) => len,
-            None => match self.transmit_session(now, tag, max_packet.into(), rng, out)? {
-                Some(len) => len,
-                None => return Ok(None),
-            },
-        };
+        let max_packet = usize::from(max_packet).max(MIN_MAX_PACKET);
+        let had_session = self.live.is_some();
+        let mut len = self.transmit_handshake(now, tag, rng, out)?;
+        if len.is_none() {
+            len = self.transmit_session(now, tag, max_packet, rng, out)?;
+        }
+        if len.is_none() && had_session && self.live.is_none() {
+            // It has just reached a limit: the next handshake need not wait for another call.
+            len = self.transmit_handshake(now, tag, rng, out)?;
+        }
+        let Some(len) = len else { return Ok(None) };
         let packet = out.get(..len).unwrap_or_default();
         self.sent_tags.note(packet);
         Ok(Some(packet))
@@ -202,7 +222,8 @@ impl<'m> Device<'m> {
                 self.end_session(now, reason);
             }
         }
-        let dead = self.live.as_ref().is_none_or(|live| live.seems_dead(now));
+        let seems_dead = |live: &Live| live.seems_dead_at().is_some_and(|at| at <= now);
+        let dead = self.live.as_ref().is_none_or(seems_dead);
         if let Some(event) = self.connector.handle_timeout(now, dead) {
             self.events.push(event);
         }
@@ -224,10 +245,14 @@ impl<'m> Device<'m> {
 
     /// Drops the session and puts what was in flight back into the queue.
     fn end_session(&mut self, now: Instant, reason: CloseReason) {
-        self.live = None;
+        let Some(live) = self.live.take() else { return };
         self.outbox.handle_session_lost();
-        self.events.push(DeviceEvent::Disconnected(reason));
-        self.connector.session_ended(now, reason);
+        if live.confirmed {
+            self.events.push(DeviceEvent::Disconnected(reason));
+            self.connector.session_ended(now, reason, live.age(now));
+        } else if let Some(failed) = self.connector.session_failed(now) {
+            self.events.push(failed);
+        }
     }
 
     /// Asks for a DH ratchet at the next opportunity. Does nothing without a session.

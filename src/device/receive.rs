@@ -46,8 +46,9 @@ impl Device<'_> {
         };
         let epoch = opened.epoch;
         let payload: &'b [u8] = opened.payload;
-        if let Some(event) = live.heard(now, &self.config) {
-            self.connected(event);
+        let first = live.heard(now);
+        if live.closing.is_some() {
+            return Err(Discard::SessionClosed);
         }
         //= SPEC.md#frames
         //# A receiver MUST check all frames of a packet before it acts on any.
@@ -62,6 +63,10 @@ impl Device<'_> {
             }
             return Err(Discard::MalformedFrames);
         };
+        // A session that begins with a Close never was one for the application.
+        if first && !frames.clone().any(|frame| matches!(frame, Frame::Close(_))) {
+            self.connected();
+        }
         for frame in frames {
             self.handle_frame(now, epoch, frame, sink);
         }
@@ -80,7 +85,10 @@ impl Device<'_> {
             Frame::Ping(token) => live.pong = Some(token),
             Frame::Ack(ack) => self.handle_ack(now, &ack),
             Frame::Credit(frames) => self.outbox.handle_credit(frames),
-            Frame::DescriptorsRequest(hash) if hash == self.set_hash => live.descriptors_from = Some(0),
+            // While a pass through the set is under way, it goes on.
+            Frame::DescriptorsRequest(hash) if hash == self.set_hash => {
+                live.descriptors_from.get_or_insert(0);
+            }
             Frame::RekeyAccept(key) => {
                 if let Err(discard) =
                     live.session.handle_rekey_accept(now, epoch, crate::crypto::PublicKey(key))

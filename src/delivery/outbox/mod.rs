@@ -136,21 +136,21 @@ impl<'m> Outbox<'m> {
     }
 
     fn ready_at(&self, lane: Lane, space: usize) -> Option<Instant> {
-        self.may_send(lane).then(|| self.lanes.of(lane).ready_at(space)).flatten()
+        (self.room(lane) > 0).then(|| self.lanes.of(lane).ready_at(space)).flatten()
     }
 
-    /// Tells whether one more flight of this lane is allowed.
-    fn may_send(&self, lane: Lane) -> bool {
-        if self.flights.iter().count() >= MAX_FLIGHTS {
-            return false;
-        }
+    /// Returns how many more batches of this lane may be booked now. All lanes but alarm share theirs, and a batch
+    /// of any lane takes from every lane's.
+    pub fn room(&self, lane: Lane) -> usize {
+        let free = MAX_FLIGHTS.saturating_sub(self.flights.iter().count());
         if lane == Lane::Alarm {
-            return true;
+            return free;
         }
         //= SPEC.md#batches
         //# A device MUST NOT have more Records frames of other lanes than alarm in flight than the latest Credit says, or one where it says 0.
         let allowed = usize::from(self.credit.max(1)).min(MAX_FLIGHTS.saturating_sub(ALARM_FLIGHTS));
-        self.flights.iter().filter(|flight| flight.lane != Lane::Alarm).count() < allowed
+        let bulk = self.flights.iter().filter(|flight| flight.lane != Lane::Alarm).count();
+        allowed.saturating_sub(bulk).min(free)
     }
 
     /// Writes the body of a Records frame with the oldest run of queued records of `lane` that fits `out`, under
@@ -159,7 +159,7 @@ impl<'m> Outbox<'m> {
     /// Nothing changes: hand the batch to [`Outbox::book`] once its packet is sure to go out, before the next one
     /// is cut. `None` if nothing may be sent or fits.
     pub fn next_batch(&self, lane: Lane, stream: u8, out: &mut [u8]) -> Option<CutBatch> {
-        if !self.may_send(lane) {
+        if self.room(lane) == 0 {
             return None;
         }
         let cut = self.lanes.of(lane).cut(stream, out)?;
@@ -289,8 +289,13 @@ impl<'m> Outbox<'m> {
     pub fn streams_due(&self, now: Instant) -> bool {
         //= SPEC.md#stream-names
         //# A device MUST send a Streams frame before the first Records frame of a stream in a session, and repeat it until an Ack of that session names the stream.
+        self.unnamed(now).next().is_some()
+    }
+
+    /// Lists the lanes for which a Streams frame is due ([`Outbox::streams_due`]).
+    pub fn unnamed(&self, now: Instant) -> impl Iterator<Item = Lane> + '_ {
         let unheard = now.since(self.named_at) >= self.rtt.time_out(1) || now < self.named_at;
-        Lane::ALL.into_iter().any(|lane| match self.lanes.of(lane).naming() {
+        Lane::ALL.into_iter().filter(move |lane| match self.lanes.of(*lane).naming() {
             Naming::Known => false,
             Naming::Unconfirmed => unheard,
             Naming::Due => true,
@@ -307,10 +312,10 @@ impl<'m> Outbox<'m> {
         Lane::ALL.into_iter().filter_map(due).min()
     }
 
-    /// Takes note that a Streams frame with all of [`Outbox::streams`] was sent.
-    pub fn streams_sent(&mut self, now: Instant) {
+    /// Takes note that a Streams frame was sent which names these lanes as [`Outbox::streams`] lists them.
+    pub fn streams_sent(&mut self, now: Instant, named: impl IntoIterator<Item = Lane>) {
         self.named_at = now;
-        for lane in Lane::ALL {
+        for lane in named {
             self.lanes.of_mut(lane).note_named();
         }
     }

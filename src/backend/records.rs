@@ -1,0 +1,88 @@
+//! What becomes of a Records frame.
+
+use super::event::{BackendEvent, Batch, BatchRef, Received, SlotRef};
+use super::{Backend, Path};
+use crate::delivery::{Offer, StreamKey};
+use crate::error::Discard;
+use crate::framing::{DescriptorSet, RecordsFrame, RefusedFrame, RefusedReason};
+use crate::identity::Scopes;
+use crate::permission::permits;
+
+impl<P: Path> Backend<P> {
+    pub(super) fn handle_records<'b>(
+        &mut self,
+        at: SlotRef,
+        frame: RecordsFrame<'b>,
+        sink: &mut dyn FnMut(Received<'b>),
+    ) -> Result<(), Discard> {
+        let live = self.slots.live_mut(at).ok_or(Discard::UnknownConnection)?;
+        if live.closing.is_some() {
+            return Err(Discard::SessionClosed);
+        }
+        let stream = live.streams.key(frame.stream).ok_or(Discard::UnknownStream)?;
+        let (hash, set) = live.set_of(frame.stream).ok_or(Discard::UnknownStream)?;
+        let Some(set) = set else {
+            live.wanted_set = Some(hash);
+            return Err(Discard::UnknownDescriptors);
+        };
+        let index = live.device.ok_or(Discard::NotAccepted)?;
+        let device = self.devices.get_mut(index).ok_or(Discard::NotAccepted)?;
+        if let Some(refused) = check_records(&frame, &set.set(), live.scopes) {
+            live.refuse(refused);
+            return Err(self.refused(at, stream, refused));
+        }
+        let offer = device.inbox.offer(stream, frame.first, frame.count);
+        let Offer::Deliver { batch: number, .. } = offer else {
+            // The device has to hear how far its stream has come, and that somebody is there.
+            live.mark_dirty(frame.stream);
+            return Err(match offer {
+                Offer::Repeated => Discard::RepeatedRecords,
+                Offer::Awaiting => Discard::AwaitingCommit,
+                Offer::Outside => Discard::OutsideLedger,
+                Offer::Full => Discard::Backpressure,
+                Offer::Unnamed | Offer::Deliver { .. } => Discard::UnknownStream,
+            });
+        };
+        let mark = device.inbox.mark(number).ok_or(Discard::Backpressure)?;
+        let batch = BatchRef { shard: self.config.shard, device: index, number };
+        sink(Received::Batch(Batch { batch, identity: live.identity, mark, frame, set }));
+        Ok(())
+    }
+
+    /// Reports a refusal; a malformed record is a discard only, as it may be a mistake of the firmware.
+    fn refused(&mut self, at: SlotRef, stream: StreamKey, refused: RefusedFrame) -> Discard {
+        let RefusedFrame { first, count, reason, .. } = refused;
+        if reason != RefusedReason::OutOfScope {
+            return Discard::MalformedRecords;
+        }
+        if let Some(live) = self.slots.live_mut(at) {
+            let identity = live.identity;
+            self.push_event(BackendEvent::ScopeRefused { identity, stream, first, count });
+        }
+        Discard::ScopeRefused
+    }
+}
+
+/// Decodes every record and checks its scope; returns the first run that must be refused.
+fn check_records(frame: &RecordsFrame<'_>, set: &DescriptorSet<'_>, scopes: Scopes) -> Option<RefusedFrame> {
+    let mut run: Option<RefusedFrame> = None;
+    for (record, offset) in frame.records(set).zip(0u8..) {
+        let reason = match &record {
+            Ok(record) if permits(scopes, &record.record) => None,
+            Ok(_) => Some(RefusedReason::OutOfScope),
+            Err(_) => Some(RefusedReason::Undecodable),
+        };
+        let RecordsFrame { stream, first, count, .. } = *frame;
+        match (reason, &mut run) {
+            // Bytes follow the last record: none of them can be trusted.
+            (Some(reason), None) if offset >= count => run = Some(RefusedFrame { stream, first, count, reason }),
+            (Some(reason), None) => {
+                run = Some(RefusedFrame { stream, first: first.saturating_add(offset.into()), count: 1, reason });
+            }
+            (Some(reason), Some(run)) if run.reason == reason => run.count = run.count.saturating_add(1),
+            (None, None) => {}
+            (_, Some(_)) => break,
+        }
+    }
+    run
+}

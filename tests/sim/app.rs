@@ -1,0 +1,221 @@
+//! The backend's application: decides, stores, commits, and knows what every record must be.
+
+use crate::kit::{Rng, number_of};
+use std::collections::{BTreeMap, BTreeSet};
+use vitalwire::backend::{Backend, Batch, BatchRef, Committed, Grant, PendingId};
+use vitalwire::delivery::{Ledger, Mark, StreamKey};
+use vitalwire::framing::{Lane, Record};
+use vitalwire::identity::{Identity, Scopes};
+use vitalwire::{CloseReason, Instant};
+
+/// How the application behaves; delays in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policy {
+    pub(crate) accept: Answer,
+    pub(crate) accept_delay: (u64, u64),
+    pub(crate) commit_delay: (u64, u64),
+    pub(crate) commits: bool,
+    /// Share of the batches that fail to be stored.
+    pub(crate) release: f64,
+    pub(crate) scopes: Scopes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Accept,
+    Refuse,
+    Never,
+}
+
+impl Policy {
+    pub(crate) const PROMPT: Self = Self {
+        accept: Answer::Accept,
+        accept_delay: (0, 0),
+        commit_delay: (0, 0),
+        commits: true,
+        release: 0.0,
+        scopes: Scopes::PUBLISH,
+    };
+    pub(crate) const SLOW: Self =
+        Self { accept_delay: (0, 400), commit_delay: (0, 500), release: 0.02, ..Self::PROMPT };
+}
+
+type RecordId = (usize, StreamKey, u64);
+
+/// What the devices have accepted and the application has stored.
+#[derive(Default)]
+pub(crate) struct Store {
+    /// Content of every accepted record, by device, lane and sequence.
+    pub(crate) expected: BTreeMap<(usize, Lane, u64), String>,
+    /// How many samples every device has accepted.
+    pub(crate) samples: BTreeMap<usize, u64>,
+    pub(crate) stored: BTreeMap<RecordId, String>,
+    outstanding: BTreeSet<RecordId>,
+    pub(crate) ledgers: BTreeMap<Identity, Ledger>,
+    /// Records delivered that were stored or outstanding already.
+    pub(crate) repeats: usize,
+    pub(crate) refused: usize,
+}
+
+/// Work that the application does later.
+#[derive(Debug)]
+pub(crate) enum Task {
+    Accept(PendingId, Identity),
+    Commit(BatchRef, Mark, Vec<(u64, String)>, usize),
+    Release(BatchRef, Mark, usize),
+}
+
+pub(crate) struct App {
+    pub(crate) policy: Policy,
+    pub(crate) store: Store,
+    pub(crate) tasks: Vec<(Instant, Task)>,
+    pub(crate) psks: BTreeMap<usize, u8>,
+    rng: Rng,
+}
+
+impl App {
+    pub(crate) fn new(seed: u64, policy: Policy) -> Self {
+        let rng = Rng::new(seed ^ 0xa99);
+        Self { policy, store: Store::default(), tasks: Vec::new(), psks: BTreeMap::new(), rng }
+    }
+
+    pub(crate) fn pending(&mut self, now: Instant, pending: PendingId, identity: Identity) {
+        if self.policy.accept != Answer::Never {
+            let due = now + self.rng.between(self.policy.accept_delay);
+            self.tasks.push((due, Task::Accept(pending, identity)));
+        }
+    }
+
+    /// Takes a batch from the sink: checks that it is fresh and that every record is what its device accepted.
+    pub(crate) fn batch(&mut self, now: Instant, batch: &Batch<'_>) {
+        let (number, mark) = (number_of(&batch.identity()), batch.mark());
+        let mut records = Vec::new();
+        for record in batch.records() {
+            let id = (number, mark.stream, record.sequence);
+            let content = content(number, record.time, &record.record);
+            let expected = self.store.expected.get(&(number, mark.stream.lane, record.sequence));
+            let expected = expected.unwrap_or_else(|| panic!("foreign: {id:?}"));
+            assert!(*expected == content || expected == "wave" && content.starts_with("wave"), "altered: {id:?}");
+            if !self.store.outstanding.insert(id) || self.store.stored.contains_key(&id) {
+                self.store.repeats += 1;
+            }
+            records.push((record.sequence, content));
+        }
+        assert!(!records.is_empty(), "an empty batch was delivered");
+        let owned = batch.to_owned();
+        assert!(owned.as_batch().records().eq(batch.records()), "a copied batch differs");
+        if !self.policy.commits {
+            return;
+        }
+        let due = now + self.rng.between(self.policy.commit_delay);
+        let task = if self.rng.chance(self.policy.release) {
+            Task::Release(batch.handle(), mark, number)
+        } else {
+            Task::Commit(batch.handle(), mark, records, number)
+        };
+        self.tasks.push((due, task));
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.tasks.iter().map(|(due, _)| *due).min()
+    }
+
+    /// Does what is due, not in the order in which it came.
+    pub(crate) fn run(&mut self, now: Instant, backend: &mut Backend<u64>) {
+        while let Some(at) = self.tasks.iter().rposition(|(due, _)| *due <= now) {
+            match self.tasks.swap_remove(at).1 {
+                Task::Accept(pending, identity) => self.decide(now, pending, identity, backend),
+                Task::Commit(batch, mark, records, number) => {
+                    self.store(mark, records, number);
+                    let _: Committed = backend.commit(now, batch);
+                }
+                Task::Release(batch, mark, number) => {
+                    for sequence in sequences(&mark) {
+                        self.store.outstanding.remove(&(number, mark.stream, sequence));
+                    }
+                    backend.release(now, batch);
+                }
+            }
+        }
+    }
+
+    fn decide(&mut self, now: Instant, pending: PendingId, identity: Identity, backend: &mut Backend<u64>) {
+        if self.policy.accept == Answer::Refuse {
+            let _ = backend.refuse(now, pending, CloseReason::Refused);
+            return;
+        }
+        let grant = Grant {
+            scopes: self.policy.scopes,
+            ledger: self.store.ledgers.get(&identity).cloned().unwrap_or_default(),
+            psk: self.psks.get(&number_of(&identity)).map(|&number| crate::kit::psk(number)),
+        };
+        let _ = backend.accept(now, pending, grant);
+    }
+
+    /// One transaction: the records, and the mark.
+    fn store(&mut self, mark: Mark, records: Vec<(u64, String)>, number: usize) {
+        let identity = self.store.ledgers.keys().find(|id| number_of(id) == number).copied();
+        let issuer = identity.map_or(vitalwire::identity::IssuerId([0; 8]), |id| id.issuer);
+        let identity =
+            identity.unwrap_or(Identity { issuer, subject: crate::kit::subject(number) });
+        let ledger = self.store.ledgers.entry(identity).or_default();
+        let fresh = ledger.apply(&mark).unwrap();
+        for (sequence, content) in records {
+            let id = (number, mark.stream, sequence);
+            self.store.outstanding.remove(&id);
+            if fresh >> (sequence - mark.first) & 1 == 1 {
+                self.store.stored.insert(id, content);
+            } else {
+                self.store.repeats += 1;
+            }
+        }
+    }
+
+    /// Forgets what was delivered and not committed, as a crash does.
+    pub(crate) fn crash(&mut self) {
+        self.tasks.clear();
+        self.store.outstanding.clear();
+    }
+}
+
+impl Store {
+    /// Makes the ledger of a device known under its full identity.
+    pub(crate) fn register(&mut self, identity: Identity) {
+        self.ledgers.entry(identity).or_default();
+    }
+
+    /// Asserts that every accepted record of these devices was stored, and each was delivered once.
+    pub(crate) fn assert_complete(&self, devices: std::ops::Range<usize>) {
+        assert_eq!(self.repeats, 0, "delivered twice");
+        let stored: BTreeSet<_> = self.stored.keys().map(|(n, stream, seq)| (*n, stream.lane, *seq)).collect();
+        assert_eq!(stored.len(), self.stored.len(), "two streams of one lane");
+        let missing: Vec<_> = self
+            .expected
+            .keys()
+            .filter(|(n, ..)| devices.contains(n))
+            .filter(|id| !stored.contains(id))
+            .collect();
+        assert!(missing.is_empty(), "{} records were lost: {:?}", missing.len(), missing.first());
+        for (number, samples) in self.samples.iter().filter(|(n, _)| devices.contains(n)) {
+            let blocks = self.stored.iter().filter(|((n, ..), content)| n == number && content.starts_with("wave"));
+            let total: u64 = blocks.map(|(_, content)| content.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
+            assert_eq!(total, *samples, "samples of device {number}");
+        }
+    }
+}
+
+pub(crate) fn content(number: usize, time: Instant, record: &Record<'_>) -> String {
+    match record {
+        Record::Waveform(block) => {
+            let expected = (block.first_sample..).map(|index| crate::kit::sample(number, index));
+            assert!(block.samples().zip(expected).all(|(a, b)| a == b), "altered samples");
+            format!("wave {} {}", block.first_sample, block.len())
+        }
+        record => format!("{time:?} {record:?}"),
+    }
+}
+
+fn sequences(mark: &Mark) -> impl Iterator<Item = u64> + use<> {
+    let (first, mask) = (mark.first, mark.mask);
+    (0..64).filter(move |bit| mask >> bit & 1 == 1).map(move |bit| first + bit)
+}

@@ -1,0 +1,188 @@
+//! Identities, keys, descriptor sets and deterministic randomness for tests.
+
+use std::sync::Arc;
+use vitalwire::crypto::{Psk, PublicKey, SigningKey, StaticSecret};
+use vitalwire::framing::*;
+use vitalwire::identity::*;
+use vitalwire::{Duration, Entropy, EntropyError, Instant, UnixSeconds};
+
+/// SplitMix64: good enough to simulate a link, and the same on every machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Rng(u64);
+
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed ^ 0x5eed_0f_7e57)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.next() % n.max(1)
+    }
+
+    pub(crate) fn chance(&mut self, share: f64) -> bool {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64 > 1.0 - share
+    }
+
+    pub(crate) fn between(&mut self, span: (u64, u64)) -> Duration {
+        ms(span.0 + self.below(span.1 - span.0 + 1))
+    }
+}
+
+impl Entropy for Rng {
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
+        for chunk in out.chunks_mut(8) {
+            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
+/// A generator that is broken.
+pub(crate) struct Broken;
+
+impl Entropy for Broken {
+    fn fill(&mut self, _: &mut [u8]) -> Result<(), EntropyError> {
+        Err(EntropyError)
+    }
+}
+
+pub(crate) const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(crate) const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+pub(crate) const fn at(millis: u64) -> Instant {
+    Instant::from_millis(millis)
+}
+
+/// The seeds of a test: one each from 1 to `count`, or `VITALWIRE_SEED`. Each is printed.
+pub(crate) fn seeds(count: u64) -> impl Iterator<Item = u64> {
+    let fixed = std::env::var("VITALWIRE_SEED").ok().and_then(|seed| seed.parse().ok());
+    let range = fixed.map_or(1..=count, |seed| seed..=seed);
+    range.inspect(|seed| println!("VITALWIRE_SEED={seed}"))
+}
+
+/// One authority, a backend and as many devices as are asked for.
+pub(crate) struct Pki {
+    authority: Authority,
+    rng: Rng,
+}
+
+pub(crate) const CLOCK: UnixSeconds = UnixSeconds(1_750_000_000);
+
+impl Pki {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        Self { authority: Authority::new(SigningKey::generate(&mut rng).unwrap()), rng }
+    }
+
+    pub(crate) fn anchors(&self) -> TrustAnchors {
+        TrustAnchors::new(&[self.authority.public_key()]).unwrap()
+    }
+
+    pub(crate) fn time(&self) -> Time {
+        Time::known(CLOCK)
+    }
+
+    pub(crate) fn identity(&mut self, subject: SubjectId, role: Role, scopes: Scopes) -> LocalIdentity {
+        let secret = StaticSecret::generate(&mut self.rng).unwrap();
+        let public = secret.public_key();
+        let request = CredentialRequest {
+            serial: 1,
+            subject,
+            role,
+            scopes,
+            issued: UnixSeconds(1_700_000_000),
+            not_before: UnixSeconds(1_700_000_000),
+            not_after: UnixSeconds(1_800_000_000),
+        };
+        let credential = self.authority.issue(&public, &request).unwrap();
+        LocalIdentity::new(Arc::new(secret), public, credential)
+    }
+
+    pub(crate) fn device(&mut self, number: usize) -> LocalIdentity {
+        self.identity(subject(number), Role::Device, Scopes::PUBLISH)
+    }
+
+    pub(crate) fn backend(&mut self) -> LocalIdentity {
+        self.identity(SubjectId([0xbe; 16]), Role::Backend, Scopes::NONE)
+    }
+}
+
+pub(crate) fn subject(number: usize) -> SubjectId {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&(number as u64 + 1).to_le_bytes());
+    SubjectId(id)
+}
+
+/// The number of a device that [`Pki::device`] made.
+pub(crate) fn number_of(identity: &Identity) -> usize {
+    u64::from_le_bytes(identity.subject.0[..8].try_into().unwrap()) as usize - 1
+}
+
+pub(crate) fn pin_of(identity: &LocalIdentity) -> vitalwire::device::BackendPin {
+    vitalwire::device::BackendPin {
+        key: identity.public_key(),
+        identity: identity.identity().unwrap(),
+        credential: None,
+    }
+}
+
+pub(crate) fn psk(number: u8) -> Psk {
+    Psk::from_bytes([number; 32])
+}
+
+#[allow(dead_code)]
+pub(crate) fn key_of(identity: &LocalIdentity) -> PublicKey {
+    identity.public_key()
+}
+
+/// Channel 1 heart rate, 2 key presses, 3 ECG; `more` further numeric channels make the set as long as one likes.
+pub(crate) fn descriptors(more: u8) -> Vec<u8> {
+    let rate = [Component::new(147_842, 264_864)];
+    let ecg = [Component::new(131_329, 266_418)];
+    let mut channels = vec![
+        ChannelDescriptor::new(1, ChannelKind::Numeric, 147_842, (&rate).into()),
+        ChannelDescriptor::new(2, ChannelKind::Event, 66_000, (&[]).into()),
+        ChannelDescriptor::new(3, ChannelKind::Waveform, 131_329, (&ecg).into()),
+    ];
+    channels[2].rate = Some(Rate::per_second(360));
+    for number in 0..more {
+        channels.push(ChannelDescriptor::new(10 + number, ChannelKind::Numeric, 147_842, (&rate).into()));
+    }
+    let mut bytes = [0; 2048];
+    let len = encode_descriptors(&channels, &mut bytes).unwrap();
+    bytes[..len].to_vec()
+}
+
+/// Heart rate.
+pub(crate) fn rate(value: i32) -> Record<'static> {
+    Record::Measurement(Measurement::new(1, Values::valid(&[value]).unwrap()))
+}
+
+/// A key press.
+pub(crate) fn event(code: u32) -> Record<'static> {
+    Record::Event(Event { channel: 2, mode: Mode::Real, code, value: None })
+}
+
+/// A high alarm on the heart rate.
+pub(crate) fn alarm(code: u32) -> Record<'static> {
+    Record::Alarm(Alarm::new(1, AlarmKind::Physiological, Priority::High, Phase::Start, code))
+}
+
+/// Sample `index` of device `number`'s ECG.
+pub(crate) fn sample(number: usize, index: u64) -> i32 {
+    let mut rng = Rng::new(index / 3 + 1000 * number as u64);
+    1024 + (rng.below(41) as i32 - 20) + (index % 7) as i32
+}
