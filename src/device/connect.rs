@@ -8,7 +8,7 @@ use crate::framing::BootTag;
 use crate::handshake::{
     AwaitingReply, Established, HandshakeError, Initiator, ReplyFailure, ReplyOutcome, ReplyRead,
 };
-use crate::limits::{HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_HELLO, MAX_RECONNECT_PAUSE, RESET_INTERVAL};
+use crate::limits::{HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RECONNECT_PAUSE, RESET_INTERVAL};
 use crate::time::{Duration, Instant};
 use crate::wire::{Cookie, Reset};
 use alloc::boxed::Box;
@@ -117,7 +117,7 @@ impl Connector {
             sends: 0,
             due: now,
             cookie: None,
-            pinned: self.failures % PINNED_ATTEMPTS.wrapping_add(1) < PINNED_ATTEMPTS,
+            pinned: self.failures.checked_rem(PINNED_ATTEMPTS.wrapping_add(1)) < Some(PINNED_ATTEMPTS),
             serial: self.serial,
         }));
     }
@@ -289,9 +289,10 @@ impl Device<'_> {
                 Ok(Some(len))
             }
             Stage::Reply(reply) => {
-                if out.len() < MAX_HELLO {
+                let needed = reply.finish_len(&self.config.identity);
+                if out.len() < needed {
                     attempt.stage = Stage::Reply(reply);
-                    return Err(crate::codec::BufferTooSmall { needed: MAX_HELLO }.into());
+                    return Err(crate::codec::BufferTooSmall { needed }.into());
                 }
                 let (established, len) =
                     reply.write_finish(&self.config.identity, out).map_err(local_error)?;
