@@ -335,9 +335,10 @@ impl Sim<'_> {
         let identity = world().devices[0].identity().expect("a genuine credential");
         for _ in 0..2 {
             let before = self.device.ratchets().1;
-            self.device.rekey();
             // A ratchet waits for the interval of 60 s, and for the previous epoch's packets, at most 120 s.
             for _ in 0..40 {
+                // Again and again: the wish ends with a session that another attempt replaces.
+                self.device.rekey();
                 self.record(Lane::Event);
                 self.exchange();
                 while !self.batches.is_empty() {

@@ -194,7 +194,7 @@ impl Connector {
     }
 
     /// Draws the jitter of a pause: a random 50–100 % of it is waited.
-    fn settle_pause(&mut self, rng: &mut dyn Entropy) {
+    pub(super) fn settle_pause(&mut self, rng: &mut dyn Entropy) {
         if let Retry::Pause(since, pause) = self.retry {
             let half = Duration::from_millis(pause.as_millis() / 2);
             let jitter = prolonged(pause, rng).as_millis().saturating_sub(pause.as_millis());
