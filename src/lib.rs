@@ -1,5 +1,40 @@
-//! Vitalwire.
-#![cfg_attr(not(feature = "std"), no_std)]
+//! Secure telemetry for connected medical devices, for both ends: firmware and service.
+//!
+//! A device and a backend authenticate each other with a Noise handshake and compact credentials, exchange clinical
+//! records in packets that only they can read, rekey by themselves, and lose nothing on a bad link. The protocol is
+//! SPEC.md in the repository; SECURITY.md says what it withstands.
+//!
+//! The library is sans-IO: it opens no socket, reads no clock and keeps no generator. Time comes in as an
+//! [`Instant`], randomness through [`Entropy`], packets through your buffers.
+//!
+//! # Where to start
+//! - Firmware: [`device::Device`]. Its documentation states the run loop.
+//! - Services: [`backend::Backend`]. The same.
+//! - Who may speak: [`identity`]. What is said: [`framing`].
+//! - A driver of your own: [`session`], [`delivery`], [`handshake`] and [`wire`] stand by themselves.
+//!
+//! # The data path
+//! ```text
+//! device                                                              backend
+//! Record ─ framing ─► Outbox (delivery)                               Batch ─► application ─► commit
+//!                        │ batches, cut per packet                      ▲                        │
+//!                        ▼                                            Inbox (delivery) ◄─────────┘
+//!                     frames (framing)                                  ▲            │ Ack
+//!                        ▼                                            frames         ▼
+//!                     Session::seal ── wire header ─► packet ─► link ─► Session::open
+//! ```
+//! The sessions' keys come from a [`handshake`], in which each side shows a credential ([`identity`]).
+//!
+//! # Errors
+//! A mistake of the caller is a [`CallError`], and nothing has changed. Hostile input is never an error: it is
+//! counted by reason in [`Discards`], and nothing else has changed. The end of a session is one event with a
+//! [`CloseReason`].
+//!
+//! # Features
+//! `std` (default): [`OsEntropy`]. `device`, `backend` (default): the front ends; they imply `handshake`, which
+//! implies `alloc`. Without `handshake` nothing here needs a heap. Features add items, they never change behaviour.
+// Unit tests have std, whatever the features.
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(missing_docs)]
 // Network bytes never reach a panic: SPEC.md, "Robustness". Tests may.
 #![cfg_attr(
@@ -13,10 +48,8 @@
     )
 )]
 
-#[cfg(feature = "alloc")]
+#[cfg(any(feature = "alloc", test))]
 extern crate alloc;
-#[cfg(all(test, not(feature = "std")))]
-extern crate std;
 
 #[cfg(feature = "backend")]
 pub mod backend;
@@ -35,10 +68,12 @@ pub mod limits;
 #[cfg(any(feature = "device", feature = "backend"))]
 mod permission;
 pub mod session;
+#[cfg(test)]
+mod test_vectors;
 mod time;
 pub mod wire;
 
-#[cfg(feature = "std")]
+#[cfg(any(feature = "std", test))]
 pub use entropy::OsEntropy;
 pub use entropy::{Entropy, EntropyError};
 pub use error::{CallError, CloseReason, Discard, Discards};

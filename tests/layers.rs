@@ -18,8 +18,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("delivery", &["framing"]),
     ("handshake", &["identity", "wire", "crypto"]),
     ("interop", &["framing"]),
-    ("device", &["delivery", "framing", "session", "handshake", "identity", "wire", "crypto"]),
-    ("backend", &["delivery", "framing", "session", "handshake", "identity", "wire", "crypto"]),
+    ("permission", &["framing", "identity"]),
+    ("device", &["permission", "delivery", "framing", "session", "handshake", "identity", "wire", "crypto"]),
+    ("backend", &["permission", "delivery", "framing", "session", "handshake", "identity", "wire", "crypto"]),
 ];
 
 /// What every module of [`MAY_IMPORT`] may import; and what these may import of each other.

@@ -85,7 +85,8 @@ impl<P: Path> Live<P> {
             manifest.refused = manifest.refused.saturating_add(1);
         }
         let repeat = self.session.next_counter().is_multiple_of(CREDIT_EVERY);
-        if let Some(credit) = inbox.map(Inbox::credit).filter(|&credit| repeat || credit != self.told_credit) {
+        if let Some(credit) = inbox.map(Inbox::credit).filter(|&credit| repeat || credit != self.told_credit)
+        {
             manifest.credit = writer.push(&Frame::Credit(credit)).is_ok().then_some(credit);
         }
         manifest.ack =
@@ -107,8 +108,8 @@ impl<P: Path> Live<P> {
                 self.streams.key(index).zip(inbox).and_then(|(key, inbox)| inbox.ack_for(&key, index));
             if let Some(stream) = stream {
                 let mut shorter = (0..MAX_BITMAP).rev().map(|bytes| cut_bitmap(&stream, bytes));
-                let fits = ack.push(&stream).is_ok()
-                    || empty && shorter.any(|shorter| ack.push(&shorter).is_ok());
+                let fits =
+                    ack.push(&stream).is_ok() || empty && shorter.any(|shorter| ack.push(&shorter).is_ok());
                 if !fits {
                     break;
                 }

@@ -365,6 +365,7 @@ impl<P: Path> Backend<P> {
             Verdict::Refused(reason) => (Grant::default(), Some(reason)),
         };
         let identity = established.peer.identity();
+        self.config.time.raise_floor(&established.peer);
         let device = match closing {
             None => self.devices.enter(identity, grant.ledger),
             Some(_) => None,

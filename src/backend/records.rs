@@ -75,9 +75,16 @@ fn check_records(frame: &RecordsFrame<'_>, set: &DescriptorSet<'_>, scopes: Scop
         let RecordsFrame { stream, first, count, .. } = *frame;
         match (reason, &mut run) {
             // Bytes follow the last record: none of them can be trusted.
-            (Some(reason), None) if offset >= count => run = Some(RefusedFrame { stream, first, count, reason }),
+            (Some(reason), None) if offset >= count => {
+                run = Some(RefusedFrame { stream, first, count, reason })
+            }
             (Some(reason), None) => {
-                run = Some(RefusedFrame { stream, first: first.saturating_add(offset.into()), count: 1, reason });
+                run = Some(RefusedFrame {
+                    stream,
+                    first: first.saturating_add(offset.into()),
+                    count: 1,
+                    reason,
+                });
             }
             (Some(reason), Some(run)) if run.reason == reason => run.count = run.count.saturating_add(1),
             (None, None) => {}

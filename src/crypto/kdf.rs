@@ -1,7 +1,6 @@
-//! HKDF, hashing and MACs over BLAKE2s with the protocol's domain separation.
+//! HKDF and hashing over BLAKE2s with the protocol's domain separation.
 
-use super::{TAG_LEN, provider};
-use subtle::ConstantTimeEq;
+use super::provider;
 use zeroize::Zeroizing;
 
 /// What is hashed or authenticated, in pieces that are simply concatenated.
@@ -27,19 +26,4 @@ pub(crate) fn expand<const N: usize>(prk: &[u8; 32], label: &str, context: [&[u8
 /// BLAKE2s-256 of the concatenated parts.
 pub(crate) fn hash_parts(parts: HashParts<'_>) -> [u8; 32] {
     provider::hash(parts)
-}
-
-/// HMAC-BLAKE2s of the concatenated parts, its first 16 bytes: filters and cookies, never the AEAD's tag.
-pub(crate) fn mac_parts(key: &[u8; 32], parts: HashParts<'_>) -> [u8; TAG_LEN] {
-    let full = provider::hmac(key, parts);
-    let mut tag = [0u8; TAG_LEN];
-    for (to, from) in tag.iter_mut().zip(full) {
-        *to = from;
-    }
-    tag
-}
-
-/// Compares a MAC in constant time.
-pub(crate) fn verify_mac(key: &[u8; 32], parts: HashParts<'_>, mac: &[u8; TAG_LEN]) -> bool {
-    mac_parts(key, parts).ct_eq(mac).into()
 }

@@ -88,6 +88,8 @@ impl SignatureKey {
     ///
     /// # Errors
     /// [`Forged`], whatever was wrong.
+    //= SPEC.md#credentials
+    //# A verifier MUST verify Ed25519 strictly: canonical encodings, no low-order points.
     pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> Result<(), Forged> {
         provider::ed25519_verify(&self.0, message, signature)
     }
@@ -207,6 +209,7 @@ impl SharedSecret {
 
 #[cfg(feature = "handshake")]
 impl Psk {
+    #[cfg(feature = "backend")]
     /// Makes the copy that a handshake job takes along; wiped like the original.
     pub(crate) const fn duplicate(&self) -> Self {
         Self(self.0)

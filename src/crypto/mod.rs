@@ -1,12 +1,14 @@
 //! Keys, derivation and the ciphers, behind one small seam.
 //!
-//! Owns every secret type and the single place ([`provider`]) where a cryptographic crate is called, so that a
+//! Owns every secret type and the single place (`provider`) where a cryptographic crate is called, so that a
 //! second provider can be put there without touching a caller. Knows nothing of packets, sessions or messages.
 //! Only this module and `handshake` name snow.
 
 pub mod hazmat;
 mod kdf;
 mod keys;
+#[cfg(feature = "handshake")]
+mod mac;
 mod provider;
 #[cfg(feature = "handshake")]
 pub(crate) mod resolver;
@@ -16,10 +18,12 @@ mod static_dh;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use kdf::hash_parts;
 pub(crate) use kdf::{expand, extract};
-pub(crate) use kdf::{hash_parts, mac_parts, verify_mac};
 pub use keys::{AeadKey, EphemeralSecret, HedgeKey, Psk, PublicKey, SharedSecret, StaticSecret};
 pub use keys::{SignatureKey, SigningKey};
+#[cfg(feature = "handshake")]
+pub(crate) use mac::{mac_parts, verify_mac};
 pub use schedule::{ChainKey, EpochKeys, ExporterSecret, NextSecret, ResumeSecret, SessionSecrets};
 #[cfg(feature = "handshake")]
 pub use static_dh::StaticDh;

@@ -12,6 +12,7 @@ use core::cell::Cell;
 use snow::params::{CipherChoice, DHChoice, HashChoice};
 use snow::resolvers::CryptoResolver;
 use snow::types::{Cipher, Dh, Hash, Random};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// What the local side brings into one handshake.
@@ -123,10 +124,18 @@ impl Dh for Static {
     fn privkey(&self) -> &[u8] {
         &[]
     }
+    //= SPEC.md#handshake
+    //# An end MUST reject an all-zero Diffie-Hellman result.
     fn dh(&self, pubkey: &[u8], out: &mut [u8]) -> Result<(), snow::Error> {
         let public = public_key(pubkey)?;
-        let shared = self.key.diffie_hellman(&public).map_err(|_| snow::Error::Dh)?;
-        write_out(shared.bytes(), out)
+        // A key store of others may hand zeros through, so they are looked for here again.
+        let shared = self.key.diffie_hellman(&public).ok();
+        let shared = shared.filter(|shared| !bool::from(shared.bytes().ct_eq(&[0; 32])));
+        match shared {
+            Some(shared) => write_out(shared.bytes(), out),
+            None if is_low_order(&public) => Err(snow::Error::Dh),
+            None => Err(KEY_STORE_FAILED),
+        }
     }
 }
 
@@ -161,6 +170,15 @@ impl Dh for Ephemeral {
         let shared = provider::x25519(self.secret.bytes(), &public.0).map_err(|_| snow::Error::Dh)?;
         write_out(&shared, out)
     }
+}
+
+/// How a failed key store is told through snow. snow itself makes this error only if its random source fails, and the
+/// one that it is given here is never asked.
+pub(crate) const KEY_STORE_FAILED: snow::Error = snow::Error::Rng;
+
+/// Tells whether every exchange with this key gives zero; asked only after one has failed.
+fn is_low_order(public: &PublicKey) -> bool {
+    provider::x25519(&[1; 32], &public.0).is_err()
 }
 
 /// snow passes its 56-byte key buffers; the first 32 bytes count.
@@ -236,5 +254,62 @@ impl Cipher for ChaChaPoly {
         out.copy_from_slice(body);
         provider::aead_open(&self.0, nonce, authtext, out, tag).map_err(|_| snow::Error::Decrypt)?;
         Ok(body.len())
+    }
+}
+
+/// Makes a handshake state that knows nothing, to be written over one that knows secrets. Its parts take no heap.
+pub(crate) fn blank_state() -> Option<snow::HandshakeState> {
+    let params = "Noise_NN_25519_ChaChaPoly_BLAKE2s".parse().ok()?;
+    snow::Builder::with_resolver(params, Box::new(Blank)).build_responder().ok()
+}
+
+struct Blank;
+
+impl CryptoResolver for Blank {
+    fn resolve_rng(&self) -> Option<Box<dyn Random>> {
+        Some(Box::new(NoRandom))
+    }
+    fn resolve_dh(&self, _: &DHChoice) -> Option<Box<dyn Dh>> {
+        Some(Box::new(NoKey))
+    }
+    fn resolve_hash(&self, _: &HashChoice) -> Option<Box<dyn Hash>> {
+        Some(Box::new(NoHash))
+    }
+    fn resolve_cipher(&self, _: &CipherChoice) -> Option<Box<dyn Cipher>> {
+        Some(Box::new(NoCipher))
+    }
+}
+
+struct NoHash;
+
+impl Hash for NoHash {
+    fn name(&self) -> &'static str {
+        "BLAKE2s"
+    }
+    fn block_len(&self) -> usize {
+        64
+    }
+    fn hash_len(&self) -> usize {
+        32
+    }
+    fn reset(&mut self) {}
+    fn input(&mut self, _: &[u8]) {}
+    fn result(&mut self, out: &mut [u8]) {
+        out.fill(0);
+    }
+}
+
+struct NoCipher;
+
+impl Cipher for NoCipher {
+    fn name(&self) -> &'static str {
+        "ChaChaPoly"
+    }
+    fn set(&mut self, _: &[u8; 32]) {}
+    fn encrypt(&self, _: u64, _: &[u8], _: &[u8], _: &mut [u8]) -> usize {
+        0
+    }
+    fn decrypt(&self, _: u64, _: &[u8], _: &[u8], _: &mut [u8]) -> Result<usize, snow::Error> {
+        Err(snow::Error::Decrypt)
     }
 }

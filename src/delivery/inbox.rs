@@ -141,6 +141,10 @@ impl Inbox {
         if first.checked_add(count.saturating_sub(1)).is_none_or(|last| state.is_beyond_window(last)) {
             return Offer::Outside;
         }
+        //= SPEC.md#commit
+        //# A backend MUST NOT deliver a record that is settled.
+        //= SPEC.md#acknowledgement
+        //# A backend MUST acknowledge a settled record again when it comes again.
         let unsettled = all & !state.mask(first);
         if unsettled == 0 {
             return Offer::Repeated;

@@ -27,7 +27,7 @@ impl StreamTable {
     /// Takes the indices of a Streams frame that came in the packet with this counter.
     pub fn handle_streams(&mut self, packet: u64, frame: &StreamsFrame<'_>) -> StreamsCheck {
         //= SPEC.md#stream-names
-        //# A device MUST NOT give a stream index to another stream, or a stream another index, within a session.
+        //# A backend MUST treat a Streams frame that gives an index another stream, or a stream another index, than an earlier one of the session as malformed.
         for NamedStream { index, key, .. } in named_streams(frame) {
             if self.streams.iter().any(|(known, stream)| (*known == index) != (*stream == key)) {
                 return StreamsCheck::Contradiction;

@@ -227,7 +227,8 @@ impl Device<'_> {
         let mut entries = [StreamEntry { index: 0, lane: Lane::Alarm, oldest: 0 }; MAX_BATCHES];
         for complete in [true, false] {
             let listed = self.outbox.streams();
-            let listed = listed.filter(|(lane, _)| complete || self.outbox.unnamed(now).any(|due| due == *lane));
+            let listed =
+                listed.filter(|(lane, _)| complete || self.outbox.unnamed(now).any(|due| due == *lane));
             let mut count = 0usize;
             for (entry, (lane, oldest)) in entries.iter_mut().zip(listed) {
                 *entry = StreamEntry { index: lane.code(), lane, oldest };

@@ -8,7 +8,7 @@ use crate::framing::BootTag;
 use crate::handshake::{
     AwaitingReply, Established, HandshakeError, Initiator, ReplyFailure, ReplyOutcome, ReplyRead,
 };
-use crate::limits::{HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_HELLO, MAX_RECONNECT_PAUSE, RESET_INTERVAL};
+use crate::limits::{HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RECONNECT_PAUSE, RESET_INTERVAL};
 use crate::time::{Duration, Instant};
 use crate::wire::{Cookie, Reset};
 use alloc::boxed::Box;
@@ -196,7 +196,7 @@ impl Connector {
     }
 
     /// Draws the jitter of a pause: a random 50–100 % of it is waited.
-    fn settle_pause(&mut self, rng: &mut dyn Entropy) {
+    pub(super) fn settle_pause(&mut self, rng: &mut dyn Entropy) {
         if let Retry::Pause(since, pause) = self.retry {
             let half = Duration::from_millis(pause.as_millis() / 2);
             let jitter = prolonged(pause, rng).as_millis().saturating_sub(pause.as_millis());
@@ -291,9 +291,10 @@ impl Device<'_> {
                 Ok(Some(len))
             }
             Stage::Reply(reply) => {
-                if out.len() < MAX_HELLO {
+                let needed = reply.finish_len(&self.config.identity);
+                if out.len() < needed {
                     attempt.stage = Stage::Reply(reply);
-                    return Err(crate::codec::BufferTooSmall { needed: MAX_HELLO }.into());
+                    return Err(crate::codec::BufferTooSmall { needed }.into());
                 }
                 let (established, len) =
                     reply.write_finish(&self.config.identity, out).map_err(local_error)?;

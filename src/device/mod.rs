@@ -181,6 +181,10 @@ impl<'m> Device<'m> {
         rng: &mut dyn Entropy,
         out: &'o mut [u8],
     ) -> Result<Option<&'o [u8]>, CallError> {
+        if self.link != Link::Down {
+            // First, so that a pause which is over by now starts its attempt in this very call.
+            self.connector.settle_pause(rng);
+        }
         self.handle_timeout(now);
         let Link::Up { max_packet } = self.link else { return Ok(None) };
         let tag = self.ensure_boot_tag(rng)?;

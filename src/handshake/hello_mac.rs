@@ -1,5 +1,4 @@
 use crate::crypto::{PublicKey, SignatureKey, TAG_LEN, expand, extract, mac_parts, verify_mac};
-use crate::wire::Cookie;
 use core::fmt;
 
 /// The key of the Hello's MAC: derived from what the device trusts already, so that scanners hear silence.
@@ -48,14 +47,4 @@ impl fmt::Debug for HelloKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HelloKey(…)")
     }
-}
-
-/// Checks a path cookie, with a key that its holder rotates (SPEC.md, "Retry").
-pub(crate) fn verify_cookie(key: &[u8; 32], path: &[u8], cookie: Cookie) -> bool {
-    verify_mac(key, &[path], &cookie.0)
-}
-
-/// Makes a path cookie; see [`verify_cookie`].
-pub(crate) fn path_cookie(key: &[u8; 32], path: &[u8]) -> Cookie {
-    Cookie(mac_parts(key, &[path]))
 }

@@ -3,10 +3,10 @@
 use super::noise::{Noise, NoiseSetup, NoiseSide};
 use super::payload::{CredentialItem, MAX_PAYLOAD, Message, Payload};
 use super::{Established, HandshakeError, HelloKey, Limits, is_ik};
-use crate::codec::{BufferTooSmall, Writer};
-use crate::crypto::{EphemeralSecret, Psk, PublicKey, TAG_LEN};
+use crate::codec::{BufferTooSmall, Writer, varint_len};
+use crate::crypto::{EphemeralSecret, Psk, PublicKey, TAG_LEN, hash_parts};
 use crate::entropy::Entropy;
-use crate::identity::{Credential, Identity, LocalIdentity, Role, Time, TrustAnchors};
+use crate::identity::{Credential, CredentialHash, Identity, LocalIdentity, Role, Time, TrustAnchors};
 use crate::limits::{MAX_FAILED_READS, MAX_HELLO, MAX_REPLY, MIN_HELLO};
 use crate::wire::{self, ConnectionId, Cookie, HelloHeader, Pattern, PskId};
 
@@ -43,6 +43,7 @@ pub struct AwaitingReply {
     connection_id: ConnectionId,
     failed_reads: u8,
     has_cookie: bool,
+    offered: Option<CredentialHash>,
     /// Kept in XX and XXpsk3, where everybody can write a Reply that Noise accepts: see `restart`.
     ephemeral: Option<EphemeralSecret>,
 }
@@ -84,72 +85,97 @@ impl Initiator<'_> {
 
     /// Writes a Hello to the front of `out` and returns the state that awaits its Reply, and the Hello's length.
     ///
-    /// `context` distinguishes the attempt (boot tag, attempt number): it hedges the ephemeral key.
+    /// `context` distinguishes the attempt (boot tag, attempt number): together with the Hello's header it hedges the
+    /// ephemeral key. [`MAX_HELLO`](crate::limits::MAX_HELLO) bytes are always enough.
     ///
     /// # Errors
-    /// [`HandshakeError::BufferTooSmall`] if `out` is shorter than [`MAX_HELLO`]; [`HandshakeError::Entropy`];
-    /// [`HandshakeError::Noise`] if the static key store fails.
+    /// [`HandshakeError::BufferTooSmall`] with the exact length, before anything is drawn or written;
+    /// [`HandshakeError::Entropy`]; [`HandshakeError::KeyStore`]; [`HandshakeError::Noise`] if the pinned backend key is
+    /// a low-order point.
     pub fn start(
         &self,
         context: &[u8],
         rng: &mut dyn Entropy,
         out: &mut [u8],
     ) -> Result<(AwaitingReply, usize), HandshakeError> {
+        let (mut head, mut items) = ([0u8; HelloHeader::MAX_LEN], [0u8; MAX_PAYLOAD]);
+        let head = self.hello_header(&mut head)?;
+        let items = self.hello_items(head.len(), &mut items)?;
+        let needed = [head.len(), noise_overhead(self.pattern()), items.len(), TAG_LEN].iter().sum();
+        if out.len() < needed {
+            return Err(BufferTooSmall { needed }.into());
+        }
         let hedge = self.local.static_dh().hedge_key();
-        self.start_with(EphemeralSecret::generate_hedged(rng, &hedge, context)?, out)
+        let context = hash_parts(&[&(context.len() as u64).to_le_bytes(), context, head]);
+        let ephemeral = EphemeralSecret::generate_hedged(rng, &hedge, &context)?;
+        self.start_with(ephemeral, head, items, out)
     }
 
+    fn hello_header<'o>(&self, out: &'o mut [u8; HelloHeader::MAX_LEN]) -> Result<&'o [u8], BufferTooSmall> {
+        let mut writer = Writer::new(out);
+        let Self { connection_id, cookie, .. } = *self;
+        HelloHeader { pattern: self.pattern(), connection_id, cookie }.write(&mut writer)?;
+        Ok(writer.into_written())
+    }
+
+    /// Writes the payload of a Hello, padded so that the Hello is long enough.
+    fn hello_items<'o>(
+        &self,
+        header_len: usize,
+        out: &'o mut [u8; MAX_PAYLOAD],
+    ) -> Result<&'o [u8], BufferTooSmall> {
+        let pattern = self.pattern();
+        let ik = is_ik(pattern);
+        let payload = Payload {
+            connection_id: None,
+            limits: Some(self.limits),
+            credential: ik.then(|| self.local.credential().as_bytes()),
+            known: self.offered(),
+        };
+        let others = [header_len, noise_overhead(pattern), TAG_LEN].iter().sum();
+        payload.write(MIN_HELLO.saturating_sub(others), out)
+    }
+
+    /// The backend's credential that an IK Hello offers.
+    fn offered(&self) -> Option<CredentialHash> {
+        self.backend_credential.filter(|_| is_ik(self.pattern())).map(Credential::hash)
+    }
+
+    fn hello_key(&self) -> Result<HelloKey, HandshakeError> {
+        if let Some(key) = self.backend_key {
+            return Ok(HelloKey::from_backend(key));
+        }
+        let anchors = self.anchors.keys().count().max(1);
+        let index = self.anchor_index.checked_rem(anchors).unwrap_or(0);
+        let anchor = self.anchors.keys().nth(index).ok_or(HandshakeError::BelowFloor)?;
+        Ok(HelloKey::from_authority(anchor))
+    }
+
+    /// Writes a Hello of these parts; `out` is long enough.
     fn start_with(
         &self,
         ephemeral: EphemeralSecret,
+        head: &[u8],
+        items: &[u8],
         out: &mut [u8],
     ) -> Result<(AwaitingReply, usize), HandshakeError> {
-        if out.len() < MAX_HELLO {
-            return Err(BufferTooSmall { needed: MAX_HELLO }.into());
-        }
         let pattern = self.pattern();
-        let hello_key = match self.backend_key {
-            Some(key) => HelloKey::from_backend(key),
-            None => {
-                let anchors = self.anchors.keys().count().max(1);
-                let index = self.anchor_index.checked_rem(anchors).unwrap_or(0);
-                let anchor = self.anchors.keys().nth(index).ok_or(HandshakeError::BelowFloor)?;
-                HelloKey::from_authority(anchor)
-            }
-        };
-        let header = HelloHeader { pattern, connection_id: self.connection_id, cookie: self.cookie };
-        let mut writer = Writer::new(out);
-        header.write(&mut writer)?;
-        let header_len = writer.len();
-        let (head, body) = out.split_at_mut_checked(header_len).ok_or(HandshakeError::Malformed)?;
+        let hello_key = self.hello_key()?;
         let setup = NoiseSetup {
             pattern,
             hello_header: head,
             remote_static: self.backend_key,
             psk: self.psk.as_ref().map(|(_, psk)| *psk),
         };
-        let ik = is_ik(pattern);
-        let copy = (!ik).then(|| ephemeral.duplicate());
+        let copy = (!is_ik(pattern)).then(|| ephemeral.duplicate());
         let noise = Noise::new(NoiseSide::Initiator, self.local, &setup, ephemeral)?;
-        let own = self.local.credential();
-        let payload = Payload {
-            connection_id: None,
-            limits: Some(self.limits),
-            credential: ik.then(|| own.as_bytes()),
-            known: self.backend_credential.filter(|_| ik).map(Credential::hash),
-        };
-        // The payload is as long as the whole Hello lacks: its header, an ephemeral key and the MAC are there.
-        // So is Noise's own tag in XXpsk3, whose first payload is encrypted already; IK is never short.
-        let tag = if pattern.psk_id().is_some() { TAG_LEN } else { 0 };
-        let min = MIN_HELLO.saturating_sub(header_len).saturating_sub(32 + TAG_LEN + tag);
-        let mut items = [0u8; MAX_PAYLOAD];
-        let items = payload.write(min, &mut items)?;
+        let (to, body) = out.split_at_mut_checked(head.len()).ok_or(HandshakeError::Malformed)?;
+        to.copy_from_slice(head);
         let (noise, len) = noise.write(items, body)?;
-        let len = header_len.saturating_add(len);
-        let total = len.saturating_add(TAG_LEN);
+        let len = head.len().saturating_add(len);
         let (hello, rest) = out.split_at_mut_checked(len).ok_or(HandshakeError::Malformed)?;
         let hello_mac = hello_key.hello_mac(hello);
-        *rest.first_chunk_mut().ok_or(BufferTooSmall { needed: total })? = hello_mac;
+        *rest.first_chunk_mut().ok_or(HandshakeError::Malformed)? = hello_mac;
         let state = AwaitingReply {
             noise,
             hello_key,
@@ -157,14 +183,25 @@ impl Initiator<'_> {
             connection_id: self.connection_id,
             failed_reads: 0,
             has_cookie: self.cookie.is_some(),
+            offered: self.offered(),
             ephemeral: copy,
         };
-        Ok((state, total))
+        Ok((state, len.saturating_add(TAG_LEN)))
+    }
+
+    /// Makes the state after a Hello again, from the same ephemeral key.
+    fn start_again(&self, ephemeral: EphemeralSecret) -> Result<AwaitingReply, HandshakeError> {
+        let (mut head, mut items) = ([0u8; HelloHeader::MAX_LEN], [0u8; MAX_PAYLOAD]);
+        let head = self.hello_header(&mut head)?;
+        let items = self.hello_items(head.len(), &mut items)?;
+        let mut hello = [0u8; MAX_HELLO];
+        self.start_with(ephemeral, head, items, &mut hello).map(|(state, _)| state)
     }
 
     /// Verifies the backend's credential against the anchors, the role and the floor.
     fn verify_peer(
         &self,
+        offered: Option<CredentialHash>,
         item: CredentialItem<'_>,
         key: &PublicKey,
         time: Time,
@@ -173,7 +210,7 @@ impl Initiator<'_> {
             CredentialItem::Full(bytes) => bytes,
             CredentialItem::Known(hash) => self
                 .backend_credential
-                .filter(|known| known.hash() == hash)
+                .filter(|known| offered == Some(hash) && known.hash() == hash)
                 .map(Credential::as_bytes)
                 .ok_or(HandshakeError::Malformed)?,
         };
@@ -184,6 +221,16 @@ impl Initiator<'_> {
             return Err(HandshakeError::BelowFloor);
         }
         Ok(peer)
+    }
+}
+
+/// What Noise adds to the payload of its first message: an ephemeral key, in IK a static key with its tag, and a tag
+/// wherever the payload is encrypted (in XXpsk3 under a key that everybody can compute).
+const fn noise_overhead(pattern: Pattern) -> usize {
+    match pattern {
+        Pattern::Xx => 32,
+        Pattern::XxPsk3(_) => 32 + TAG_LEN,
+        Pattern::Ik | Pattern::IkPsk2 => 32 + 32 + TAG_LEN + TAG_LEN,
     }
 }
 
@@ -222,11 +269,13 @@ impl AwaitingReply {
             _ => return Err(ReplyFailure::Pending(self, HandshakeError::Malformed)),
         };
         let mut items = [0u8; MAX_REPLY];
+        //= SPEC.md#handshake-errors
+        //# Nothing from a Noise message MUST be used before the whole message has been read successfully.
         let items = match self.noise.read(noise, &mut items) {
             Ok(items) => items,
             Err(error) => return Err(self.failed(error)),
         };
-        match Self::check_reply(&self.noise, config, time, items) {
+        match self.check_reply(config, time, items) {
             Ok(reply) => self.accept_reply(reply).map_err(ReplyFailure::Dead),
             Err(error) => Err(self.restart(config, error)),
         }
@@ -248,26 +297,34 @@ impl AwaitingReply {
     /// In XX and XXpsk3 everybody who sees a Hello can write such a Reply. So the Noise state, which has moved on,
     /// is made again from the same ephemeral key; the Hello stays the same, byte for byte. In IK and IKpsk2 only
     /// the backend can have written it, and the handshake is over.
+    ///
+    /// The ephemeral key has met several peers' keys then. That is as if the Hello had reached several backends: nothing
+    /// was ever encrypted under what came of the refused ones, their states are gone, and each Noise key follows from
+    /// the peer's ephemeral key too.
+    //= SPEC.md#handshake-errors
+    //# A device MUST treat an XX or XXpsk3 Reply whose payload or credential does not pass like one that failed to read.
     fn restart(self, config: &Initiator<'_>, error: HandshakeError) -> ReplyFailure {
-        let Some(ephemeral) = self.ephemeral else { return ReplyFailure::Dead(error) };
-        let mut hello = [0u8; MAX_HELLO];
-        match config.start_with(ephemeral, &mut hello) {
-            Ok((fresh, _)) if fresh.hello_mac == self.hello_mac => {
-                Self { failed_reads: self.failed_reads, ..fresh }.failed(error)
-            }
+        let Self { ephemeral: Some(ephemeral), noise, hello_mac, failed_reads, .. } = self else {
+            return ReplyFailure::Dead(error);
+        };
+        // Before the new state: the heap need not have room for both.
+        drop(noise);
+        match config.start_again(ephemeral) {
+            Ok(fresh) if fresh.hello_mac == hello_mac => Self { failed_reads, ..fresh }.failed(error),
             _ => ReplyFailure::Dead(error),
         }
     }
 
     fn check_reply(
-        noise: &Noise,
+        &self,
         config: &Initiator<'_>,
         time: Time,
         items: &[u8],
     ) -> Result<CheckedReply, HandshakeError> {
-        let message = if is_ik(noise.pattern()) { Message::ReplyIk } else { Message::ReplyXx };
+        let message = if is_ik(self.pattern()) { Message::ReplyIk } else { Message::ReplyXx };
         let payload = Payload::read(message, items)?;
-        let peer = config.verify_peer(payload.credential_item()?, &noise.remote_static()?, time)?;
+        let key = self.noise.remote_static()?;
+        let peer = config.verify_peer(self.offered, payload.credential_item()?, &key, time)?;
         let peer_connection_id = payload.connection_id.ok_or(HandshakeError::Malformed)?;
         let peer_limits = payload.limits.ok_or(HandshakeError::Malformed)?;
         Ok(CheckedReply { peer, peer_connection_id, peer_limits })
@@ -293,18 +350,26 @@ struct CheckedReply {
 }
 
 impl ReplyRead {
+    /// Returns the exact length of the Finish, in bytes.
+    pub fn finish_len(&self, local: &LocalIdentity) -> usize {
+        let credential = local.credential().as_bytes().len();
+        let item = varint_len(credential as u64).saturating_add(1);
+        [1, self.peer_connection_id.len(), 32 + TAG_LEN, item, credential, TAG_LEN].iter().sum()
+    }
+
     /// Writes the Finish to the front of `out` and returns what was established, and the Finish's length.
     ///
     /// # Errors
-    /// [`HandshakeError::BufferTooSmall`] if `out` is shorter than [`MAX_HELLO`] (the handshake is lost then, as
-    /// after any failed write); [`HandshakeError::Noise`] if the static key store fails.
+    /// [`HandshakeError::BufferTooSmall`] if `out` is shorter than [`ReplyRead::finish_len`] said, and
+    /// [`HandshakeError::KeyStore`]. The handshake is lost then, as after any failed write.
     pub fn write_finish(
         self,
         local: &LocalIdentity,
         out: &mut [u8],
     ) -> Result<(Established, usize), HandshakeError> {
-        if out.len() < MAX_HELLO {
-            return Err(BufferTooSmall { needed: MAX_HELLO }.into());
+        let needed = self.finish_len(local);
+        if out.len() < needed {
+            return Err(BufferTooSmall { needed }.into());
         }
         let payload = Payload { credential: Some(local.credential().as_bytes()), ..Payload::default() };
         let mut items = [0u8; MAX_PAYLOAD];

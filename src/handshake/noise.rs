@@ -1,7 +1,7 @@
 //! The only place where snow's state is held: one write or read per message, nothing reused after a failed write.
 
 use super::HandshakeError;
-use crate::crypto::resolver::{LocalKeys, Resolver};
+use crate::crypto::resolver::{KEY_STORE_FAILED, LocalKeys, Resolver, blank_state};
 use crate::crypto::{EphemeralSecret, Psk, PublicKey, SessionSecrets};
 use crate::identity::LocalIdentity;
 use crate::wire::Pattern;
@@ -68,7 +68,7 @@ impl Noise {
         writer.bytes(PROLOGUE)?;
         writer.bytes(setup.hello_header)?;
         let prologue = writer.into_written();
-        let state = build(side, setup, prologue, resolver).map_err(|_| HandshakeError::Noise)?;
+        let state = build(side, setup, prologue, resolver).map_err(refused)?;
         Ok(Self { state: Box::new(state), pattern: setup.pattern })
     }
 
@@ -79,14 +79,14 @@ impl Noise {
     /// Sets the psk that the responder found only after reading the Hello.
     pub(super) fn set_psk(&mut self, psk: &Psk) -> Result<(), HandshakeError> {
         let location = psk_location(self.pattern).ok_or(HandshakeError::BelowFloor)?;
-        self.state.set_psk(usize::from(location), psk.bytes()).map_err(|_| HandshakeError::Noise)
+        self.state.set_psk(usize::from(location), psk.bytes()).map_err(refused)
     }
 
     /// Writes the next message to the front of `out` and returns its length.
     //= SPEC.md#handshake-errors
     //# A failed write, or a failed read of a Hello, MUST destroy the handshake state.
     pub(super) fn write(mut self, payload: &[u8], out: &mut [u8]) -> Result<(Self, usize), HandshakeError> {
-        let len = self.state.write_message(payload, out).map_err(|_| HandshakeError::Noise)?;
+        let len = self.state.write_message(payload, out).map_err(refused)?;
         Ok((self, len))
     }
 
@@ -98,7 +98,7 @@ impl Noise {
         message: &[u8],
         payload: &'p mut [u8],
     ) -> Result<&'p [u8], HandshakeError> {
-        let len = self.state.read_message(message, payload).map_err(|_| HandshakeError::Noise)?;
+        let len = self.state.read_message(message, payload).map_err(refused)?;
         payload.get(..len).ok_or(HandshakeError::Noise)
     }
 
@@ -106,6 +106,14 @@ impl Noise {
     pub(super) fn remote_static(&self) -> Result<PublicKey, HandshakeError> {
         let key = self.state.get_remote_static().and_then(<[u8]>::first_chunk::<32>);
         key.map(|key| PublicKey(*key)).ok_or(HandshakeError::Noise)
+    }
+
+    fn wipe(&mut self) {
+        if let Some(blank) = blank_state() {
+            *self.state = blank;
+        }
+        // Nobody reads it any more; without this the compiler might leave out the writing.
+        core::hint::black_box(&mut *self.state);
     }
 
     /// Ends the handshake and derives the session secrets.
@@ -122,6 +130,19 @@ impl Noise {
             *to = *from;
         }
         Ok(SessionSecrets::new(hash, &keys))
+    }
+}
+
+/// Says no more than whose fault it was.
+fn refused(error: snow::Error) -> HandshakeError {
+    if error == KEY_STORE_FAILED { HandshakeError::KeyStore } else { HandshakeError::Noise }
+}
+
+/// Writes a state without secrets over the one that ends: snow leaves the chaining key, from which the session's
+/// secrets follow, and the psk in the memory that it gives back.
+impl Drop for Noise {
+    fn drop(&mut self) {
+        self.wipe();
     }
 }
 
@@ -145,5 +166,60 @@ fn build(
     match side {
         NoiseSide::Initiator => builder.build_initiator(),
         NoiseSide::Responder => builder.build_responder(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::StaticSecret;
+    use crate::identity::{Authority, CredentialRequest, Role, Scopes, SubjectId};
+    use crate::time::UnixSeconds;
+    use alloc::sync::Arc;
+
+    fn noise(side: NoiseSide) -> Noise {
+        let secret = StaticSecret::from_bytes([1; 32]);
+        let public = secret.public_key();
+        let zero = UnixSeconds(0);
+        let credential = Authority::new(crate::crypto::SigningKey::from_bytes([2; 32]))
+            .issue(
+                &public,
+                &CredentialRequest {
+                    serial: 0,
+                    subject: SubjectId([0; 16]),
+                    role: Role::Device,
+                    scopes: Scopes::NONE,
+                    issued: zero,
+                    not_before: zero,
+                    not_after: zero,
+                },
+            )
+            .unwrap();
+        let local = LocalIdentity::new(Arc::new(secret), public, credential);
+        let psk = Psk::from_bytes([3; 32]);
+        let pattern = Pattern::XxPsk3(crate::wire::PskId([0; 8]));
+        let setup = NoiseSetup { pattern, hello_header: &[], remote_static: None, psk: Some(&psk) };
+        let ephemeral = EphemeralSecret::from_bytes([4 + side as u8; 32]);
+        Noise::new(side, &local, &setup, ephemeral).unwrap()
+    }
+
+    #[test]
+    fn nothing_of_a_handshake_stays_in_its_memory() {
+        let (mut device, mut backend) = (noise(NoiseSide::Initiator), noise(NoiseSide::Responder));
+        let (mut message, mut payload) = ([0u8; 256], [0u8; 256]);
+        for device_writes in [true, false, true] {
+            let (writer, mut reader) = if device_writes { (device, backend) } else { (backend, device) };
+            let (writer, len) = writer.write(&[], &mut message).unwrap();
+            reader.read(&message[..len], &mut payload).unwrap();
+            (device, backend) = if device_writes { (writer, reader) } else { (reader, writer) };
+        }
+        let secret = |noise: &mut Noise| noise.state.dangerously_get_raw_split();
+        assert_eq!(secret(&mut device), secret(&mut backend));
+        for noise in [&mut device, &mut backend] {
+            noise.wipe();
+            assert_eq!(noise.state.get_handshake_hash(), [0; 32]);
+            assert_eq!(secret(noise), ([0; 32], [0; 32]));
+            assert!(noise.state.get_remote_static().is_none());
+        }
     }
 }

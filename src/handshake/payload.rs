@@ -104,15 +104,15 @@ pub(super) struct Payload<'a> {
 
 impl Message {
     const fn may_have(self, item: u64) -> bool {
-        match (self, item) {
-            (_, PADDING) => true,
-            (Self::HelloXx, LIMITS) => true,
-            (Self::HelloIk, LIMITS | CREDENTIAL | KNOWN_CREDENTIAL) => true,
-            (Self::ReplyXx, CONNECTION_ID | LIMITS | CREDENTIAL) => true,
-            (Self::ReplyIk, CONNECTION_ID | LIMITS | CREDENTIAL | KNOWN_CREDENTIAL) => true,
-            (Self::Finish, CREDENTIAL) => true,
-            _ => false,
-        }
+        matches!(
+            (self, item),
+            (_, PADDING)
+                | (Self::HelloXx, LIMITS)
+                | (Self::HelloIk, LIMITS | CREDENTIAL | KNOWN_CREDENTIAL)
+                | (Self::ReplyXx, CONNECTION_ID | LIMITS | CREDENTIAL)
+                | (Self::ReplyIk, CONNECTION_ID | LIMITS | CREDENTIAL | KNOWN_CREDENTIAL)
+                | (Self::Finish, CREDENTIAL)
+        )
     }
 }
 

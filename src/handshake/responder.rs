@@ -141,7 +141,7 @@ impl Responder {
         Ok((authentic, key))
     }
 
-    /// Reads a Hello. `psk` is the one registered for [`AuthenticHello::psk_id`], in XXpsk3.
+    /// Reads a Hello; in IK this is where Diffie-Hellman operations are spent. `psk` is the one registered for [`AuthenticHello::psk_id`], in XXpsk3.
     ///
     /// # Errors
     /// [`HandshakeError`]; the handshake is over and nothing is kept.
@@ -184,30 +184,29 @@ impl HelloRead {
         self.header.pattern
     }
 
-    /// Writes the Reply to the front of `out` and returns the next state, and the Reply's length.
-    ///
-    /// `psk` is the one registered for the device: required in IKpsk2, refused in IK, ignored in XX and XXpsk3.
-    ///
-    /// # Errors
-    /// [`HandshakeError::BufferTooSmall`] if `out` is shorter than [`MAX_REPLY`]; [`HandshakeError::BelowFloor`] if the
-    /// psk and the pattern do not go together. The handshake is over.
-    pub fn write_reply(
-        mut self,
+    #[cfg(test)]
+    pub(super) const fn pretend_offered(&mut self, hash: CredentialHash) {
+        self.offered = Some(hash);
+    }
+
+    /// Returns the exact length of the Reply, in bytes.
+    pub fn reply_len(&self, responder: &Responder, connection_id: ConnectionId) -> usize {
+        let mut items = [0u8; MAX_PAYLOAD];
+        let items = self.reply_items(responder, connection_id, &mut items).map_or(MAX_REPLY, <[u8]>::len);
+        self.reply_len_with(items)
+    }
+
+    fn reply_len_with(&self, items: usize) -> usize {
+        let static_key = if is_ik(self.header.pattern) { 0 } else { 32 + TAG_LEN };
+        [1, self.header.connection_id.len(), 32, static_key, items, TAG_LEN].iter().sum()
+    }
+
+    fn reply_items<'o>(
+        &self,
         responder: &Responder,
         connection_id: ConnectionId,
-        psk: Option<&Psk>,
-        out: &mut [u8],
-    ) -> Result<(ReplyWritten, usize), HandshakeError> {
-        if out.len() < MAX_REPLY {
-            return Err(BufferTooSmall { needed: MAX_REPLY }.into());
-        }
-        match (self.header.pattern, psk) {
-            (Pattern::IkPsk2, Some(psk)) => self.noise.set_psk(psk)?,
-            //= SPEC.md#no-downgrade
-            //# A backend MUST refuse an identity for which its application registered a psk, in a pattern without one.
-            (Pattern::IkPsk2, None) | (Pattern::Ik, Some(_)) => return Err(HandshakeError::BelowFloor),
-            _ => {}
-        }
+        out: &'o mut [u8; MAX_PAYLOAD],
+    ) -> Result<&'o [u8], BufferTooSmall> {
         let credential = responder.local.credential();
         let known = self.offered.filter(|&hash| hash == credential.hash());
         let payload = Payload {
@@ -216,14 +215,46 @@ impl HelloRead {
             credential: known.is_none().then(|| credential.as_bytes()),
             known,
         };
+        payload.write(0, out)
+    }
+
+    /// Writes the Reply to the front of `out` and returns the next state, and the Reply's length.
+    ///
+    /// `psk` is the one registered for the device: required in IKpsk2, refused in IK, ignored in XX and XXpsk3.
+    ///
+    /// # Errors
+    /// [`HandshakeError::BufferTooSmall`] if `out` is shorter than [`HelloRead::reply_len`] said ([`MAX_REPLY`] is always
+    /// enough); [`HandshakeError::BelowFloor`] if the psk and the pattern do not go together;
+    /// [`HandshakeError::KeyStore`]; [`HandshakeError::Noise`] for a low-order point. The handshake is over.
+    pub fn write_reply(
+        mut self,
+        responder: &Responder,
+        connection_id: ConnectionId,
+        psk: Option<&Psk>,
+        out: &mut [u8],
+    ) -> Result<(ReplyWritten, usize), HandshakeError> {
         let mut items = [0u8; MAX_PAYLOAD];
-        let items = payload.write(0, &mut items)?;
+        let items = self.reply_items(responder, connection_id, &mut items)?;
+        let needed = self.reply_len_with(items.len());
+        if out.len() < needed {
+            return Err(BufferTooSmall { needed }.into());
+        }
+        match (self.header.pattern, psk) {
+            (Pattern::IkPsk2, Some(psk)) => self.noise.set_psk(psk)?,
+            //= SPEC.md#no-downgrade
+            //# A backend MUST refuse an identity for which its application registered a psk, in a pattern without one.
+            (Pattern::IkPsk2, None) | (Pattern::Ik, Some(_)) => return Err(HandshakeError::BelowFloor),
+            _ => {}
+        }
         let mut writer = Writer::new(out);
         wire::Reply { connection_id: self.header.connection_id, noise: &[] }.write(&mut writer)?;
         let head = writer.len();
         //= SPEC.md#reply-finish
         //# A Reply MUST NOT be longer than 288 bytes, three times the shortest Hello.
-        let body = out.get_mut(head..MAX_REPLY).ok_or(HandshakeError::Malformed)?;
+        if needed > MAX_REPLY {
+            return Err(HandshakeError::Malformed);
+        }
+        let body = out.get_mut(head..needed).ok_or(HandshakeError::Malformed)?;
         let (noise, len) = self.noise.write(items, body)?;
         let len = head.saturating_add(len);
         let next = match self.peer {
@@ -253,6 +284,9 @@ impl AwaitingFinish {
 
     /// Reads a Finish. `registered` is the identity for which the psk of XXpsk3 was registered.
     ///
+    /// In XX the caller must still refuse an identity for which a psk is registered (SPEC.md, "No downgrade"): only now
+    /// does it know who asks.
+    ///
     /// # Errors
     /// [`FinishFailure::Pending`] gives the state back after what may be a forgery, at most
     /// [`MAX_FAILED_READS`] times; [`FinishFailure::Dead`] ends the handshake.
@@ -264,6 +298,8 @@ impl AwaitingFinish {
         time: Time,
         noise: &[u8],
     ) -> Result<Established, FinishFailure> {
+        //= SPEC.md#handshake-errors
+        //# A failed read of a Reply or Finish MUST leave the handshake pending, at most 16 times.
         let mut items = [0u8; MAX_HELLO];
         let read = if noise.len() > MAX_HELLO { Err(HandshakeError::Malformed) } else { Ok(()) };
         let items = match read.and_then(|()| self.noise.read(noise, &mut items)) {

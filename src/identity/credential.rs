@@ -2,7 +2,7 @@
 
 use super::{CredentialError, Identity, IssuerId, Role, Scopes, SubjectId};
 use crate::codec::{decode_strict, encode_into};
-use crate::crypto::{PublicKey, hash_parts};
+use crate::crypto::{PublicKey, SignatureKey, hash_parts};
 use crate::limits::{MAX_CREDENTIAL, MAX_UNIX_SECONDS};
 use crate::time::UnixSeconds;
 use core::fmt;
@@ -52,11 +52,7 @@ pub struct VerifiedCredential {
 
 impl Body {
     pub(super) fn new(issuer: IssuerId, request: &super::CredentialRequest) -> Result<Self, CredentialError> {
-        let times = [request.issued, request.not_before, request.not_after];
-        if times.iter().any(|time| time.0 >= MAX_UNIX_SECONDS) || request.not_before > request.not_after {
-            return Err(CredentialError::TimeOutOfRange);
-        }
-        Ok(Self {
+        let body = Self {
             version: BODY_VERSION,
             issuer,
             serial: request.serial,
@@ -66,7 +62,17 @@ impl Body {
             issued: request.issued.0,
             not_before: request.not_before.0,
             not_after: request.not_after.0,
-        })
+        };
+        body.check_times()?;
+        Ok(body)
+    }
+
+    fn check_times(&self) -> Result<(), CredentialError> {
+        //= SPEC.md#credentials
+        //# A reader MUST refuse a credential whose `not after` is below its `not before` or its `issued`.
+        let ordered = self.not_before.max(self.issued) <= self.not_after;
+        let in_range = self.not_after < MAX_UNIX_SECONDS;
+        if ordered && in_range { Ok(()) } else { Err(CredentialError::TimeOutOfRange) }
     }
 
     /// Writes the signed message, domain ‖ body ‖ static key, and hands it to `with`; then the bytes of the body.
@@ -107,7 +113,7 @@ impl Credential {
     ///
     /// # Errors
     /// [`CredentialError::Malformed`] for anything that is not exactly one credential of this version,
-    /// [`CredentialError::TimeOutOfRange`] for a time of 2^35 or above.
+    /// [`CredentialError::TimeOutOfRange`] for a time of 2^35 or above, or an empty validity.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CredentialError> {
         Self::split(bytes)?;
         let mut copy = [0u8; MAX_CREDENTIAL];
@@ -146,31 +152,31 @@ impl Credential {
         if body.version != BODY_VERSION || Role::from_code(body.role).is_none() {
             return Err(CredentialError::Malformed);
         }
-        if [body.issued, body.not_before, body.not_after].iter().any(|&time| time >= MAX_UNIX_SECONDS) {
-            return Err(CredentialError::TimeOutOfRange);
-        }
+        body.check_times()?;
         Ok((body, raw, signature))
     }
 
-    /// Checks all but the trust: the caller has found the authority of `claimed_identity` already.
-    pub(super) fn verify(
+    /// Checks everything, with the key that `authority` finds for the issuer.
+    pub(super) fn verify<'k>(
         bytes: &[u8],
         static_key: &PublicKey,
         role: Role,
         time: super::Time,
-        check_signature: impl FnOnce(&IssuerId, &[u8], &[u8; SIGNATURE_LEN]) -> Result<(), CredentialError>,
+        authority: impl FnOnce(&IssuerId) -> Result<&'k SignatureKey, CredentialError>,
     ) -> Result<VerifiedCredential, CredentialError> {
         let (body, raw, signature) = Self::split(bytes)?;
+        let authority = authority(&body.issuer)?;
         //= SPEC.md#credentials
         //# A device MUST refuse a peer whose role is not backend, and a backend one whose role is not device.
         if body.role != role as u8 {
             return Err(CredentialError::WrongRole);
         }
-        time.check(UnixSeconds(body.not_before), UnixSeconds(body.not_after))?;
+        time.check(UnixSeconds(body.not_before.max(body.issued)), UnixSeconds(body.not_after))?;
         //= SPEC.md#credentials
         //# A verifier MUST check a credential's signature over the bytes as received and the static key that Noise authenticated.
         let mut message = [0u8; MESSAGE_MAX];
-        check_signature(&body.issuer, signed_message(raw, static_key, &mut message)?, signature)?;
+        let message = signed_message(raw, static_key, &mut message)?;
+        authority.verify(message, signature).map_err(|_| CredentialError::BadSignature)?;
         Ok(VerifiedCredential {
             identity: Identity { issuer: body.issuer, subject: body.subject },
             serial: body.serial,

@@ -89,7 +89,7 @@ pub enum CredentialError {
     /// `not_after` has passed.
     #[error("expired")]
     Expired,
-    /// `not_before` has not come.
+    /// `not_before` has not come, or it was issued in the future.
     #[error("not valid yet")]
     NotYetValid,
     /// A time is 2^35 or above, or the validity is empty.
@@ -152,3 +152,6 @@ impl Role {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,9 +31,10 @@ impl Time {
         Self { clock: None, floor }
     }
 
-    /// Adds a floor.
+    /// Adds a floor, as it was stored; a lower one than there is changes nothing.
+    #[must_use]
     pub const fn with_floor(self, floor: UnixSeconds) -> Self {
-        Self { clock: self.clock, floor }
+        if floor.0 > self.floor.0 { Self { clock: self.clock, floor } } else { self }
     }
 
     /// Raises the floor to `issued` of an accepted credential; never lowers it.
@@ -53,12 +54,9 @@ impl Time {
         self.floor
     }
 
-    /// Checks a validity (both ends inclusive) as SPEC.md, "Validity", says.
-    pub(super) fn check(
-        self,
-        not_before: UnixSeconds,
-        not_after: UnixSeconds,
-    ) -> Result<(), CredentialError> {
+    /// Checks a validity (both ends inclusive) as SPEC.md, "Validity", says; `from` is the later of `not before` and
+    /// `issued`: one issued in the future would raise the floor above the validity of everybody else's.
+    pub(super) fn check(self, from: UnixSeconds, not_after: UnixSeconds) -> Result<(), CredentialError> {
         let now = self.clock.unwrap_or_default().max(self.floor);
         //= SPEC.md#validity
         //# A verifier MUST refuse a credential whose `not after` is below now.
@@ -66,8 +64,8 @@ impl Time {
             return Err(CredentialError::Expired);
         }
         //= SPEC.md#validity
-        //# A verifier with a clock MUST refuse a credential whose `not before` is more than 300 s above now.
-        if self.clock.is_some() && not_before.0 > now.0.saturating_add(CLOCK_TOLERANCE_SECS) {
+        //# A verifier with a clock MUST refuse a credential whose `not before` or `issued` is more than 300 s above now.
+        if self.clock.is_some() && from.0 > now.0.saturating_add(CLOCK_TOLERANCE_SECS) {
             return Err(CredentialError::NotYetValid);
         }
         Ok(())
@@ -112,16 +110,12 @@ impl TrustAnchors {
         role: Role,
         time: Time,
     ) -> Result<VerifiedCredential, CredentialError> {
-        Credential::verify(bytes, static_key, role, time, |issuer, message, signature| {
-            //= SPEC.md#credentials
-            //# A verifier MUST refuse a credential of an issuer that it does not trust.
-            let (_, key) = self
-                .keys
-                .iter()
-                .flatten()
-                .find(|(id, _)| id == issuer)
-                .ok_or(CredentialError::UnknownIssuer)?;
-            key.verify(message, signature).map_err(|_| CredentialError::BadSignature)
+        //= SPEC.md#credentials
+        //# A verifier MUST refuse a credential of an issuer that it does not trust.
+        Credential::verify(bytes, static_key, role, time, |issuer| {
+            let mut known = self.keys.iter().flatten();
+            let found = known.find(|(id, _)| id == issuer);
+            found.map(|(_, key)| key).ok_or(CredentialError::UnknownIssuer)
         })
     }
 }

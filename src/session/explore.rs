@@ -445,18 +445,14 @@ fn rekey_holds_in_every_order_of_events() {
     let explored = explore(Fault::None, &Bounds { depth: 60, in_flight: 2, bursts: 0 }).unwrap();
     report("2 packets in flight", &explored);
     assert!(explored.complete);
-    let explored = explore(Fault::None, &Bounds { depth: 8, in_flight: 2, bursts: 1 }).unwrap();
+    // To the end of these it takes a minute: `VITALWIRE_EXPLORE=full cargo test --lib explore`.
+    let full = std::env::var("VITALWIRE_EXPLORE").is_ok_and(|how| how == "full");
+    let depth = if full { 60 } else { 12 };
+    let explored = explore(Fault::None, &Bounds { depth, in_flight: 2, bursts: 1 }).unwrap();
     report("2 packets in flight, a lost burst each way", &explored);
-    let explored = explore(Fault::None, &Bounds { depth: 8, in_flight: 4, bursts: 0 }).unwrap();
+    assert_eq!(explored.complete, full);
+    let explored = explore(Fault::None, &Bounds { depth: 7, in_flight: 4, bursts: 0 }).unwrap();
     report("4 packets in flight", &explored);
-}
-
-#[test]
-#[ignore = "takes about a minute"]
-fn rekey_holds_in_every_order_of_events_with_lost_bursts() {
-    let explored = explore(Fault::None, &Bounds { depth: 60, in_flight: 2, bursts: 1 }).unwrap();
-    report("2 packets in flight, a lost burst each way", &explored);
-    assert!(explored.complete);
 }
 
 #[test]

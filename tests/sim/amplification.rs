@@ -281,7 +281,8 @@ fn cookies_expire() {
         let mut hello = puppet.hello();
         let before = world.backend.discards().clone();
         world.backend.handle_packets(now, &mut [Inbound { path: 1, packet: &mut hello }], &mut |_| {});
-        let refused = world.backend.discards().of(Discard::CookieRequired) - before.of(Discard::CookieRequired);
+        let refused =
+            world.backend.discards().of(Discard::CookieRequired) - before.of(Discard::CookieRequired);
         assert_eq!(refused, u32::from(!valid), "after {age} s");
         world.run(secs(400));
     }

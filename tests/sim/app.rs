@@ -94,7 +94,10 @@ impl App {
             let content = content(number, record.time, &record.record);
             let expected = self.store.expected.get(&(number, mark.stream.lane, record.sequence));
             let expected = expected.unwrap_or_else(|| panic!("foreign: {id:?}"));
-            assert!(*expected == content || expected == "wave" && content.starts_with("wave"), "altered: {id:?}");
+            assert!(
+                *expected == content || expected == "wave" && content.starts_with("wave"),
+                "altered: {id:?}"
+            );
             if !self.store.outstanding.insert(id) || self.store.stored.contains_key(&id) {
                 self.store.repeats += 1;
             }
@@ -155,8 +158,7 @@ impl App {
     fn store(&mut self, mark: Mark, records: Vec<(u64, String)>, number: usize) {
         let identity = self.store.ledgers.keys().find(|id| number_of(id) == number).copied();
         let issuer = identity.map_or(vitalwire::identity::IssuerId([0; 8]), |id| id.issuer);
-        let identity =
-            identity.unwrap_or(Identity { issuer, subject: crate::kit::subject(number) });
+        let identity = identity.unwrap_or(Identity { issuer, subject: crate::kit::subject(number) });
         let ledger = self.store.ledgers.entry(identity).or_default();
         let fresh = ledger.apply(&mark).unwrap();
         for (sequence, content) in records {
@@ -186,7 +188,8 @@ impl Store {
     /// Asserts that every accepted record of these devices was stored, and each was delivered once.
     pub(crate) fn assert_complete(&self, devices: std::ops::Range<usize>) {
         assert_eq!(self.repeats, 0, "delivered twice");
-        let stored: BTreeSet<_> = self.stored.keys().map(|(n, stream, seq)| (*n, stream.lane, *seq)).collect();
+        let stored: BTreeSet<_> =
+            self.stored.keys().map(|(n, stream, seq)| (*n, stream.lane, *seq)).collect();
         assert_eq!(stored.len(), self.stored.len(), "two streams of one lane");
         let missing: Vec<_> = self
             .expected
@@ -196,8 +199,10 @@ impl Store {
             .collect();
         assert!(missing.is_empty(), "{} records were lost: {:?}", missing.len(), missing.first());
         for (number, samples) in self.samples.iter().filter(|(n, _)| devices.contains(n)) {
-            let blocks = self.stored.iter().filter(|((n, ..), content)| n == number && content.starts_with("wave"));
-            let total: u64 = blocks.map(|(_, content)| content.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
+            let blocks =
+                self.stored.iter().filter(|((n, ..), content)| n == number && content.starts_with("wave"));
+            let total: u64 =
+                blocks.map(|(_, content)| content.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
             assert_eq!(total, *samples, "samples of device {number}");
         }
     }

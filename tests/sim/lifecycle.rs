@@ -58,9 +58,8 @@ fn a_reset_starts_one_parallel_handshake_a_minute_and_closes_nothing() {
     world.run_to_connected(0);
     world.link.log = Some(Vec::new());
     // An attacker on the path answers every packet with a Reset, and holds the handshakes back.
-    world.link.filter = Some(Box::new(|_, packet| {
-        if packet[0] == 0x11 { Verdict::Drop } else { Verdict::Pass }
-    }));
+    world.link.filter =
+        Some(Box::new(|_, packet| if packet[0] == 0x11 { Verdict::Drop } else { Verdict::Pass }));
     for round in 0..120 {
         world.record(0, Lane::Trend, &rate(round)).unwrap();
         world.run(ms(1));
@@ -178,9 +177,8 @@ fn a_session_that_answers_again_ends_the_search_for_another() {
     world.connect(0);
     world.run_to_connected(0);
     world.record(0, Lane::Trend, &rate(1)).unwrap();
-    world.link.filter = Some(Box::new(|_, packet| {
-        if packet[0] & 0x80 == 0 { Verdict::Drop } else { Verdict::Pass }
-    }));
+    world.link.filter =
+        Some(Box::new(|_, packet| if packet[0] & 0x80 == 0 { Verdict::Drop } else { Verdict::Pass }));
     world.link.faults.loss = 1.0;
     world.run(secs(70));
     world.link.faults.loss = 0.0;
@@ -388,9 +386,8 @@ fn a_disconnect_without_link_or_before_the_session_is_confirmed_ends_at_once() {
     world.node(0).device.handle_link(now, Link::Down);
     world.node(0).device.disconnect();
     world.connect(1);
-    world.link.filter = Some(Box::new(|_, packet| {
-        if packet[0] & 0x80 != 0 { Verdict::Drop } else { Verdict::Pass }
-    }));
+    world.link.filter =
+        Some(Box::new(|_, packet| if packet[0] & 0x80 != 0 { Verdict::Drop } else { Verdict::Pass }));
     world.run(secs(1));
     world.node(1).device.disconnect();
     world.run(secs(1));

@@ -2,7 +2,7 @@
 
 use crate::kit::{CLOCK, Rng};
 use vitalwire::crypto::{Psk, PublicKey};
-use vitalwire::framing::{FrameWriter, Frame};
+use vitalwire::framing::{Frame, FrameWriter};
 use vitalwire::handshake::*;
 use vitalwire::identity::{LocalIdentity, Time, TrustAnchors};
 use vitalwire::session::{RekeyPolicy, Session, Side};
@@ -22,9 +22,22 @@ pub(crate) struct PuppetDevice {
 }
 
 impl PuppetDevice {
-    pub(crate) fn new(identity: LocalIdentity, anchors: TrustAnchors, backend_key: Option<PublicKey>) -> Self {
+    pub(crate) fn new(
+        identity: LocalIdentity,
+        anchors: TrustAnchors,
+        backend_key: Option<PublicKey>,
+    ) -> Self {
         let rng = Rng::new(99);
-        Self { identity, anchors, backend_key, cookie: None, rng, awaiting: None, finish: None, session: None }
+        Self {
+            identity,
+            anchors,
+            backend_key,
+            cookie: None,
+            rng,
+            awaiting: None,
+            finish: None,
+            session: None,
+        }
     }
 
     fn initiator(&self) -> Initiator<'_> {
@@ -164,7 +177,12 @@ fn payload_of(frames: &[Frame<'_>]) -> Vec<u8> {
     writer.finish().to_vec()
 }
 
-fn seal<const W: usize>(session: &mut Session<W>, now: Instant, id: &ConnectionId, payload: &[u8]) -> Vec<u8> {
+fn seal<const W: usize>(
+    session: &mut Session<W>,
+    now: Instant,
+    id: &ConnectionId,
+    payload: &[u8],
+) -> Vec<u8> {
     let mut out = [0; 1500];
     let head = session.header_len(id);
     out[head..head + payload.len()].copy_from_slice(payload);

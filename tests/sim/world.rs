@@ -227,11 +227,12 @@ impl World {
 
     fn next_event(&mut self) -> Option<Instant> {
         let now = self.now;
-        let devices = self.nodes.iter().enumerate().filter(|(_, node)| !node.asleep).filter_map(|(n, node)| {
-            let due = node.device.poll_timeout()?;
-            assert!(due > now, "device {n} spins at {now:?}: {due:?}");
-            Some(due)
-        });
+        let devices =
+            self.nodes.iter().enumerate().filter(|(_, node)| !node.asleep).filter_map(|(n, node)| {
+                let due = node.device.poll_timeout()?;
+                assert!(due > now, "device {n} spins at {now:?}: {due:?}");
+                Some(due)
+            });
         let backend = self.backend.poll_timeout();
         assert!(backend.is_none_or(|due| due > now), "the backend spins at {now:?}: {backend:?}");
         let jobs = self.jobs.iter().map(|(due, _)| *due);

@@ -1,11 +1,12 @@
-//! The heap of a handshake: a fixed region, with its high-water mark.
+//! The heap of a handshake: a fixed region, with its high-water mark. Both ends of the handshake share it here, and
+//! the authority's work too, which no device does; a device alone needs about a third.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use embedded_alloc::LlffHeap;
 
 /// The size of the region, in bytes.
-const LEN: usize = 2048;
+const LEN: usize = 16 * 1024;
 
 #[global_allocator]
 static HEAP: Counted =
@@ -22,6 +23,16 @@ struct Counted {
 /// Returns the most that was ever in use, in bytes.
 pub fn peak() -> usize {
     HEAP.peak.load(Ordering::Relaxed)
+}
+
+/// Returns what is in use now, in bytes.
+pub fn used() -> usize {
+    HEAP.heap.used()
+}
+
+/// Forgets the peak so far.
+pub fn restart_peak() {
+    HEAP.peak.store(used(), Ordering::Relaxed);
 }
 
 // SAFETY: passes everything on to a heap that is set up before its first use.

@@ -1,13 +1,16 @@
 //! A minimal device image for an emulated Cortex-M4: runs what the library does without a heap, counts instructions,
 //! and says over semihosting whether everything came back as it went in.
 //!
-//! With the feature `handshake` it also brings a heap and the operations of a handshake.
+//! With the feature `handshake` it also brings a heap and a complete device, which makes its first session.
 #![no_std]
 #![no_main]
 
 #[cfg(feature = "handshake")]
+mod device;
+#[cfg(feature = "handshake")]
 mod heap;
 mod measure;
+mod session;
 
 use core::hint::black_box;
 use cortex_m_rt::{ExceptionFrame, entry, exception};
@@ -44,8 +47,13 @@ fn run(counter: &mut Counter) -> Result<(), Failure> {
     values(counter, &mut record)?;
     packets(counter, &record)?;
     agreement(counter)?;
+    session::packets(counter)?;
+    session::waveform(counter)?;
     #[cfg(feature = "handshake")]
-    signatures(counter)?;
+    {
+        signatures(counter)?;
+        device::first_session(counter)?;
+    }
     Ok(())
 }
 
@@ -106,12 +114,7 @@ fn signatures(counter: &mut Counter) -> Result<(), Failure> {
     let signature = authority.sign(b"credential");
     let verified = counter.report("Ed25519 verify", || public.verify(b"credential", &signature));
     verified.map_err(|_| "a good signature was refused")?;
-    public.verify(b"Credential", &signature).err().map(drop).ok_or("a forged signature was accepted")?;
-    // Something that surely allocates, until the handshake does: when vitalwire::handshake is there, run XX here.
-    extern crate alloc;
-    drop(black_box(alloc::boxed::Box::new([0u8; 256])));
-    hprintln!("peak heap            {:>9} bytes", heap::peak());
-    Ok(())
+    public.verify(b"Credential", &signature).err().map(drop).ok_or("a forged signature was accepted")
 }
 
 #[panic_handler]

@@ -23,11 +23,12 @@ macro_rules! assert_lacks {
     )+};
 }
 
-/// Holds for every secret type what can be held without its bytes.
+/// Holds for every secret type what can be held without its bytes. (That they are not `Clone`: `tests/secrets.rs`, as
+/// the exploration of the rekey state machine clones them within this crate's own tests.)
 macro_rules! secrets {
     ($($type:ty),+ $(,)?) => {
         $(assert_lacks! {
-            $type: Clone, PartialEq, PartialOrd, core::hash::Hash, core::fmt::Display, core::fmt::LowerHex,
+            $type: PartialEq, PartialOrd, core::hash::Hash, core::fmt::Display, core::fmt::LowerHex,
             Default, AsRef<[u8]>, serde::Serialize
         })+
 

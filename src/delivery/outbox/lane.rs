@@ -206,7 +206,7 @@ impl<'m> LaneQueue<'m> {
     }
 
     pub(super) fn note_named(&mut self) {
-        self.named = true;
+        self.named = self.is_open();
     }
 
     /// Tells whether this lane has ever held a record.

@@ -203,6 +203,8 @@ impl<'m> Outbox<'m> {
         //= SPEC.md#acknowledgement
         //# A device MUST keep a record until it is acknowledged or refused.
         let settled = queue.settle(|sequence| ack.settles(sequence));
+        //= SPEC.md#retransmission
+        //# A device MUST NOT measure a round-trip time on a record that it sent more than once, or that is acknowledged after its wait is over.
         if let Some(rtt) = self.flights.settle(now, lane, ack) {
             self.rtt.sample(rtt);
         }
@@ -215,6 +217,8 @@ impl<'m> Outbox<'m> {
     pub fn handle_refused(&mut self, lane: Lane, first: u64, count: u8) -> u32 {
         let queue = self.lanes.of_mut(lane);
         let count = u64::from(count);
+        //= SPEC.md#refused-records
+        //# A device MUST NOT send a refused record again.
         let refused =
             queue.settle(|sequence| sequence.checked_sub(first).is_some_and(|offset| offset < count));
         self.flights.forget(lane, first, count);
@@ -254,6 +258,8 @@ impl<'m> Outbox<'m> {
     ///
     /// What was measured of the round-trip time is kept; credit and what the backend knows of the streams are not.
     pub fn handle_session_lost(&mut self) -> u32 {
+        //= SPEC.md#retransmission
+        //# A device MUST queue every record in flight again when a new session begins.
         let mut requeued = 0u32;
         while let Some(flight) = self.flights.take_one(|_| true) {
             requeued = requeued.saturating_add(self.requeue(&flight, true));
@@ -281,6 +287,8 @@ impl<'m> Outbox<'m> {
     /// Tells whether a Streams frame is to go in front of the next Records frame: a stream was not named yet in
     /// this session, or moved past refused records, or was named a while ago and no Ack shows that this was heard.
     pub fn streams_due(&self, now: Instant) -> bool {
+        //= SPEC.md#stream-names
+        //# A device MUST send a Streams frame before the first Records frame of a stream in a session, and repeat it until an Ack of that session names the stream.
         self.unnamed(now).next().is_some()
     }
 

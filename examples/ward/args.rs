@@ -1,0 +1,102 @@
+//! The command line.
+
+use std::time::Duration;
+
+pub const HELP: &str = "\
+A ward of devices sends real signals to a backend over UDP, through a relay that does its worst.
+
+usage: cargo run --release --example ward -- [options]
+
+  --devices N      devices in the ward, 1 to 100              (8)
+  --seconds N      how long they measure, 1 to 3600, by the clock on the wall  (20)
+  --speed N        how many times faster the ward's clock runs, 1 to 60        (30)
+  --seed N         fixes the relay's decisions: the fate of the n-th packet of each link  (1)
+  --loss P         percent of packets that are dropped, 0 to 90                (20)
+  --duplicate P    percent of packets that come twice to four times, 0 to 100  (30)
+  --reorder P      percent of packets that are held back, 0 to 100             (30)
+  --attack P       percent of packets upon which the relay corrupts, as many upon which it replays,
+                   splices and forges, 0 to 20                                 (3)
+  --help           this text
+
+The devices, the backend, its storage and the relay share one clock. With the default speed, 20 seconds are
+10 minutes of signal. The exit code is 0 if every record arrived exactly once and unaltered, nothing was accepted
+that a ward device did not send, and every device did at least three rekeys of each kind; 1 if not; 2 for wrong
+arguments.";
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Args {
+    pub devices: usize,
+    pub seconds: u64,
+    pub speed: u64,
+    pub seed: u64,
+    pub loss: u64,
+    pub duplicate: u64,
+    pub reorder: u64,
+    pub attack: u64,
+}
+
+impl Args {
+    /// Reads the command line; `Ok(None)` means that help was asked for.
+    pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut args = Self {
+            devices: 8,
+            seconds: 20,
+            speed: 30,
+            seed: 1,
+            loss: 20,
+            duplicate: 30,
+            reorder: 30,
+            attack: 3,
+        };
+        while let Some(word) = words.next() {
+            if word == "--help" || word == "-h" {
+                return Ok(None);
+            }
+            let known = |name: &str| OPTIONS.iter().find(|(option, ..)| *option == name);
+            let (name, attached) = match word.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (word.as_str(), None),
+            };
+            let &(name, least, most) = known(name).ok_or_else(|| format!("unknown argument `{word}`"))?;
+            let text =
+                attached.or_else(|| words.next()).ok_or_else(|| format!("{name} needs a number after it"))?;
+            let value = text.parse::<u64>().ok().filter(|value| (least..=most).contains(value));
+            let value =
+                value.ok_or_else(|| format!("{name} takes a number from {least} to {most}, not `{text}`"))?;
+            match name {
+                "--devices" => args.devices = value as usize,
+                "--seconds" => args.seconds = value,
+                "--speed" => args.speed = value,
+                "--seed" => args.seed = value,
+                "--loss" => args.loss = value,
+                "--duplicate" => args.duplicate = value,
+                "--reorder" => args.reorder = value,
+                _ => args.attack = value,
+            }
+        }
+        Ok(Some(args))
+    }
+
+    /// How long the devices measure, by the clock on the wall.
+    pub const fn playing(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+
+    /// How long they measure, by the ward's clock.
+    pub const fn measured(&self) -> vitalwire::Duration {
+        vitalwire::Duration::from_secs(self.seconds * self.speed)
+    }
+}
+
+/// Name, least and greatest value.
+const OPTIONS: [(&str, u64, u64); 8] = [
+    ("--devices", 1, 100),
+    ("--seconds", 1, 3600),
+    ("--speed", 1, 60),
+    ("--seed", 0, u64::MAX),
+    ("--loss", 0, 90),
+    ("--duplicate", 0, 100),
+    ("--reorder", 0, 100),
+    ("--attack", 0, 20),
+];

@@ -1,0 +1,145 @@
+//! Compares what was stored with the source files. It trusts no counter of the library.
+
+use crate::device::Logbook;
+use crate::service::{Chart, Stored};
+use crate::signals::{Content, Fact, Patient, Signal};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use vitalwire::Instant;
+use vitalwire::framing::Lane;
+
+/// What became of one channel (or of the alarms): samples of waveforms, else records.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub measured: u64,
+    pub correct: u64,
+}
+
+/// What became of one device's records.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    pub sent: u64,
+    pub delivered: u64,
+    /// Records that were accepted and never stored, and facts or samples that never arrived.
+    pub lost: u64,
+    /// Records that reached the application though they were stored, by id or by content.
+    pub twice: u64,
+    /// Records that differ from the source.
+    pub altered: u64,
+    /// Records that this device never sent.
+    pub foreign: u64,
+    pub channels: BTreeMap<(Option<Signal>, &'static str), Tally>,
+    /// From acceptance to commit, in milliseconds of the ward's clock.
+    pub latencies: Vec<(Lane, u64)>,
+}
+
+impl Verdict {
+    pub const fn is_good(&self) -> bool {
+        self.lost == 0 && self.twice == 0 && self.altered == 0 && self.foreign == 0
+    }
+}
+
+/// What a fact that is no waveform is recognised by.
+type Key = (Lane, u8, Instant);
+
+/// Judges one device by its chart; the logbook gives the ids, and the time of acceptance.
+pub fn judge(patient: &Patient, chart: &Chart, log: &Logbook) -> Verdict {
+    let mut verdict = Verdict { twice: chart.repeats, ..Verdict::default() };
+    let mut accepted = HashMap::new();
+    for (ids, at) in &log.accepted {
+        for sequence in ids.first..ids.first + u64::from(ids.count) {
+            accepted.insert((ids.lane, sequence), *at);
+        }
+    }
+    verdict.sent = accepted.len() as u64;
+
+    let mut expected: HashMap<Key, Fact> = HashMap::new();
+    for (_, fact) in patient.facts() {
+        if !matches!(fact.content, Content::Waveform { .. }) {
+            verdict.channels.entry(heading(&fact)).or_default().measured += 1;
+            expected.insert((fact.lane, fact.channel, fact.time), fact);
+        }
+    }
+    let mut missing: HashMap<Signal, Vec<bool>> = HashMap::new();
+    for &signal in patient.signals.iter().filter(|signal| signal.block().is_some()) {
+        let samples = patient.samples_of(signal);
+        verdict.channels.entry((Some(signal), "samples")).or_default().measured = samples;
+        missing.insert(signal, vec![true; samples as usize]);
+    }
+
+    let mut seen: HashSet<(Lane, u64)> = HashSet::new();
+    let mut gone: HashSet<Key> = HashSet::new();
+    for stored in &chart.stored {
+        let id = (stored.lane, stored.sequence);
+        if !seen.insert(id) {
+            verdict.twice += 1;
+            continue;
+        }
+        match accepted.get(&id) {
+            Some(at) => verdict.latencies.push((stored.lane, stored.at.since(*at).as_millis())),
+            None => verdict.foreign += 1,
+        }
+        if let Content::Waveform { first, samples } = &stored.fact.content {
+            verdict.judge_waveform(patient, stored, *first, samples, &mut missing);
+            continue;
+        }
+        let key = (stored.lane, stored.fact.channel, stored.fact.time);
+        match expected.remove(&key) {
+            Some(fact) if fact == stored.fact => {
+                gone.insert(key);
+                verdict.channels.entry(heading(&fact)).or_default().correct += 1;
+            }
+            Some(_) => verdict.altered += 1,
+            None if gone.contains(&key) => verdict.twice += 1,
+            None => verdict.foreign += 1,
+        }
+    }
+    verdict.delivered = seen.len() as u64;
+    verdict.lost = accepted.keys().filter(|id| !seen.contains(id)).count() as u64;
+    // What the device did not even accept is lost as well.
+    let samples: usize =
+        missing.values().map(|missing| missing.iter().filter(|missing| **missing).count()).sum();
+    verdict.lost = verdict.lost.max(expected.len() as u64 + u64::from(samples > 0));
+    verdict
+}
+
+impl Verdict {
+    fn judge_waveform(
+        &mut self,
+        patient: &Patient,
+        stored: &Stored,
+        first: u64,
+        samples: &[i32],
+        missing: &mut HashMap<Signal, Vec<bool>>,
+    ) {
+        let signal = Signal::of_channel(stored.fact.channel);
+        let Some((signal, missing)) = signal.and_then(|signal| Some((signal, missing.get_mut(&signal)?)))
+        else {
+            self.foreign += 1;
+            return;
+        };
+        let range = usize::try_from(first).ok().map(|first| first..first.saturating_add(samples.len()));
+        let Some(missing) = range.and_then(|range| missing.get_mut(range)) else {
+            self.foreign += 1;
+            return;
+        };
+        if !patient.is_in_source(signal, first, samples)
+            || patient.time_of_sample(signal, first) != Some(stored.fact.time)
+        {
+            self.altered += 1;
+            return;
+        }
+        if missing.iter().any(|missing| !missing) {
+            self.twice += 1;
+            return;
+        }
+        missing.fill(false);
+        self.channels.entry((Some(signal), "samples")).or_default().correct += samples.len() as u64;
+    }
+}
+
+fn heading(fact: &Fact) -> (Option<Signal>, &'static str) {
+    match fact.content {
+        Content::Alarm(_) => (None, "alarms"),
+        _ => (Signal::of_channel(fact.channel), "records"),
+    }
+}

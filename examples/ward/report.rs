@@ -1,0 +1,287 @@
+//! What there is to read at the end.
+
+use crate::args::Args;
+use crate::device::Logbook;
+use crate::oracle::{Tally, Verdict};
+use crate::relay::Deeds;
+use crate::service::Summary;
+use std::collections::BTreeMap;
+use vitalwire::framing::Lane;
+use vitalwire::wire::Pattern;
+use vitalwire::{Discard, Discards};
+
+/// Rekeys of each kind that every device must have done.
+pub const REKEYS: u32 = 3;
+
+/// Everything about one device.
+pub struct DeviceReport {
+    pub name: String,
+    pub verdict: Verdict,
+    pub log: Logbook,
+    pub bytes_from_backend: u64,
+    /// The same records in JSON and CBOR.
+    pub json: u64,
+    pub cbor: u64,
+}
+
+/// Everything.
+pub struct Report {
+    pub args: Args,
+    pub wall_seconds: f64,
+    pub devices: Vec<DeviceReport>,
+    pub impostors: Vec<Logbook>,
+    pub service: Summary,
+    pub stores_failed: u64,
+    /// Charts of identities that the ward does not have.
+    pub foreign_charts: usize,
+    pub relay: Deeds,
+}
+
+impl Report {
+    /// Lists what must not be; empty if all is well.
+    pub fn failures(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        for DeviceReport { name, verdict, log, .. } in &self.devices {
+            if !verdict.is_good() {
+                let Verdict { lost, twice, altered, foreign, .. } = verdict;
+                failures.push(format!(
+                    "{name}: {lost} lost, {twice} twice, {altered} altered, {foreign} foreign"
+                ));
+            }
+            if !log.drained {
+                failures.push(format!("{name}: its outbox was not drained in time"));
+            }
+            if log.refused > 0 {
+                failures.push(format!("{name}: {} genuine records were refused", log.refused));
+            }
+            if log.hash_ratchets < REKEYS || log.dh_ratchets < REKEYS {
+                let (hash, dh) = (log.hash_ratchets, log.dh_ratchets);
+                failures.push(format!("{name}: {hash} hash and {dh} DH rekeys, {REKEYS} each are wanted"));
+            }
+        }
+        let Summary { strangers, scope_refused, tag_conflicts, .. } = self.service;
+        let foreign_charts = self.foreign_charts;
+        if strangers > 0 || foreign_charts > 0 {
+            failures.push(format!("{strangers} sessions or batches, {foreign_charts} charts of strangers"));
+        }
+        if scope_refused > 0 || tag_conflicts > 0 {
+            failures.push(format!("{scope_refused} scope refusals, {tag_conflicts} boot tag conflicts"));
+        }
+        let admitted: usize = self.impostors.iter().map(|log| log.sessions.len()).sum();
+        if admitted > 0 {
+            failures.push(format!("impostors got {admitted} sessions"));
+        }
+        failures
+    }
+
+    pub fn print(&self) {
+        let Args { devices, seed, speed, loss, duplicate, reorder, attack, .. } = self.args;
+        println!(
+            "\n== ward: {devices} devices, seed {seed}, {:.1} s by the clock on the wall",
+            self.wall_seconds
+        );
+        println!(
+            "   {} s of signal per device, {speed} times faster than life; loss {loss} %, duplication {duplicate} %, \
+             reordering {reorder} %, attacks {attack} % of each kind",
+            self.args.measured().as_secs()
+        );
+        self.print_records();
+        self.print_channels();
+        self.print_bytes();
+        self.print_sessions();
+        self.print_latencies();
+        self.print_refusals();
+    }
+
+    fn print_records(&self) {
+        println!("\n-- records, against the source files");
+        println!(
+            "{:<18}{:>9}{:>11}{:>7}{:>7}{:>9}{:>9}",
+            "", "sent", "delivered", "lost", "twice", "altered", "foreign"
+        );
+        let mut total = [0u64; 6];
+        let line = |name: &str, row: [u64; 6]| {
+            let [sent, delivered, lost, twice, altered, foreign] = row;
+            println!("{name:<18}{sent:>9}{delivered:>11}{lost:>7}{twice:>7}{altered:>9}{foreign:>9}");
+        };
+        for device in &self.devices {
+            let Verdict { sent, delivered, lost, twice, altered, foreign, .. } = device.verdict;
+            let row = [sent, delivered, lost, twice, altered, foreign];
+            line(&device.name, row);
+            total = std::array::from_fn(|n| total[n] + row[n]);
+        }
+        line("total", total);
+        println!(
+            "stores that failed, were released and came again: {}; strangers' records: {}",
+            self.stores_failed, self.foreign_charts
+        );
+    }
+
+    fn print_channels(&self) {
+        println!("\n-- by channel: measured, and delivered as they lie in the source");
+        let mut channels: BTreeMap<_, Tally> = BTreeMap::new();
+        for (key, tally) in self.devices.iter().flat_map(|device| &device.verdict.channels) {
+            let sum = channels.entry(*key).or_default();
+            sum.measured += tally.measured;
+            sum.correct += tally.correct;
+        }
+        for ((signal, what), Tally { measured, correct }) in channels {
+            let name = signal.map_or("", |signal| signal.name());
+            println!("{:<22}{measured:>10}{correct:>10}", format!("{name} {what}").trim_start());
+        }
+    }
+
+    fn print_bytes(&self) {
+        println!(
+            "\n-- bytes on the wire, everything counted: headers, tags, acknowledgements, repeats, handshakes, rekeys"
+        );
+        println!(
+            "{:<18}{:>11}{:>11}{:>11}{:>11}   per record: wire (to backend alone), JSON, CBOR",
+            "", "to backend", "to device", "JSON", "CBOR"
+        );
+        let mut total = [0u64; 5];
+        let line = |name: &str, row: [u64; 5]| {
+            let [up, down, json, cbor, records] = row;
+            let per = |bytes: u64| bytes as f64 / records.max(1) as f64;
+            println!(
+                "{name:<18}{up:>11}{down:>11}{json:>11}{cbor:>11}{:>9.1} ({:>5.1}) {:>8.1} {:>8.1}",
+                per(up + down),
+                per(up),
+                per(json),
+                per(cbor)
+            );
+        };
+        for device in &self.devices {
+            let row = [
+                device.log.bytes_sent,
+                device.bytes_from_backend,
+                device.json,
+                device.cbor,
+                device.verdict.delivered,
+            ];
+            line(&device.name, row);
+            total = std::array::from_fn(|n| total[n] + row[n]);
+        }
+        line("total", total);
+        println!(
+            "JSON and CBOR: one map per record, encoded once, without TLS, acknowledgements or repeats."
+        );
+    }
+
+    fn print_sessions(&self) {
+        println!("\n-- sessions");
+        println!("{:<18}{:>8}{:>8}{:>9}{:>8}{:>9}{:>9}", "", "XX", "IK", "failed", "hash", "DH", "packets");
+        let mut total = [0u64; 6];
+        let line = |name: &str, row: [u64; 6]| {
+            let [xx, ik, failed, hash, dh, packets] = row;
+            println!("{name:<18}{xx:>8}{ik:>8}{failed:>9}{hash:>8}{dh:>9}{packets:>9}");
+        };
+        for device in &self.devices {
+            let log = &device.log;
+            let count = |pattern| log.sessions.iter().filter(|run| **run == pattern).count() as u64;
+            let row = [
+                count(Pattern::Xx),
+                count(Pattern::Ik),
+                log.attempts_failed.into(),
+                log.hash_ratchets.into(),
+                log.dh_ratchets.into(),
+                log.packets_sent,
+            ];
+            line(&device.name, row);
+            total = std::array::from_fn(|n| total[n] + row[n]);
+        }
+        line("total", total);
+        let service = &self.service;
+        println!(
+            "backend: {} sessions proved, {} handshakes refused, {} out of time, {} packets sent",
+            service.sessions.len(),
+            service.handshakes_refused,
+            service.expired,
+            service.packets_sent
+        );
+        for (log, kind) in
+            self.impostors.iter().zip(["of an authority of its own", "with a stolen credential"])
+        {
+            let packets = log.packets_sent;
+            println!("impostor {kind}: {} sessions, {packets} packets tried", log.sessions.len());
+        }
+    }
+
+    fn print_latencies(&self) {
+        println!("\n-- from acceptance to commit, in milliseconds of the ward's clock");
+        println!("{:<18}{:>9}{:>9}{:>9}{:>9}{:>9}", "", "records", "p50", "p90", "p99", "max");
+        let all = self.devices.iter().flat_map(|device| &device.verdict.latencies);
+        let line = |name: &str, mut millis: Vec<u64>| {
+            millis.sort_unstable();
+            let at =
+                |part: usize| millis.get((millis.len() * part / 1000).min(millis.len().saturating_sub(1)));
+            let [p50, p90, p99, max] = [500, 900, 990, 1000].map(|part| at(part).copied().unwrap_or(0));
+            println!("{name:<18}{:>9}{p50:>9}{p90:>9}{p99:>9}{max:>9}", millis.len());
+        };
+        for (lane, name) in Lane::ALL.into_iter().zip(["alarm", "event", "trend", "waveform"]) {
+            line(name, all.clone().filter(|(of, _)| *of == lane).map(|(_, millis)| *millis).collect());
+        }
+        line("all", all.map(|(_, millis)| *millis).collect());
+    }
+
+    fn print_refusals(&self) {
+        let Deeds { received, sent, dropped, duplicated, reordered, corrupted, replayed, spliced, forged } =
+            self.relay;
+        println!("\n-- the relay: {received} packets received, {sent} sent on");
+        println!(
+            "dropped {dropped}, duplicated {duplicated}, reordered {reordered}, corrupted {corrupted}, \
+             replayed {replayed}, spliced {spliced}, forged {forged}"
+        );
+        println!("\n-- refused, by the library's own discard counters");
+        println!("{:<38}{:>10}{:>10}", "", "backend", "devices");
+        for (kind, reasons) in KINDS {
+            let count = |discards: &Discards| {
+                reasons.iter().map(|reason| u64::from(discards.of(*reason))).sum::<u64>()
+            };
+            let devices: u64 = self.devices.iter().map(|device| count(&device.log.discards)).sum();
+            println!("{kind:<38}{:>10}{devices:>10}", count(&self.service.discards));
+        }
+        let listed = |reason: &Discard| KINDS.iter().any(|(_, reasons)| reasons.contains(reason));
+        for &reason in Discard::ALL.iter().filter(|reason| !listed(reason)) {
+            let backend = self.service.discards.of(reason);
+            let devices: u64 =
+                self.devices.iter().map(|device| u64::from(device.log.discards.of(reason))).sum();
+            if backend > 0 || devices > 0 {
+                println!("{:<38}{backend:>10}{devices:>10}", format!("other: {reason}"));
+            }
+        }
+    }
+}
+
+/// The reasons that belong together.
+const KINDS: [(&str, &[Discard]); 4] = [
+    ("replays and copies", &[Discard::Replayed, Discard::StaleCounter, Discard::DuplicateHello]),
+    (
+        "forgeries and altered packets",
+        &[
+            Discard::Forged,
+            Discard::BadHelloMac,
+            Discard::HandshakeFailed,
+            Discard::BadCredential,
+            Discard::UnknownConnection,
+            Discard::UnknownEpoch,
+            Discard::EpochOrder,
+            Discard::Unsolicited,
+        ],
+    ),
+    (
+        "malformed packets",
+        &[
+            Discard::TooShort,
+            Discard::TooLong,
+            Discard::MalformedHeader,
+            Discard::UnknownVersion,
+            Discard::UnknownType,
+            Discard::WrongDirection,
+            Discard::ShortHello,
+            Discard::MalformedPayload,
+            Discard::MalformedFrames,
+        ],
+    ),
+    ("records that had come already", &[Discard::RepeatedRecords, Discard::AwaitingCommit]),
+];

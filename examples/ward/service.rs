@@ -1,0 +1,303 @@
+//! The service: the run loop of `vitalwire::backend::Backend`, a thread that computes handshakes, and one that stores.
+
+use crate::clock::Clock;
+use crate::device::is_time_out;
+use crate::relay::Dice;
+use crate::signals::Fact;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration as Wall;
+use vitalwire::backend::{
+    Backend, BackendConfig, BackendEvent, BatchRef, Grant, HandshakeDone, HandshakeJob, Inbound, OwnedBatch,
+    Received,
+};
+use vitalwire::delivery::Ledger;
+use vitalwire::framing::Lane;
+use vitalwire::identity::Identity;
+use vitalwire::wire::Pattern;
+use vitalwire::{CloseReason, Discards, Duration, Instant, OsEntropy};
+
+/// What is stored of one device: records, and in the same transaction the marks that make it exactly once.
+#[derive(Debug, Default)]
+pub struct Chart {
+    ledger: Ledger,
+    pub stored: Vec<Stored>,
+    /// Records that came again though they were stored.
+    pub repeats: u64,
+}
+
+/// One record, as it was stored.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub lane: Lane,
+    pub sequence: u64,
+    pub at: Instant,
+    pub fact: Fact,
+}
+
+/// The database of the ward.
+#[derive(Debug, Default)]
+pub struct Charts {
+    charts: Mutex<BTreeMap<Identity, Chart>>,
+    pub stored: AtomicU64,
+    pub failed: AtomicU64,
+}
+
+impl Charts {
+    /// A thread that panicked while it stored has stored nothing: the chart is whole.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Identity, Chart>> {
+        self.charts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known to be stored of a device, to be handed to the backend when it lets the device in.
+    fn ledger(&self, identity: &Identity) -> Ledger {
+        self.lock().get(identity).map(|chart| chart.ledger.clone()).unwrap_or_default()
+    }
+
+    /// One transaction: the records that are new, and the mark.
+    fn store(&self, now: Instant, batch: &OwnedBatch) -> Result<(), String> {
+        let batch = batch.as_batch();
+        let mark = batch.mark();
+        let mut charts = self.lock();
+        let chart = charts.entry(batch.identity()).or_default();
+        let new = chart.ledger.apply(&mark).map_err(|error| error.to_string())?;
+        for record in batch.records() {
+            let lane = mark.stream.lane;
+            if new >> (record.sequence - mark.first) & 1 == 0 {
+                chart.repeats += 1;
+                continue;
+            }
+            let fact = Fact::of(lane, record.time, &record.record);
+            chart.stored.push(Stored { lane, sequence: record.sequence, at: now, fact });
+            self.stored.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Hands out everything at the end.
+    pub fn take(&self) -> BTreeMap<Identity, Chart> {
+        std::mem::take(&mut *self.lock())
+    }
+}
+
+/// What the store tells the backend.
+#[derive(Clone, Copy, Debug)]
+pub enum Verdict {
+    Stored(BatchRef),
+    Failed(BatchRef),
+}
+
+/// Stores after up to 500 ms, hence not in the order of arrival, and fails in one case of a hundred.
+pub fn store(
+    charts: &Charts,
+    clock: Clock,
+    seed: u64,
+    batches: &Receiver<OwnedBatch>,
+    verdicts: &Sender<Verdict>,
+) -> Result<(), String> {
+    let mut dice = Dice::new(seed ^ 0x5707_a9e5);
+    let mut waiting: BTreeMap<(Instant, u64), OwnedBatch> = BTreeMap::new();
+    let mut number = 0;
+    loop {
+        let due = waiting.keys().next().map(|(due, _)| *due);
+        match batches.recv_timeout(clock.wait(due, Wall::ZERO, Wall::from_millis(50))) {
+            Ok(batch) => {
+                number += 1;
+                let due = clock.now() + Duration::from_millis(dice.below(500));
+                waiting.insert((due, number), batch);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            // The backend has ended: so has this.
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+        let now = clock.now();
+        while let Some(entry) = waiting.first_entry().filter(|entry| entry.key().0 <= now) {
+            let batch = entry.remove();
+            let verdict = if dice.percent(1) {
+                charts.failed.fetch_add(1, Ordering::Relaxed);
+                Verdict::Failed(batch.handle())
+            } else {
+                charts.store(now, &batch)?;
+                Verdict::Stored(batch.handle())
+            };
+            if verdicts.send(verdict).is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Computes handshakes, so that they never stall data.
+pub fn handshakes(jobs: &Receiver<HandshakeJob>, done: &Sender<HandshakeDone>) {
+    while let Ok(job) = jobs.recv() {
+        if done.send(job.run(&mut OsEntropy)).is_err() {
+            return;
+        }
+    }
+}
+
+/// What the backend has to tell at the end.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Sessions that were proved, of devices of the ward.
+    pub sessions: Vec<Pattern>,
+    /// Sessions and batches of anybody else.
+    pub strangers: u64,
+    pub handshakes_refused: u64,
+    /// Handshakes that had run out of time when the application decided.
+    pub expired: u64,
+    pub scope_refused: u64,
+    pub tag_conflicts: u64,
+    pub packets_sent: u64,
+    pub bytes_sent: BTreeMap<SocketAddr, u64>,
+    pub discards: Discards,
+}
+
+/// The ends of the channels to the other threads of the service.
+pub struct Threads {
+    pub jobs: Sender<HandshakeJob>,
+    pub done: Receiver<HandshakeDone>,
+    pub batches: Sender<OwnedBatch>,
+    pub verdicts: Receiver<Verdict>,
+}
+
+/// Serves until `stop`.
+pub fn run(
+    config: BackendConfig,
+    socket: &UdpSocket,
+    ward: &BTreeSet<Identity>,
+    charts: &Charts,
+    clock: Clock,
+    threads: &Threads,
+    stop: &AtomicBool,
+) -> Result<Summary, String> {
+    let backend = Backend::new(config).map_err(text)?;
+    let mut node = Node { backend, ward, charts, threads, summary: Summary::default() };
+    while !stop.load(Ordering::Relaxed) {
+        node.receive(socket, clock)?;
+        let now = clock.now();
+        node.handshake(now);
+        node.decide(now);
+        node.settle(now);
+        node.transmit(now, socket)?;
+    }
+    node.summary.discards = node.backend.discards().clone();
+    Ok(node.summary)
+}
+
+/// Packets that are taken from the socket at once, at the most.
+const BATCH: usize = 64;
+
+struct Node<'a> {
+    backend: Backend<SocketAddr>,
+    ward: &'a BTreeSet<Identity>,
+    charts: &'a Charts,
+    threads: &'a Threads,
+    summary: Summary,
+}
+
+impl Node<'_> {
+    /// Waits for packets, or until something is due, and takes in what came: steps 6 and 1 of the run loop.
+    fn receive(&mut self, socket: &UdpSocket, clock: Clock) -> Result<(), String> {
+        // Verdicts and handshakes come through channels that cannot wake this thread: it looks at them often.
+        let wait = clock.wait(self.backend.poll_timeout(), Wall::from_millis(1), Wall::from_millis(2));
+        socket.set_read_timeout(Some(wait)).map_err(text)?;
+        let mut packets: Vec<(SocketAddr, Vec<u8>)> = Vec::new();
+        let mut buffer = [0u8; 2048];
+        while packets.len() < BATCH {
+            match socket.recv_from(&mut buffer) {
+                Ok((len, path)) => packets.push((path, buffer[..len].to_vec())),
+                Err(error) if is_time_out(&error) => break,
+                Err(error) => return Err(text(error)),
+            }
+            // Only the first read waits.
+            socket.set_nonblocking(true).map_err(text)?;
+        }
+        socket.set_nonblocking(false).map_err(text)?;
+        let now = clock.now();
+        self.backend.handle_timeout(now);
+        let mut inbound: Vec<_> =
+            packets.iter_mut().map(|(path, packet)| Inbound { path: *path, packet }).collect();
+        let (ward, summary, batches) = (self.ward, &mut self.summary, &self.threads.batches);
+        let mut store_is_gone = false;
+        self.backend.handle_packets(now, &mut inbound, &mut |received| {
+            if let Received::Batch(batch) = received {
+                summary.strangers += u64::from(!ward.contains(&batch.identity()));
+                store_is_gone |= batches.send(batch.to_owned()).is_err();
+            }
+        });
+        if store_is_gone { Err("the store has ended".to_owned()) } else { Ok(()) }
+    }
+
+    /// Hands out handshake jobs and takes what became of them: step 2.
+    fn handshake(&mut self, now: Instant) {
+        while let Some(job) = self.backend.poll_handshake() {
+            // If the other thread has ended, the handshake runs out of time.
+            let _ = self.threads.jobs.send(job);
+        }
+        for done in self.threads.done.try_iter() {
+            self.backend.handle_handshake(now, done);
+        }
+    }
+
+    /// Looks at the events and decides who may come in: step 3.
+    fn decide(&mut self, now: Instant) {
+        while let Some(event) = self.backend.poll_event() {
+            match event {
+                BackendEvent::Pending { pending, credential, .. } => {
+                    let identity = credential.identity();
+                    let decided = if self.ward.contains(&identity) {
+                        let ledger = self.charts.ledger(&identity);
+                        let grant = Grant { scopes: credential.scopes(), ledger, psk: None };
+                        self.backend.accept(now, pending, grant)
+                    } else {
+                        self.backend.refuse(now, pending, CloseReason::Refused)
+                    };
+                    // It may have expired meanwhile: then the device tries again.
+                    self.summary.expired += u64::from(decided.is_err());
+                }
+                BackendEvent::Connected { identity, pattern, .. } => {
+                    if self.ward.contains(&identity) {
+                        self.summary.sessions.push(pattern);
+                    } else {
+                        self.summary.strangers += 1;
+                    }
+                }
+                BackendEvent::HandshakeRefused(_) => self.summary.handshakes_refused += 1,
+                BackendEvent::ScopeRefused { .. } => self.summary.scope_refused += 1,
+                BackendEvent::TagConflict { .. } => self.summary.tag_conflicts += 1,
+                _ => {}
+            }
+        }
+    }
+
+    /// Commits what is stored and releases what is not: step 4.
+    fn settle(&mut self, now: Instant) {
+        for verdict in self.threads.verdicts.try_iter() {
+            match verdict {
+                Verdict::Stored(batch) => {
+                    self.backend.commit(now, batch);
+                }
+                Verdict::Failed(batch) => self.backend.release(now, batch),
+            }
+        }
+    }
+
+    /// Sends: step 5.
+    fn transmit(&mut self, now: Instant, socket: &UdpSocket) -> Result<(), String> {
+        let mut out = [0u8; 1500];
+        while let Some(transmit) = self.backend.poll_transmit(now, &mut OsEntropy, &mut out).map_err(text)? {
+            self.summary.packets_sent += 1;
+            *self.summary.bytes_sent.entry(transmit.path).or_default() += transmit.packet.len() as u64;
+            socket.send_to(transmit.packet, transmit.path).map_err(text)?;
+        }
+        Ok(())
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}

@@ -1,0 +1,200 @@
+//! Writes `seeds/`: run it after a change of the wire format or of a target's input.
+//!
+//! ```sh
+//! cargo run --manifest-path fuzz/Cargo.toml --example seeds
+//! ```
+
+use std::fs;
+use std::path::Path;
+use vitalwire::framing::*;
+use vitalwire_fuzz::responder::genuine;
+use vitalwire_fuzz::world::{Shape, world};
+
+fn save(target: &str, name: &str, bytes: &[u8]) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
+    fs::create_dir_all(&folder).expect("the folder can be made");
+    fs::write(folder.join(name), bytes).expect("the seed can be written");
+}
+
+fn main() {
+    handshakes();
+    payloads();
+    operations();
+    let series = |flags: u8, numbers: &[u8]| [&[flags, 0, 200, 0, 0], numbers].concat();
+    let sine: Vec<u8> = (0..200)
+        .flat_map(|n: i32| ((f64::from(n) / 9.0).sin() * 900.0).round().to_be_bytes()[..2].to_vec())
+        .collect();
+    save("codec", "waveform", &series(2, &sine));
+    save("codec", "trend", &series(1, b"HIHHJKLLLMMNNOPQQRRSSTTUUVV"));
+    save("codec", "trend-irregular", &series(0x51, b"HIHHJKLLLMMNNOPQQRRSSTTUUVV"));
+    save("codec", "steps", &series(8, &[1, 255, 1, 127, 128, 3, 0, 0, 0, 0, 90]));
+}
+
+fn handshakes() {
+    for shape in Shape::ALL {
+        let (name, genuine) = (format!("{shape:?}").to_lowercase(), genuine(shape));
+        let number = shape as u8;
+        let header = |packet: &[u8]| [&[0], packet].concat();
+        save("headers", &format!("hello-{name}"), &header(&genuine.hello));
+        save("headers", &format!("reply-{name}"), &header(&genuine.reply));
+        save("responder", &format!("hello-{name}"), &[&[number], genuine.hello.as_slice()].concat());
+        save("responder", &format!("altered-{name}"), &[number | 4, 0, 1, 0, 40, 0]);
+        save("responder", &format!("sealed-{name}"), &[number | 8, 0, 1, 0, 40, 0]);
+        let noise = &genuine.hello[if shape == Shape::XxPsk3 { 11 } else { 3 }..genuine.hello.len() - 16];
+        save("responder", &format!("noise-{name}"), &[&[number | 12, 0], noise].concat());
+        if !genuine.finish.is_empty() {
+            save("headers", &format!("finish-{name}"), &[&[5], genuine.finish.as_slice()].concat());
+            let noise = &genuine.finish[6..];
+            let len = (noise.len() as u16).to_be_bytes();
+            save("responder", &format!("finish-{name}"), &[&[number | 16, 1], &len[..], noise].concat());
+            save(
+                "responder",
+                &format!("finish-altered-{name}"),
+                &[number | 16, 0, 0, 1, 0, 60, 0, 1, 0, 3, 1, 2, 3],
+            );
+        }
+        let noise = &genuine.reply[1..];
+        let len = (noise.len() as u16).to_be_bytes();
+        save("initiator", &format!("reply-{name}"), &[&[number, 1], &len[..], noise].concat());
+        save("initiator", &format!("altered-{name}"), &[number, 0, 0, 1, 0, 60, 0, 2, 0, 1, 0, 3, 0, 3]);
+    }
+    save("headers", "data", &[&[5, 0xa8, 1, 2, 3, 4, 5, 6, 7][..], &[0; 20]].concat());
+    save("headers", "retry", &[&[2, 0x14][..], &[7; 34]].concat());
+    save("headers", "reset", &[&[0, 0x15][..], &[7; 16]].concat());
+    let credential = world().devices[0].credential();
+    save("credential", "genuine", &[&[1], credential.as_bytes()].concat());
+    save("credential", "altered", &[0, 0, 1, 0, 20, 3]);
+}
+
+fn payloads() {
+    let (set, hash) = (&world().set, SetHash([5; 8]));
+    save("descriptors", "world", set);
+    save("descriptors", "empty", &[1]);
+    let mut settled = Settled::NONE;
+    [0, 3, 200].into_iter().for_each(|bit| settled.insert(bit));
+    let body = batch();
+    let records = RecordsFrame::parse(&body).expect("well-formed");
+    let mut payload = [0u8; 1200];
+    let mut writer = FrameWriter::new(&mut payload);
+    writer.frame_with(FrameKind::Ack, |body| {
+        let mut ack = AckWriter::new(body, 300).ok()?;
+        ack.push(&StreamAck { stream: 1, cumulative: 7, settled }).ok()?;
+        ack.push(&StreamAck { stream: 3, cumulative: 1 << 40, settled: Settled::NONE }).ok()?;
+        Some(ack.finish())
+    });
+    writer.frame_with(FrameKind::Streams, |body| {
+        let mut streams = StreamsWriter::new(body, true).ok()?;
+        let entries = Lane::ALL.map(|lane| StreamEntry { index: lane.code(), lane, oldest: 9 });
+        streams.push(7, BootTag([1; 4]), hash, &entries).ok()?;
+        Some(streams.finish())
+    });
+    let refused = RefusedFrame { stream: 2, first: 9, count: 64, reason: RefusedReason::OutOfScope };
+    let frames = [
+        Frame::Descriptors(DescriptorsFrame { hash, total: 2048, offset: 40, bytes: &set[..20] }),
+        Frame::Ping([1; 8]),
+        Frame::Pong([2; 8]),
+        Frame::Credit(300),
+        Frame::DescriptorsRequest(hash),
+        Frame::RekeyRequest([9; 32]),
+        Frame::RekeyAccept([8; 32]),
+        Frame::RekeyHint,
+        Frame::Refused(refused),
+        Frame::Extension { kind: 100, body: b"later" },
+        Frame::Close(vitalwire::CloseReason::Idle),
+        Frame::Padding(3),
+        Frame::Records(records),
+    ];
+    for (index, frame) in frames.iter().enumerate() {
+        writer.push(frame).expect("room");
+        let mut one = [0u8; 400];
+        let mut single = FrameWriter::new(&mut one);
+        single.push(frame).expect("room");
+        save("frames", &format!("{index}"), single.finish());
+    }
+    save("frames", "all", writer.finish());
+    save("records", "world", &[&[0], body.as_slice()].concat());
+    let len = (set.len() as u16).to_be_bytes();
+    save("records", "own-set", &[&[1], &len[..], set.as_slice(), body.as_slice()].concat());
+}
+
+/// One record of each kind.
+fn batch() -> Vec<u8> {
+    let samples: Vec<i32> = (0..60).map(|n| n * n % 71).collect();
+    let millis = vitalwire::Duration::from_millis;
+    let points: Vec<TrendPoint> =
+        (0..20).map(|n| TrendPoint { offset: millis(n * 900 + n % 3), raw: 60 + n as i32 }).collect();
+    let mut alarm = Alarm::new(0, AlarmKind::Physiological, Priority::High, Phase::Start, 5);
+    (alarm.value, alarm.high_limit) = (Some(162), Some(150));
+    let qualified =
+        Values::new(&[Value::Present(97, Quality::Questionable), Value::Absent(Absence::SensorOff)]);
+    let records = [
+        Record::Measurement(Measurement::new(0, Values::valid(&[72]).expect("one value"))),
+        Record::Measurement(Measurement {
+            channel: 1,
+            mode: Mode::Test,
+            values: qualified.expect("two values"),
+        }),
+        Record::Trend(TrendBlock::new(0, &points)),
+        Record::Waveform(WaveformBlock::new(3, 900, &samples)),
+        Record::Event(Event { channel: 4, mode: Mode::Real, code: 70_000, value: Some(-3) }),
+        Record::Alarm(alarm),
+        Record::Gap(Gap { lane: Some(Lane::Trend), first: 4, count: 9, reason: GapReason::OutboxFull }),
+        Record::Extension(ExtensionRecord { kind: 77, bytes: b"later" }),
+    ];
+    let mut body = [0u8; 1024];
+    let mut batch = BatchWriter::new(&mut body, 2, 1000);
+    for (index, record) in records.iter().enumerate() {
+        let mut out = [0u8; 512];
+        let len = encode_record(record, &world().channels(), &mut out).expect("it fits its channel");
+        batch.push(vitalwire::Instant::from_millis(5000 + index as u64 * 37), &out[..len]).expect("room");
+    }
+    batch.finish().to_vec()
+}
+
+/// Sequences of operations that get each simulation to where it delivers records.
+fn operations() {
+    for settings in [0, 1, 2, 3, 6, 8, 10, 16, 24, 26, 32] {
+        // records, exchanges, some time, losses, a replay, a commit and a release
+        let ops = [
+            8, 3, 0x28, 9, 7, 7, 7, 11, 0, 0x1b, 0, 10, 1, 0, 7, 0x59, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+            13, 14, 15, 16, 17, 18, 19, 20, 7, 6, 1, 0, 1, 0, 0x2c, 3, 0x3c, 2, 0x0c, 0, 0, 1, 0, 9, 1, 7,
+            0x2d, 7, 0x3d, 7, 0x5d, 2, 8, 5, 7, 10, 9, 0, 7,
+        ];
+        save("pair", &format!("{settings}"), &[&[settings], &ops[..]].concat());
+        let ops = [
+            2, 3, 0x22, 9, 0, 4, 0, 0, 4, 0, 10, 4, 0, 0, 10, 4, 0, 3, 5, 1, 2, 3, 4, 5, 0, 10, 4, 0, 7, 0,
+            6, 0, 0, 1, 0, 3, 1, 11, 4, 0, 0, 9, 0, 9, 1, 1, 2, 3, 4, 5, 6, 7, 8, 4, 0, 0, 15, 0, 0, 4, 0, 0,
+            10, 4, 0, 0, 13, 4, 0, 0,
+        ];
+        save("device", &format!("{settings}"), &[&[settings], &ops[..]].concat());
+    }
+    for (name, settings, shape) in
+        [("xx", 0, 0), ("ik", 0, 0x20), ("xxpsk3", 4, 0x40), ("ikpsk2", 2, 0x60), ("few", 1, 0)]
+    {
+        let decide = if name.ends_with("psk3") || name.ends_with("psk2") { 0x86 } else { 6 };
+        let ops = [
+            shape, 2, 0, 5, decide, 0, 5, 7, 0, 2, 0, 5, decide, 0, 7, 0, 8, 9, 3, 0, 0x29, 5, 0, 1, 11, 0,
+            12, 0, 7, 0, 9, 4, 3, 2, 0, 4, 1, 3, 0, 0, 1, 0, 8, 9, 1, 7, 0, 13, 1, 0, 0x0e, 1, 9, 2, 0, 1, 7,
+            0, 0x5e, 7, 0, 0x2e, 7, 0,
+        ];
+        save("backend", name, &[&[settings], &ops[..]].concat());
+    }
+    save(
+        "session",
+        "orderly",
+        &[2, 4, 3, 0, 5, 1, 5, 6, 20, 7, 20, 14, 0, 1, 6, 1, 7, 1, 12, 3, 200, 0, 9, 6, 9, 7, 9],
+    );
+    save(
+        "session",
+        "losses",
+        &[
+            0, 1, 3, 0, 39, 1, 39, 2, 7, 3, 9, 4, 30, 5, 2, 8, 3, 0, 1, 0, 5, 7, 10, 11, 14, 0, 0, 6, 63, 7,
+            63,
+        ],
+    );
+    save(
+        "session",
+        "sleepy",
+        &[9, 9, 7, 0, 2, 6, 9, 0x1c, 80, 0, 0, 3, 6, 9, 1, 2, 7, 9, 0x1c, 255, 0, 14, 0, 1, 6, 4, 1, 1, 7, 4],
+    );
+}
