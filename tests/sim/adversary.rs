@@ -24,7 +24,8 @@ fn target(seed: u64) -> Target {
     world.run_to_connected(0);
     world.record(0, Lane::Trend, &rate(1)).unwrap();
     world.drain(secs(5));
-    let past: Vec<_> = world.link.log.take().unwrap().into_iter().map(|(_, to, packet)| (to, packet)).collect();
+    let past: Vec<_> =
+        world.link.log.take().unwrap().into_iter().map(|(_, to, packet)| (to, packet)).collect();
     // A packet of the device that stays in the air, and one of the backend.
     world.link.log = Some(Vec::new());
     world.record(0, Lane::Trend, &rate(2)).unwrap();
@@ -34,7 +35,8 @@ fn target(seed: u64) -> Target {
     world.backend.hint_rekey(&identity).unwrap();
     world.settle();
     world.link.clear();
-    let fresh: Vec<_> = world.link.log.take().unwrap().into_iter().map(|(_, to, packet)| (to, packet)).collect();
+    let fresh: Vec<_> =
+        world.link.log.take().unwrap().into_iter().map(|(_, to, packet)| (to, packet)).collect();
     assert!(fresh.iter().any(|(to, _)| matches!(to, To::Backend(_))));
     assert!(fresh.iter().any(|(to, _)| matches!(to, To::Device(_))));
     Target { world, fresh, past }
@@ -145,7 +147,10 @@ fn discards_trailing_bytes_and_oversize() {
         }
     }
     let device = &target.world.nodes[0].device;
-    assert!(device.discards().of(Discard::TooLong) > 0 && target.world.backend.discards().of(Discard::TooLong) > 0);
+    assert!(
+        device.discards().of(Discard::TooLong) > 0
+            && target.world.backend.discards().of(Discard::TooLong) > 0
+    );
     target.finish();
 }
 
@@ -189,7 +194,9 @@ fn discards_every_first_byte() {
             target.throw(to, &[first]);
         }
     }
-    for wrong in [Discard::UnknownVersion, Discard::UnknownType, Discard::WrongDirection, Discard::MalformedHeader] {
+    for wrong in
+        [Discard::UnknownVersion, Discard::UnknownType, Discard::WrongDirection, Discard::MalformedHeader]
+    {
         assert!(target.world.backend.discards().of(wrong) > 0, "{wrong:?}");
         assert!(target.world.nodes[0].device.discards().of(wrong) > 0, "{wrong:?}");
     }
@@ -213,9 +220,9 @@ fn discards_packets_of_another_backend_and_of_another_session() {
     world.settle();
     let log = world.link.log.take().unwrap();
     let id = target.fresh.iter().find(|(to, _)| matches!(to, To::Backend(_))).unwrap().1[1..6].to_vec();
-    let foreign = log.into_iter().filter(|(_, to, packet)| {
-        packet[0] & 0x80 != 0 && matches!(to, To::Backend(1001) | To::Device(1))
-    });
+    let foreign = log
+        .into_iter()
+        .filter(|(_, to, packet)| packet[0] & 0x80 != 0 && matches!(to, To::Backend(1001) | To::Device(1)));
     for (_, to, mut packet) in foreign.collect::<Vec<_>>() {
         match to {
             To::Backend(_) => {

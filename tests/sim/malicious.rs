@@ -40,7 +40,10 @@ impl Against {
         world.deliver(To::Backend(PATH), packet);
         world.settle();
         let log = world.link.log.as_ref().unwrap();
-        log.iter().filter(|(_, to, _)| *to == To::Device(usize::MAX)).map(|(.., packet)| packet.clone()).collect()
+        log.iter()
+            .filter(|(_, to, _)| *to == To::Device(usize::MAX))
+            .map(|(.., packet)| packet.clone())
+            .collect()
     }
 
     /// Sends a payload and returns the frames that come back.
@@ -84,8 +87,10 @@ impl Against {
     #[track_caller]
     fn assert_closed(mut self, frames: &[String], reason: CloseReason) {
         assert_eq!(frames, [format!("{:?}", Frame::Close(reason))]);
-        let end = |event: &BackendEvent| matches!(event, BackendEvent::Disconnected { identity, reason: r }
-            if number_of(identity) == 500 && *r == reason);
+        let end = |event: &BackendEvent| {
+            matches!(event, BackendEvent::Disconnected { identity, reason: r }
+            if number_of(identity) == 500 && *r == reason)
+        };
         assert!(self.world.backend_events.iter().any(end));
         self.assert_unharmed();
     }
@@ -128,16 +133,16 @@ fn malformed_frames_close_the_session_and_nothing_of_the_packet_counts() {
     //# A receiver MUST close the session with reason 2 on a malformed frame or an unknown type below 64.
     let ping = [0x81, 8, 1, 2, 3, 4, 5, 6, 7, 8];
     let malformed: [&[u8]; 10] = [
-        &[1, 2, 3],                    // a short Ping
-        &[0, 0, 1],                    // Padding that is not zero
-        &[12],                         // reserved
-        &[63, 1],                      // unknown, mandatory
-        &[18],                         // Close without reason
-        &[3],                          // Ack without counter
-        &[3, 0x80, 0],                 // a varint that is too long
-        &[6, 1, 0, 0, 0],              // no records
+        &[1, 2, 3],                         // a short Ping
+        &[0, 0, 1],                         // Padding that is not zero
+        &[12],                              // reserved
+        &[63, 1],                           // unknown, mandatory
+        &[18],                              // Close without reason
+        &[3],                               // Ack without counter
+        &[3, 0x80, 0],                      // a varint that is too long
+        &[6, 1, 0, 0, 0],                   // no records
         &[0x81, 9, 1, 2, 3, 4, 5, 6, 7, 8], // a length beyond the payload
-        &[9; 30],                      // a short RekeyRequest
+        &[9; 30],                           // a short RekeyRequest
     ];
     for tail in malformed {
         let mut against = Against::new(1);
