@@ -26,11 +26,11 @@ impl<T: Entropy + ?Sized> Entropy for &mut T {
 }
 
 /// The operating system's generator.
-#[cfg(feature = "std")]
+#[cfg(any(feature = "std", test))]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsEntropy;
 
-#[cfg(feature = "std")]
+#[cfg(any(feature = "std", test))]
 impl Entropy for OsEntropy {
     fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
         getrandom::fill(out).map_err(|_| EntropyError)

@@ -33,7 +33,8 @@
 //! # Features
 //! `std` (default): [`OsEntropy`]. `device`, `backend` (default): the front ends; they imply `handshake`, which
 //! implies `alloc`. Without `handshake` nothing here needs a heap. Features add items, they never change behaviour.
-#![cfg_attr(not(feature = "std"), no_std)]
+// Unit tests have std, whatever the features.
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(missing_docs)]
 // Network bytes never reach a panic: SPEC.md, "Robustness". Tests may.
 #![cfg_attr(
@@ -47,10 +48,8 @@
     )
 )]
 
-#[cfg(feature = "alloc")]
+#[cfg(any(feature = "alloc", test))]
 extern crate alloc;
-#[cfg(all(test, not(feature = "std")))]
-extern crate std;
 
 #[cfg(feature = "backend")]
 pub mod backend;
@@ -74,8 +73,13 @@ mod test_vectors;
 mod time;
 pub mod wire;
 
-#[cfg(feature = "std")]
+#[cfg(any(feature = "std", test))]
 pub use entropy::OsEntropy;
 pub use entropy::{Entropy, EntropyError};
 pub use error::{CallError, CloseReason, Discard, Discards};
 pub use time::{Duration, Instant, UnixSeconds};
+
+/// README's code is a doc test.
+#[cfg(all(doctest, feature = "std", feature = "device", feature = "backend"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -68,7 +68,7 @@ mod stream_state;
 #[cfg(feature = "alloc")]
 mod table;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "alloc"))]
 mod tests;
 
 #[cfg(feature = "alloc")]

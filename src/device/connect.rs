@@ -14,7 +14,9 @@ use crate::wire::{Cookie, Reset};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// Of four attempts with a pinned key that fail in a row, the last one is XX: the service may have a new key.
+/// Of so many attempts with a pinned key that fail in a row ...
+const FALLBACK_EVERY: u32 = 4;
+/// ... so many are IK, and then one is XX: the service may have a new key.
 const PINNED_ATTEMPTS: u32 = 3;
 /// A session that ends sooner counts as a failure: the next one waits.
 const SHORT_SESSION: Duration = Duration::from_secs(60);
@@ -117,7 +119,7 @@ impl Connector {
             sends: 0,
             due: now,
             cookie: None,
-            pinned: self.failures.checked_rem(PINNED_ATTEMPTS.wrapping_add(1)) < Some(PINNED_ATTEMPTS),
+            pinned: self.failures % FALLBACK_EVERY < PINNED_ATTEMPTS,
             serial: self.serial,
         }));
     }

@@ -265,7 +265,7 @@ impl RefusedFrame {
 pub(super) fn record_count(reader: &mut Reader<'_>, first: u64) -> Result<u8, DecodeError> {
     let count: u8 = reader.varint_as()?;
     //= SPEC.md#records-frame
-    //# A reader MUST refuse a number of records outside 1 to 64, and sequences that would exceed 2^64 − 1.
+    //# A reader MUST refuse a number of records outside 1 to 64, and sequences that would exceed 2^64 − 2.
     if count == 0 || usize::from(count) > MAX_BATCH_RECORDS || first.checked_add(count.into()).is_none() {
         return Err(DecodeError::OutOfRange);
     }

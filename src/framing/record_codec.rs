@@ -318,7 +318,7 @@ fn read_gap(lane: u8, reader: &mut Reader<'_>) -> Result<Gap, DecodeError> {
     let first = reader.varint()?;
     let count = reader.varint()?;
     //= SPEC.md#gap
-    //# A reader MUST refuse a gap of no sequences, or whose sequences would exceed 2^64 − 1.
+    //# A reader MUST refuse a gap of no sequences, or whose sequences would exceed 2^64 − 2.
     if count == 0 || first.checked_add(count).is_none() {
         return Err(DecodeError::OutOfRange);
     }

@@ -2,7 +2,6 @@
 
 use crate::app::{Answer, Policy};
 use crate::kit::*;
-use crate::link::To;
 use crate::puppet::PuppetDevice;
 use crate::world::{Setup, World};
 use vitalwire::Discard;
@@ -346,5 +345,4 @@ fn alarms_are_not_held_up_by_a_new_path() {
     world.node(0).path = 77;
     world.record(0, Lane::Alarm, &alarm(1)).unwrap();
     world.wait_all_drained_and_check(secs(1));
-    let _ = To::Device(0);
 }

@@ -54,7 +54,6 @@ pub(crate) struct Store {
     pub(crate) ledgers: BTreeMap<Identity, Ledger>,
     /// Records delivered that were stored or outstanding already.
     pub(crate) repeats: usize,
-    pub(crate) refused: usize,
 }
 
 /// Work that the application does later.

@@ -1,7 +1,7 @@
 //! Identities, keys, descriptor sets and deterministic randomness for tests.
 
 use std::sync::Arc;
-use vitalwire::crypto::{Psk, PublicKey, SigningKey, StaticSecret};
+use vitalwire::crypto::{Psk, SigningKey, StaticSecret};
 use vitalwire::framing::*;
 use vitalwire::identity::*;
 use vitalwire::{Duration, Entropy, EntropyError, Instant, UnixSeconds};
@@ -12,7 +12,7 @@ pub(crate) struct Rng(u64);
 
 impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed ^ 0x5eed_0f_7e57)
+        Self(seed ^ 0x5e_ed0f_7e57)
     }
 
     pub(crate) fn next(&mut self) -> u64 {
@@ -66,10 +66,12 @@ pub(crate) const fn at(millis: u64) -> Instant {
     Instant::from_millis(millis)
 }
 
-/// The seeds of a test: one each from 1 to `count`, or `VITALWIRE_SEED`. Each is printed.
+/// The seeds of a test: from 1 to `count` (or `VITALWIRE_SEEDS` times as many), or `VITALWIRE_SEED` alone. Each is
+/// printed.
 pub(crate) fn seeds(count: u64) -> impl Iterator<Item = u64> {
-    let fixed = std::env::var("VITALWIRE_SEED").ok().and_then(|seed| seed.parse().ok());
-    let range = fixed.map_or(1..=count, |seed| seed..=seed);
+    let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let times = number("VITALWIRE_SEEDS").unwrap_or(1);
+    let range = number("VITALWIRE_SEED").map_or(1..=count * times, |seed| seed..=seed);
     range.inspect(|seed| println!("VITALWIRE_SEED={seed}"))
 }
 
@@ -141,11 +143,6 @@ pub(crate) fn pin_of(identity: &LocalIdentity) -> vitalwire::device::BackendPin 
 
 pub(crate) fn psk(number: u8) -> Psk {
     Psk::from_bytes([number; 32])
-}
-
-#[allow(dead_code)]
-pub(crate) fn key_of(identity: &LocalIdentity) -> PublicKey {
-    identity.public_key()
 }
 
 /// Channel 1 heart rate, 2 key presses, 3 ECG; `more` further numeric channels make the set as long as one likes.

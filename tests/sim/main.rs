@@ -1,6 +1,7 @@
 //! Both front ends joined by a hostile link, in virtual time.
 //!
-//! Every test prints its seed; `VITALWIRE_SEED=n cargo test --test sim` runs the seeded ones with that seed alone.
+//! Every test prints its seed; `VITALWIRE_SEED=n cargo test --test sim` runs the seeded ones with that seed alone,
+//! `VITALWIRE_SEEDS=n` with n times as many seeds.
 
 mod adversary;
 mod amplification;

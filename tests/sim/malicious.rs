@@ -1,1 +1,538 @@
+//! Peers that authenticate and then misbehave.
 
+use crate::kit::*;
+use crate::link::To;
+use crate::puppet::{PuppetBackend, PuppetDevice};
+use crate::world::{Setup, World};
+use vitalwire::backend::BackendEvent;
+use vitalwire::device::{Device, DeviceConfig, DeviceEvent, DeviceMemory, DeviceReceived, Link};
+use vitalwire::framing::*;
+use vitalwire::{CloseReason, Discard, Instant};
+
+const PATH: u64 = 4;
+
+/// A backend with an honest device 0 and a puppet that has a session.
+struct Against {
+    world: World,
+    puppet: PuppetDevice,
+}
+
+impl Against {
+    fn new(seed: u64) -> Self {
+        let mut world = Setup::new(seed).build();
+        world.add(|_| {});
+        world.connect(0);
+        world.run_to_connected(0);
+        let identity = world.pki.device(500);
+        world.app.store.register(identity.identity().unwrap());
+        let mut puppet = PuppetDevice::new(identity, world.pki.anchors(), None);
+        world.link.log = Some(Vec::new());
+        let hello = puppet.hello();
+        let reply = Self::exchange(&mut world, hello).remove(0);
+        let finish = puppet.reply(world.now, &reply).unwrap();
+        let session = Self::exchange(&mut world, finish).remove(0);
+        assert!(puppet.open(world.now, &session).is_some());
+        Self { world, puppet }
+    }
+
+    fn exchange(world: &mut World, packet: Vec<u8>) -> Vec<Vec<u8>> {
+        world.link.log.as_mut().unwrap().clear();
+        world.deliver(To::Backend(PATH), packet);
+        world.settle();
+        let log = world.link.log.as_ref().unwrap();
+        log.iter()
+            .filter(|(_, to, _)| *to == To::Device(usize::MAX))
+            .map(|(.., packet)| packet.clone())
+            .collect()
+    }
+
+    /// Sends a payload and returns the frames that come back.
+    fn send(&mut self, payload: &[u8]) -> Vec<String> {
+        let packet = self.puppet.payload(self.world.now, payload);
+        let answers = Self::exchange(&mut self.world, packet);
+        let mut frames = Vec::new();
+        for answer in answers {
+            let payload = self.puppet.open(self.world.now, &answer).unwrap();
+            frames.extend(Frames::parse(&payload).unwrap().map(|frame| format!("{frame:?}")));
+        }
+        frames
+    }
+
+    fn frames(&mut self, frames: &[Frame<'_>]) -> Vec<String> {
+        let mut out = [0; 1400];
+        let mut writer = FrameWriter::new(&mut out);
+        frames.iter().for_each(|frame| writer.push(frame).unwrap());
+        self.send(writer.finish())
+    }
+
+    fn named(&mut self, set: &[u8], entries: &[StreamEntry], boot: u32) -> Vec<String> {
+        let mut out = [0; 256];
+        let mut writer = FrameWriter::new(&mut out);
+        let hash = hash_of(set);
+        writer.frame_with(FrameKind::Streams, |body| {
+            let mut streams = StreamsWriter::new(body, true).ok()?;
+            streams.push(boot, BootTag([1; 4]), hash, entries).ok()?;
+            Some(streams.finish())
+        });
+        let payload = writer.finish().to_vec();
+        self.send(&payload)
+    }
+
+    fn described(&mut self, set: &[u8]) -> Vec<String> {
+        let frame = DescriptorsFrame { hash: hash_of(set), total: set.len() as u16, offset: 0, bytes: set };
+        self.frames(&[Frame::Descriptors(frame)])
+    }
+
+    /// The session is over, with this reason; the honest device notices nothing.
+    #[track_caller]
+    fn assert_closed(mut self, frames: &[String], reason: CloseReason) {
+        assert_eq!(frames, [format!("{:?}", Frame::Close(reason))]);
+        let end = |event: &BackendEvent| {
+            matches!(event, BackendEvent::Disconnected { identity, reason: r }
+            if number_of(identity) == 500 && *r == reason)
+        };
+        assert!(self.world.backend_events.iter().any(end));
+        self.assert_unharmed();
+    }
+
+    #[track_caller]
+    fn assert_unharmed(&mut self) {
+        self.world.record(0, Lane::Trend, &rate(1)).unwrap();
+        self.world.wait_all_drained_and_check(secs(5));
+        assert_eq!(self.world.nodes[0].events.len(), 1);
+    }
+}
+
+fn hash_of(set: &[u8]) -> SetHash {
+    SetHash(vitalwire::crypto::hazmat::blake2s(set)[..8].try_into().unwrap())
+}
+
+const TREND: StreamEntry = StreamEntry { index: 2, lane: Lane::Trend, oldest: 0 };
+
+fn records(stream: u8, first: u64, records: &[Record<'_>]) -> Vec<u8> {
+    let set = descriptors(0);
+    let set = DescriptorSet::parse(&set).unwrap();
+    let mut out = [0; 1200];
+    let mut batch = BatchWriter::new(&mut out, stream, first);
+    for record in records {
+        let mut encoded = [0; 200];
+        let len = encode_record(record, &set, &mut encoded).unwrap();
+        batch.push(at(5), &encoded[..len]).unwrap();
+    }
+    let body = batch.finish();
+    [&[FrameKind::Records as u8][..], body].concat()
+}
+
+#[test]
+fn malformed_frames_close_the_session_and_nothing_of_the_packet_counts() {
+    //= SPEC.md#frames
+    //= type=test
+    //# A receiver MUST check all frames of a packet before it acts on any.
+    //= SPEC.md#frames
+    //= type=test
+    //# A receiver MUST close the session with reason 2 on a malformed frame or an unknown type below 64.
+    let ping = [0x81, 8, 1, 2, 3, 4, 5, 6, 7, 8];
+    let malformed: [&[u8]; 10] = [
+        &[1, 2, 3],                         // a short Ping
+        &[0, 0, 1],                         // Padding that is not zero
+        &[12],                              // reserved
+        &[63, 1],                           // unknown, mandatory
+        &[18],                              // Close without reason
+        &[3],                               // Ack without counter
+        &[3, 0x80, 0],                      // a varint that is too long
+        &[6, 1, 0, 0, 0],                   // no records
+        &[0x81, 9, 1, 2, 3, 4, 5, 6, 7, 8], // a length beyond the payload
+        &[9; 30],                           // a short RekeyRequest
+    ];
+    for tail in malformed {
+        let mut against = Against::new(1);
+        let frames = against.send(&[&ping, tail].concat());
+        assert_eq!(against.world.backend.discards().of(Discard::MalformedFrames), 1, "{tail:?}");
+        against.assert_closed(&frames, CloseReason::ProtocolViolation);
+    }
+}
+
+#[test]
+fn frames_of_the_wrong_side_close_the_session() {
+    //= SPEC.md#frames
+    //= type=test
+    //# A receiver MUST treat a frame that only its own side may send, and a device's Ack that names streams, as malformed.
+    let refused = RefusedFrame { stream: 0, first: 0, count: 1, reason: RefusedReason::OutOfScope };
+    for frame in [
+        Frame::Credit(1),
+        Frame::DescriptorsRequest(SetHash([0; 8])),
+        Frame::RekeyAccept([9; 32]),
+        Frame::RekeyHint,
+        Frame::Refused(refused),
+    ] {
+        let mut against = Against::new(2);
+        let frames = against.frames(&[frame]);
+        against.assert_closed(&frames, CloseReason::ProtocolViolation);
+    }
+    let mut against = Against::new(2);
+    let frames = against.send(&[3, 0, 1, 0, 0]); // an Ack of stream 1
+    against.assert_closed(&frames, CloseReason::ProtocolViolation);
+}
+
+#[test]
+fn skips_and_reports_extension_frames() {
+    //= SPEC.md#frames
+    //= type=test
+    //# A receiver MUST skip and count an unknown frame of type 64 or above.
+    let mut against = Against::new(3);
+    let answer = against.send(&[0x80 | 64, 3, 9, 9, 9, 1, 1, 2, 3, 4, 5, 6, 7, 8]);
+    assert!(answer.contains(&format!("{:?}", Frame::Pong([1, 2, 3, 4, 5, 6, 7, 8]))));
+    assert_eq!(against.world.backend.discards().of(Discard::UnknownExtension), 1);
+    against.assert_unharmed();
+}
+
+#[test]
+fn contradictory_stream_names_close_the_session() {
+    let set = descriptors(0);
+    for second in [
+        StreamEntry { index: 2, lane: Lane::Alarm, oldest: 0 },
+        StreamEntry { index: 5, lane: Lane::Trend, oldest: 0 },
+    ] {
+        let mut against = Against::new(4);
+        against.named(&set, &[TREND], 1);
+        let frames = against.named(&set, &[second], 1);
+        against.assert_closed(&frames, CloseReason::ProtocolViolation);
+    }
+}
+
+#[test]
+fn descriptors_that_do_not_match_their_hash_close_the_session() {
+    let set = descriptors(0);
+    let mut against = Against::new(5);
+    against.named(&set, &[TREND], 1);
+    let mut other = set.clone();
+    *other.last_mut().unwrap() ^= 1;
+    let frame = DescriptorsFrame { hash: hash_of(&set), total: set.len() as u16, offset: 0, bytes: &other };
+    let frames = against.frames(&[Frame::Descriptors(frame)]);
+    against.assert_closed(&frames, CloseReason::ProtocolViolation);
+    // A set that is none.
+    let mut against = Against::new(5);
+    against.named(b"nonsense", &[TREND], 1);
+    let frames = against.described(b"nonsense");
+    against.assert_closed(&frames, CloseReason::ProtocolViolation);
+}
+
+#[test]
+fn descriptors_that_nobody_named_are_not_kept() {
+    let mut against = Against::new(6);
+    for more in 0..20 {
+        assert!(against.described(&descriptors(more)).is_empty());
+    }
+    against.named(&descriptors(7), &[TREND], 1);
+    let answer = against.send(&records(2, 0, &[rate(1)]));
+    assert!(answer.iter().any(|frame| frame.starts_with("DescriptorsRequest")), "{answer:?}");
+    against.assert_unharmed();
+}
+
+#[test]
+fn pieces_that_contradict_each_other_only_start_anew() {
+    let set = descriptors(20);
+    let mut against = Against::new(7);
+    against.named(&set, &[TREND], 1);
+    let piece = |total: u16, offset: usize, bytes| DescriptorsFrame {
+        hash: hash_of(&set),
+        total,
+        offset: offset as u16,
+        bytes,
+    };
+    against.frames(&[Frame::Descriptors(piece(2048, 2000, &[1; 48]))]);
+    against.frames(&[Frame::Descriptors(piece(set.len() as u16, 0, &set[..100]))]);
+    against.frames(&[Frame::Descriptors(piece(1, 0, &[1]))]);
+    let mut against = Against::new(7);
+    against.named(&set, &[TREND], 1);
+    against.frames(&[Frame::Descriptors(piece(2048, 2000, &[1; 48]))]);
+    let half = set.len() / 2;
+    let total = set.len() as u16;
+    against.frames(&[Frame::Descriptors(piece(total, half, &set[half..]))]);
+    let answer = against.frames(&[Frame::Descriptors(piece(total, 0, &set[..half]))]);
+    assert!(answer.iter().any(|frame| frame.starts_with("Ack")), "{answer:?}");
+    against.assert_unharmed();
+}
+
+#[test]
+fn records_of_unnamed_streams_far_sequences_and_bad_bytes_reach_nobody() {
+    let set = descriptors(0);
+    let mut against = Against::new(8);
+    let delivered = against.world.app.store.stored.len();
+    against.send(&records(3, 0, &[rate(1)]));
+    assert_eq!(against.world.backend.discards().of(Discard::UnknownStream), 1);
+    against.named(&set, &[TREND], 1);
+    against.described(&set);
+    for first in [256, 1 << 40, u64::MAX - 1] {
+        let answer = against.send(&records(2, first, &[rate(1)]));
+        assert!(answer.iter().any(|frame| frame.starts_with("Ack")), "the device hears where it stands");
+    }
+    assert_eq!(against.world.backend.discards().of(Discard::OutsideLedger), 3);
+    // An unknown channel, bytes behind the last record, a truncated record.
+    let good = records(2, 0, &[rate(1)]);
+    let mut unknown = good.clone();
+    let head = unknown.len() - 2;
+    unknown[head] = 9;
+    let behind = [&good[..], &[0]].concat();
+    let short = &good[..good.len() - 1];
+    for (number, bytes) in [&unknown[..], &behind, short].into_iter().enumerate() {
+        let answer = against.send(bytes);
+        let refused = RefusedFrame { stream: 2, first: 0, count: 1, reason: RefusedReason::Undecodable };
+        assert!(answer.contains(&format!("{:?}", Frame::Refused(refused))), "{number}: {answer:?}");
+    }
+    assert_eq!(against.world.backend.discards().of(Discard::MalformedRecords), 3);
+    assert_eq!(against.world.app.store.stored.len(), delivered);
+    against.assert_unharmed();
+}
+
+#[test]
+fn a_device_cannot_speak_for_another() {
+    // The puppet names the very stream of device 0: its records are its own all the same.
+    let mut against = Against::new(9);
+    let identity = against.world.identity(0);
+    against.world.record(0, Lane::Trend, &rate(1)).unwrap();
+    against.world.drain(secs(5));
+    let key = *against.world.app.store.ledgers[&identity].streams().next().unwrap().0;
+    let set = descriptors(0);
+    let mut out = [0; 256];
+    let mut writer = FrameWriter::new(&mut out);
+    writer.frame_with(FrameKind::Streams, |body| {
+        let mut streams = StreamsWriter::new(body, true).ok()?;
+        let entry = StreamEntry { oldest: 1_000_000, ..TREND };
+        streams.push(key.boot, key.tag, hash_of(&set), &[entry]).ok()?;
+        Some(streams.finish())
+    });
+    let payload = writer.finish().to_vec();
+    against.send(&payload);
+    against.assert_unharmed();
+}
+
+#[test]
+fn lying_acks_do_no_harm() {
+    let mut against = Against::new(10);
+    for counter in [0, 5, u64::MAX, 1 << 40] {
+        against.frames(&[Frame::Ack(AckFrame::of_packet(counter)), Frame::Ping([1; 8])]);
+    }
+    against.assert_unharmed();
+}
+
+#[test]
+fn low_order_and_repeated_rekey_requests_are_harmless() {
+    let mut against = Against::new(11);
+    for key in [[0; 32], [1; 32]] {
+        against.frames(&[Frame::RekeyRequest(key)]);
+        against.frames(&[Frame::RekeyRequest(key)]);
+    }
+    for key in 2..40 {
+        against.frames(&[Frame::RekeyRequest([key; 32]), Frame::Ping([1; 8])]);
+    }
+    assert!(against.world.backend.discards().of(Discard::UntimelyRekey) > 30);
+    against.assert_unharmed();
+}
+
+#[test]
+fn many_boots_and_sets_stay_bounded() {
+    let mut against = Against::new(12);
+    for boot in 0..200u32 {
+        let set = descriptors((boot % 60) as u8);
+        let entry = StreamEntry { index: (boot % 16) as u8, ..TREND };
+        let frames = against.named(&set, &[entry], boot);
+        if boot >= 16 {
+            against.assert_closed(&frames, CloseReason::ProtocolViolation);
+            return;
+        }
+        against.described(&set);
+    }
+}
+
+/// A device against a puppet that is the backend.
+struct Facing {
+    device: Device<'static>,
+    puppet: PuppetBackend,
+    now: Instant,
+    rng: Rng,
+}
+
+impl Facing {
+    fn new(pinned: bool) -> Self {
+        let mut pki = Pki::new(1);
+        let backend = pki.backend();
+        let mut config = DeviceConfig::new(pki.device(0), pki.anchors(), pki.time(), 1, 8192);
+        if pinned {
+            config.pin = Some(pin_of(&backend));
+        }
+        let memory = DeviceMemory { outbox: vec![0; 8192].leak(), descriptors: descriptors(0).leak() };
+        let mut device = Device::new(config, memory).unwrap();
+        device.handle_link(at(0), Link::Up { max_packet: 1200 });
+        let puppet = PuppetBackend::new(backend, pki.anchors());
+        Self { device, puppet, now: at(10), rng: Rng::new(1) }
+    }
+
+    fn connected() -> Self {
+        let mut facing = Self::new(false);
+        facing.device.connect(facing.now);
+        let hello = facing.poll().unwrap();
+        let reply = facing.puppet.reply(facing.now, &hello, None);
+        facing.give(&reply);
+        let finish = facing.poll().unwrap();
+        facing.puppet.finish(facing.now, &finish);
+        facing.frames(&[Frame::Ack(AckFrame::of_packet(0))]);
+        assert!(facing.device.is_connected());
+        assert!(matches!(facing.device.poll_event(), Some(DeviceEvent::Connected { .. })));
+        facing
+    }
+
+    fn poll(&mut self) -> Option<Vec<u8>> {
+        let mut out = [0; 1500];
+        self.device.poll_transmit(self.now, &mut self.rng, &mut out).unwrap().map(<[u8]>::to_vec)
+    }
+
+    fn give(&mut self, packet: &[u8]) {
+        self.device.handle_packet(self.now, &mut packet.to_vec(), &mut |_| {});
+    }
+
+    fn frames(&mut self, frames: &[Frame<'_>]) {
+        let packet = self.puppet.frames(self.now, frames);
+        self.give(&packet);
+    }
+
+    /// All that the device says now, frame by frame.
+    fn said(&mut self) -> Vec<String> {
+        let mut said = Vec::new();
+        while let Some(packet) = self.poll() {
+            if let Some(payload) = self.puppet.open(self.now, &packet) {
+                said.extend(Frames::parse(&payload).unwrap().map(|frame| format!("{frame:?}")));
+            }
+        }
+        said
+    }
+}
+
+#[test]
+fn a_device_closes_on_malformed_frames_and_frames_of_its_own_side() {
+    let key = [9; 32];
+    let piece = DescriptorsFrame { hash: SetHash([0; 8]), total: 1, offset: 0, bytes: &[1] };
+    let cases: [Vec<u8>; 6] = [
+        vec![12],
+        vec![1, 2],
+        [&[9][..], &key].concat(),
+        records(1, 0, &[rate(1)]),
+        {
+            let mut out = [0; 64];
+            let mut writer = FrameWriter::new(&mut out);
+            writer.push(&Frame::Descriptors(piece)).unwrap();
+            writer.finish().to_vec()
+        },
+        vec![3, 0, 1, 0, 0, 1, 0, 0],
+    ];
+    for payload in cases {
+        let mut facing = Facing::connected();
+        let packet = facing.puppet.payload(facing.now, &payload);
+        facing.give(&packet);
+        assert_eq!(facing.device.discards().of(Discard::MalformedFrames), 1, "{payload:?}");
+        assert_eq!(facing.said()[0], format!("{:?}", Frame::Close(CloseReason::ProtocolViolation)));
+        let ended = DeviceEvent::Disconnected(CloseReason::ProtocolViolation);
+        assert_eq!(facing.device.poll_event(), Some(ended));
+        assert!(!facing.device.is_connected());
+    }
+}
+
+#[test]
+fn a_device_ignores_acks_of_what_it_never_sent() {
+    let mut facing = Facing::connected();
+    facing.device.record(facing.now, Lane::Trend, &rate(1)).unwrap();
+    assert!(!facing.said().is_empty());
+    for (cumulative, bit) in [(2, None), (0, Some(0)), (u64::MAX, None), (u64::MAX, Some(255))] {
+        let mut settled = Settled::NONE;
+        bit.into_iter().for_each(|bit| settled.insert(bit));
+        let mut body = [0; 100];
+        let mut ack = AckWriter::new(&mut body, 1 << 50).unwrap();
+        ack.push(&StreamAck { stream: Lane::Trend.code(), cumulative, settled }).unwrap();
+        let len = ack.finish();
+        let packet = facing.puppet.payload(facing.now, &[&[3][..], &body[..len]].concat());
+        facing.give(&packet);
+        assert!(!facing.device.is_drained(), "nothing was acknowledged");
+    }
+    assert_eq!(facing.device.discards().of(Discard::OutsideLedger), 4);
+    let refused = RefusedFrame { stream: 2, first: 1, count: 64, reason: RefusedReason::OutOfScope };
+    facing.frames(&[Frame::Refused(refused), Frame::Refused(RefusedFrame { stream: 9, ..refused })]);
+    assert!(!facing.device.is_drained());
+    assert!(facing.device.is_connected());
+}
+
+#[test]
+fn a_device_answers_pings_and_requests_without_end_or_loop() {
+    let mut facing = Facing::connected();
+    facing.device.record(facing.now, Lane::Trend, &rate(1)).unwrap();
+    facing.said();
+    for round in 0..100u8 {
+        facing.frames(&[
+            Frame::Ping([round; 8]),
+            Frame::DescriptorsRequest(hash_of(&descriptors(0))),
+            Frame::DescriptorsRequest(SetHash([round; 8])),
+            Frame::RekeyAccept([round; 32]),
+            Frame::Credit(0),
+        ]);
+        let said = facing.said();
+        assert!(said.contains(&format!("{:?}", Frame::Pong([round; 8]))));
+        assert!(said.len() < 8, "{said:?}");
+        facing.now = facing.now + ms(10);
+    }
+    assert!(facing.device.is_connected());
+}
+
+#[test]
+fn a_device_reports_extensions() {
+    let mut facing = Facing::connected();
+    let mut packet = facing.puppet.payload(facing.now, &[64 | 0x80, 2, 7, 8, 0]);
+    let mut seen = Vec::new();
+    facing.device.handle_packet(facing.now, &mut packet, &mut |received| {
+        if let DeviceReceived::Extension { kind, body } = received {
+            seen.push((kind, body.to_vec()));
+        }
+    });
+    assert_eq!(seen, [(64, vec![7, 8])]);
+    assert!(facing.device.is_connected());
+}
+
+#[test]
+fn a_device_sends_no_data_after_a_finish_until_a_packet_authenticates() {
+    let mut facing = Facing::new(false);
+    facing.device.record(facing.now, Lane::Alarm, &alarm(1)).unwrap();
+    facing.device.connect(facing.now);
+    let hello = facing.poll().unwrap();
+    let reply = facing.puppet.reply(facing.now, &hello, None);
+    facing.give(&reply);
+    let finish = facing.poll().unwrap();
+    let mut finishes = 0;
+    for _ in 0..100 {
+        while let Some(packet) = facing.poll() {
+            assert_eq!(packet, finish);
+            finishes += 1;
+        }
+        facing.now = facing.now + ms(100);
+    }
+    assert!((2..=3).contains(&finishes));
+    facing.puppet.finish(facing.now, &finish);
+    facing.frames(&[Frame::Ack(AckFrame::of_packet(0))]);
+    assert!(facing.said().iter().any(|frame| frame.starts_with("Records")));
+}
+
+#[test]
+fn a_device_proves_an_ik_session_at_once_and_again_with_patience() {
+    let mut facing = Facing::new(true);
+    facing.device.connect(facing.now);
+    let hello = facing.poll().unwrap();
+    let reply = facing.puppet.reply(facing.now, &hello, None);
+    facing.give(&reply);
+    let mut packets = 0;
+    for _ in 0..3600 {
+        while let Some(packet) = facing.poll() {
+            packets += usize::from(packet[0] & 0x80 != 0);
+        }
+        facing.now = facing.now + secs(1);
+    }
+    assert!((5..80).contains(&packets), "{packets} in an hour");
+    facing.frames(&[Frame::Ack(AckFrame::of_packet(0))]);
+    assert!(facing.device.is_connected());
+}

@@ -1,6 +1,6 @@
 //! Ends that hold real keys and say what the test wants: authenticated, and malicious.
 
-use crate::kit::{CLOCK, Rng, secs};
+use crate::kit::{CLOCK, Rng};
 use vitalwire::crypto::{Psk, PublicKey};
 use vitalwire::framing::{Frame, FrameWriter};
 use vitalwire::handshake::*;
@@ -202,6 +202,3 @@ fn open<const W: usize>(
     }
     session.open(now, &header, &mut packet).ok().map(|opened| opened.payload.to_vec())
 }
-
-#[allow(dead_code)]
-const LATER: vitalwire::Duration = secs(1);

@@ -265,7 +265,7 @@ fn rejects_alarms_of_unknown_phase_or_with_reserved_flags() {
 
 //= SPEC.md#gap
 //= type=test
-//# A reader MUST refuse a gap of no sequences, or whose sequences would exceed 2^64 − 1.
+//# A reader MUST refuse a gap of no sequences, or whose sequences would exceed 2^64 − 2.
 #[test]
 fn rejects_gaps_of_no_sequences_or_beyond_the_last() {
     with_set(|set| {
@@ -301,7 +301,7 @@ fn rejects_records_longer_than_the_limit() {
 
 //= SPEC.md#records-frame
 //= type=test
-//# A reader MUST refuse a number of records outside 1 to 64, and sequences that would exceed 2^64 − 1.
+//# A reader MUST refuse a number of records outside 1 to 64, and sequences that would exceed 2^64 − 2.
 #[test]
 fn rejects_counts_and_sequences_out_of_range() {
     for (count, good) in [(0, false), (1, true), (63, true), (64, true), (65, false)] {

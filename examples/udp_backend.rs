@@ -1,0 +1,324 @@
+//! A backend over UDP that prints what it stores, one JSON object per line: the other end of `tests/interop`.
+//!
+//! It makes an authority, a backend and one device, writes what the device needs to know to a file, and serves until
+//! the device closes. The "store" is the process's memory, so nothing survives it, and the device's secret key is in
+//! the file: a tool for tests and for trying the protocol, not a service.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{SocketAddr, UdpSocket};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Instant as Clock, SystemTime, UNIX_EPOCH};
+use vitalwire::backend::{Backend, BackendConfig, BackendEvent, Batch, BatchRef, Grant, Inbound, Received};
+use vitalwire::crypto::{Psk, SigningKey, StaticSecret};
+use vitalwire::delivery::Ledger;
+use vitalwire::framing::{BatchRecord, Quality, Record, Value};
+use vitalwire::identity::{
+    Authority, Credential, CredentialRequest, Identity, LocalIdentity, Role, Scopes, SubjectId, Time,
+    TrustAnchors,
+};
+use vitalwire::wire::PskId;
+use vitalwire::{CloseReason, Duration, Entropy, Instant, OsEntropy, UnixSeconds};
+
+const HELP: &str = "usage: udp_backend --provision FILE [options]
+
+Serves one device over UDP and prints each of its records as one line of JSON.
+Ends when the device closes (exit code 0) or the time is over (1).
+
+  --provision FILE     where to write the address and the device's keys and credential (JSON)
+  --listen ADDRESS     default 127.0.0.1:0
+  --seconds N          how long to serve at the most, default 60
+  --psk                registers a pre-shared key for the device, and so requires it
+  --max-half-open N    handshakes at once; above a quarter of it, Hellos need a cookie
+  --help               this text";
+
+type Failure = Box<dyn std::error::Error>;
+
+struct Options {
+    provision: String,
+    listen: SocketAddr,
+    seconds: u64,
+    psk: bool,
+    max_half_open: Option<u32>,
+}
+
+impl Options {
+    fn parse() -> Result<Self, Failure> {
+        let mut options = Self {
+            provision: String::new(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            seconds: 60,
+            psk: false,
+            max_half_open: None,
+        };
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or(format!("{word} needs a value"));
+            match word.as_str() {
+                "--provision" => options.provision = value()?,
+                "--listen" => options.listen = value()?.parse()?,
+                "--seconds" => options.seconds = value()?.parse()?,
+                "--max-half-open" => options.max_half_open = Some(value()?.parse()?),
+                "--psk" => options.psk = true,
+                _ => return Err(format!("unknown option {word}; --help lists them").into()),
+            }
+        }
+        if options.provision.is_empty() { Err("--provision is needed".into()) } else { Ok(options) }
+    }
+}
+
+fn main() -> ExitCode {
+    if std::env::args().any(|word| word == "--help") {
+        println!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
+    match Options::parse().and_then(|options| serve(&options)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("udp_backend: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves; tells whether the device has closed by itself.
+fn serve(options: &Options) -> Result<bool, Failure> {
+    let socket = UdpSocket::bind(options.listen)?;
+    let (mut backend, psk) = provision(options, socket.local_addr()?)?;
+    let (mut ledgers, mut rng) = (BTreeMap::<Identity, Ledger>::new(), OsEntropy);
+    let started = Clock::now();
+    let (mut packet, mut out) = ([0u8; 65_535], [0u8; 1500]);
+    loop {
+        let elapsed = started.elapsed();
+        if elapsed.as_secs() >= options.seconds {
+            return Ok(false);
+        }
+        let now = Instant::from_millis(elapsed.as_millis().try_into()?);
+        let wait = backend.poll_timeout().map_or(50, |timer| timer.since(now).as_millis().clamp(1, 50));
+        socket.set_read_timeout(Some(std::time::Duration::from_millis(wait)))?;
+        let received = socket.recv_from(&mut packet).ok();
+
+        let now = Instant::from_millis(started.elapsed().as_millis().try_into()?);
+        let mut stored = Vec::new();
+        if let Some((len, path)) = received {
+            let packet = packet.get_mut(..len).unwrap_or_default();
+            backend.handle_packets(now, &mut [Inbound { path, packet }], &mut |received| {
+                if let Received::Batch(batch) = received {
+                    stored.extend(store(&mut ledgers, &batch));
+                }
+            });
+        }
+        backend.handle_timeout(now);
+        while let Some(job) = backend.poll_handshake() {
+            let done = job.run(&mut rng);
+            backend.handle_handshake(now, done);
+        }
+        for batch in stored {
+            backend.commit(now, batch);
+        }
+        let mut closed = false;
+        while let Some(event) = backend.poll_event() {
+            eprintln!("{event:?}");
+            match event {
+                BackendEvent::Pending { pending, credential, .. } => {
+                    let ledger = ledgers.entry(credential.identity()).or_default().clone();
+                    let psk = psk.map(Psk::from_bytes);
+                    backend.accept(now, pending, Grant { scopes: credential.scopes(), ledger, psk })?;
+                }
+                BackendEvent::Disconnected { identity, reason } => {
+                    closed |= reason == CloseReason::Application;
+                    let _ = identity;
+                }
+                _ => {}
+            }
+        }
+        while let Some(job) = backend.poll_handshake() {
+            let done = job.run(&mut rng);
+            backend.handle_handshake(now, done);
+        }
+        while let Some(transmit) = backend.poll_transmit(now, &mut rng, &mut out)? {
+            socket.send_to(transmit.packet, transmit.path)?;
+        }
+        if closed {
+            eprintln!(
+                "discards: {:?}",
+                backend.discards().iter().filter(|(_, n)| *n > 0).collect::<Vec<_>>()
+            );
+            return Ok(true);
+        }
+    }
+}
+
+/// Makes all keys and credentials, writes the device's share of them to the file, and returns the backend.
+fn provision(
+    options: &Options,
+    address: SocketAddr,
+) -> Result<(Backend<SocketAddr>, Option<[u8; 32]>), Failure> {
+    let mut rng = OsEntropy;
+    let mut random = |bytes: &mut [u8]| rng.fill(bytes);
+    let (mut seed, mut device, mut service) = ([0u8; 32], [0u8; 32], [0u8; 32]);
+    let (mut psk, mut psk_id) = ([0u8; 32], [0u8; 8]);
+    let (mut device_subject, mut service_subject) = ([0u8; 16], [0u8; 16]);
+    random(&mut seed)?;
+    random(&mut device)?;
+    random(&mut service)?;
+    random(&mut psk)?;
+    random(&mut psk_id)?;
+    random(&mut device_subject)?;
+    random(&mut service_subject)?;
+
+    let authority = Authority::new(SigningKey::from_bytes(seed));
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let issue = |secret: &StaticSecret, serial, subject, role| -> Result<Credential, Failure> {
+        let request = CredentialRequest {
+            serial,
+            subject: SubjectId(subject),
+            role,
+            scopes: Scopes::PUBLISH,
+            issued: UnixSeconds(clock),
+            not_before: UnixSeconds(clock),
+            not_after: UnixSeconds(clock + 24 * 3600),
+        };
+        Ok(authority.issue(&secret.public_key(), &request)?)
+    };
+    let credential = issue(&StaticSecret::from_bytes(device), 1, device_subject, Role::Device)?;
+    let secret = StaticSecret::from_bytes(service);
+    let own = issue(&secret, 2, service_subject, Role::Backend)?;
+    let public = secret.public_key();
+    let anchors = TrustAnchors::new(&[authority.public_key()])?;
+    let identity = LocalIdentity::new(Arc::new(secret), public, own);
+    let mut config = BackendConfig::new(identity, anchors, Time::known(UnixSeconds(clock)));
+    config.max_half_open = options.max_half_open.unwrap_or(config.max_half_open);
+    config.rekey = config.rekey.dh_interval(Duration::ZERO)?;
+    let mut backend = Backend::new(config)?;
+    if options.psk {
+        let identity = Identity { issuer: authority.issuer(), subject: SubjectId(device_subject) };
+        backend.enrol(PskId(psk_id), Psk::from_bytes(psk), identity);
+    }
+
+    let mut file = format!("{{\n \"address\": \"{address}\"");
+    for (name, bytes) in [
+        ("authority", &authority.public_key().0[..]),
+        ("backend_subject", &service_subject),
+        ("device_secret", &device),
+        ("device_credential", credential.as_bytes()),
+        ("psk_id", &psk_id),
+        ("psk", &psk),
+    ] {
+        write!(file, ",\n \"{name}\": \"{}\"", hex(bytes))?;
+    }
+    // First under another name: who waits for the file never reads half of it.
+    let draft = format!("{}.draft", options.provision);
+    fs::write(&draft, file + "\n}\n")?;
+    fs::rename(&draft, &options.provision)?;
+    Ok((backend, options.psk.then_some(psk)))
+}
+
+/// Stores a batch: prints the records that the ledger does not have yet. Returns what to commit.
+fn store(ledgers: &mut BTreeMap<Identity, Ledger>, batch: &Batch<'_>) -> Option<BatchRef> {
+    let mark = batch.mark();
+    let new = ledgers.entry(batch.identity()).or_default().apply(&mark).ok()?;
+    for record in batch.records() {
+        if new >> (record.sequence - mark.first) & 1 == 1 {
+            println!("{}", json(batch, &record));
+        }
+    }
+    Some(batch.handle())
+}
+
+fn json(batch: &Batch<'_>, record: &BatchRecord<'_>) -> String {
+    let mut text = format!(
+        "{{\"lane\": {}, \"sequence\": {}, \"time\": {}, ",
+        batch.stream().lane.code(),
+        record.sequence,
+        record.time.as_millis()
+    );
+    text += &match &record.record {
+        Record::Measurement(m) => {
+            let (states, values) =
+                m.values.iter().fold((vec![], vec![]), |(mut states, mut values), value| {
+                    match value {
+                        Value::Present(raw, quality) => {
+                            states.push(*quality as u8);
+                            values.push(*raw);
+                        }
+                        Value::Absent(absence) => states.push(*absence as u8),
+                    }
+                    (states, values)
+                });
+            let plain =
+                m.mode as u8 == 0 && m.values.iter().all(|v| matches!(v, Value::Present(_, Quality::Valid)));
+            if plain {
+                format!("\"kind\": \"measurement\", \"channel\": {}, \"values\": {values:?}", m.channel)
+            } else {
+                format!(
+                    "\"kind\": \"qualified\", \"channel\": {}, \"mode\": {}, \"states\": {states:?}, \"values\": {values:?}",
+                    m.channel, m.mode as u8
+                )
+            }
+        }
+        Record::Trend(t) => {
+            let points: Vec<_> = t.points().collect();
+            let times: Vec<u64> = points.iter().map(|point| point.offset.as_millis()).collect();
+            let steps: Vec<u64> = times.iter().zip(times.iter().skip(1)).map(|(a, b)| b - a).collect();
+            let values: Vec<i32> = points.iter().map(|point| point.raw).collect();
+            format!(
+                "\"kind\": \"trend\", \"channel\": {}, \"mode\": {}, \"quality\": {}, \"steps\": {steps:?}, \"values\": {values:?}",
+                t.channel, t.status.mode as u8, t.status.quality as u8
+            )
+        }
+        Record::Waveform(w) => format!(
+            "\"kind\": \"waveform\", \"channel\": {}, \"mode\": {}, \"quality\": {}, \"index\": {}, \"samples\": {:?}",
+            w.channel,
+            w.status.mode as u8,
+            w.status.quality as u8,
+            w.first_sample,
+            w.samples().collect::<Vec<_>>()
+        ),
+        Record::Event(e) => format!(
+            "\"kind\": \"event\", \"channel\": {}, \"mode\": {}, \"code\": {}, \"value\": {}",
+            e.channel,
+            e.mode as u8,
+            e.code,
+            optional(e.value)
+        ),
+        Record::Alarm(a) => format!(
+            "\"kind\": \"alarm\", \"channel\": {}, \"mode\": {}, \"phase\": {}, \"priority\": {}, \"technical\": {}, \"code\": {}, \"limits\": [{}, {}, {}]",
+            a.channel,
+            a.mode as u8,
+            a.phase as u8,
+            a.priority as u8,
+            a.kind as u8 == 1,
+            a.code,
+            optional(a.value),
+            optional(a.low_limit),
+            optional(a.high_limit)
+        ),
+        Record::Gap(g) => format!(
+            "\"kind\": \"gap\", \"number\": {}, \"first\": {}, \"count\": {}, \"reason\": {}",
+            g.lane.map_or(0, |lane| lane.code() + 1),
+            g.first,
+            g.count,
+            g.reason as u8
+        ),
+        Record::Extension(e) => {
+            format!("\"kind\": \"extension\", \"number\": {}, \"bytes\": \"{}\"", e.kind, hex(e.bytes))
+        }
+        _ => "\"kind\": \"unknown\"".into(),
+    };
+    text + "}"
+}
+
+fn optional(value: Option<i32>) -> String {
+    value.map_or("null".into(), |value| value.to_string())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+"""Holds this implementation, and so SPEC.md, to every file of tests/vectors. No arguments."""
+import json
+import pathlib
+
+from crypto import (PATTERNS, Noise, blake2s, derive, dh, ephemeral, expand, extract, hmac_, mac, nonce, prefixed,
+                    public_of, varint)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from records import alarm, descriptor, descriptors, event, extension, gap, measurement, qualified, trend, waveform
+from session import read_frames, read_items, read_limits
+
+VECTORS = pathlib.Path(__file__).resolve().parent.parent / "vectors"
+un = bytes.fromhex
+
+
+def load(name):
+    return json.loads((VECTORS / name).read_text())
+
+
+def primitives():
+    file = load("hkdf_blake2s.json")
+    for case in file["hash"]:
+        assert blake2s(un(case["message"])).hex() == case["hash"]
+    for case in file["hmac"]:
+        assert hmac_(un(case["key"]), un(case["message"])).hex() == case["mac"]
+    for case in file["hkdf"]:
+        okm = expand(extract(un(case["salt"]), un(case["ikm"])), un(case["info"]), case["length"])
+        assert okm.hex() == case["okm"] if "okm" in case else blake2s(okm).hex() == case["okm_blake2s"]
+    for case in load("chacha20poly1305.json")["cases"]:
+        sealed = ChaCha20Poly1305(un(case["key"])).encrypt(
+            nonce(int(case["counter"])), un(case["plaintext"]), un(case["aad"]))
+        assert sealed.hex() == case["ciphertext"] + case["tag"]
+    for case in load("rfc8032.json")["cases"]:
+        key = Ed25519PrivateKey.from_private_bytes(un(case["seed"]))
+        assert key.public_key().public_bytes_raw().hex() == case["public"]
+        assert key.sign(un(case["message"])).hex() == case["signature"]
+
+
+def noise():
+    for pattern in PATTERNS:
+        for v in load(f"noise/{pattern}.json")["vectors"]:
+            psk = un(v["init_psks"][0]) if v.get("init_psks") else None
+            rs = un(v["init_remote_static"]) if v.get("init_remote_static") else None
+            n = Noise(pattern, un(v["init_prologue"]), un(v["init_static"]), un(v["init_ephemeral"]), rs, psk)
+            for i, message in enumerate(v["messages"][:len(PATTERNS[pattern][2])]):
+                given, made = ("ciphertext", "payload") if i % 2 else ("payload", "ciphertext")
+                assert n.message(un(message[given]), i % 2 == 1).hex() == message[made]
+            assert v.get("handshake_hash") in (None, n.h.hex())
+
+
+def epoch_keys(chain, keys):
+    for name, label in (("device_to_backend", b"d2b"), ("backend_to_device", b"b2d"), ("resume", b"resume"),
+                        ("next", b"next")):
+        assert derive(chain, label).hex() == keys[name], name
+
+
+def exported(exporter, case):
+    made = expand(exporter, b"vitalwire/1 export" + blake2s(case["label"].encode()) + un(case["context"]),
+                  len(case["bytes"]) // 2)
+    assert made.hex() == case["bytes"]
+
+
+def key_schedule():
+    v = load("key_schedule.json")
+    h = un(v["handshake_hash"])
+    chain = extract(h, un(v["split_keys"]))
+    assert derive(chain, b"exporter").hex() == v["exporter"]
+    exported(un(v["exporter"]), v["export"])
+    for number, epoch in enumerate(v["epochs"]):
+        if epoch["ratchet"] == "hash":
+            chain = derive(chain, b"next")
+        elif epoch["ratchet"] == "dh":
+            r = v["dh_ratchet"]
+            shared = dh(un(r["device_secret"]), un(r["backend_public"]))
+            assert shared.hex() == r["shared"]
+            chain = extract(derive(chain, b"next"), shared + b"vitalwire/1 dh ratchet" + h + number.to_bytes(
+                8, "little") + un(r["device_public"]) + un(r["backend_public"]))
+        assert chain.hex() == epoch["chain"]
+        epoch_keys(chain, epoch)
+
+
+def credentials():
+    file = load("credential.json")
+    authority = Ed25519PrivateKey.from_private_bytes(un(file["authority_seed"]))
+    public = authority.public_key().public_bytes_raw()
+    assert public.hex() == file["authority_public"]
+    for c in file["credentials"]:
+        assert blake2s(public)[:8].hex() == c["issuer"]
+        body = bytes([c["version"]]) + un(c["issuer"]) + varint(c["serial"]) + un(c["subject"]) + bytes([c["role"]])
+        body += b"".join(varint(c[name]) for name in ("scopes", "issued", "not_before", "not_after"))
+        message = b"vitalwire/1 credential" + body + un(c["static_key"])
+        assert message.hex() == c["signed_message"]
+        assert (body + authority.sign(message)).hex() == c["encoded"]
+        assert blake2s(un(c["encoded"]))[:16].hex() == c["hash"]
+
+
+def handshakes():
+    for v in load("handshake.json")["handshakes"]:
+        v = {name: un(x) if isinstance(x, str) and name not in ("name",) else x for name, x in v.items()}
+        pattern = next(p for p, entry in PATTERNS.items() if entry[0] == v["pattern_byte"])
+        psk = v["psk"] if "psk" in pattern else None
+        known = v["backend_static_public"] if PATTERNS[pattern][1] else None
+        attempt = len(v["device_attempt"]).to_bytes(8, "little") + v["device_attempt"] + v["hello_header"]
+        secret = ephemeral(v["device_static_secret"], blake2s(attempt), v["device_random"])
+        assert secret == v["device_ephemeral_secret"]
+        secret = ephemeral(v["backend_static_secret"], v["hello"][-16:], v["backend_random"])
+        assert secret == v["backend_ephemeral_secret"]
+        assert v["prologue"] == b"vitalwire/1 25519 ChaChaPoly BLAKE2s" + v["hello_header"]
+        key = derive(extract(bytes(32), known or v["authority_public"]), b"hello mac")
+        assert key == v["hello_key"]
+        n = Noise(pattern, v["prologue"], v["device_static_secret"], v["device_ephemeral_secret"], known, psk)
+        hello = v["hello_header"] + n.message(v["hello_payload"], False)
+        assert hello + mac(key, hello) == v["hello"]
+        header = b"\x12" + v["device_connection_id"]
+        assert v["reply"].startswith(header)
+        assert n.message(v["reply"][len(header):], True) == v["reply_payload"]
+        if n.messages:
+            finish = b"\x13" + v["backend_connection_id"] + n.message(v["finish_payload"], False)
+            assert finish == v["finish"]
+        assert n.h == v["handshake_hash"] and n.split() == v["split_keys"]
+        limits = [read_limits(read_items(v[name], {1, 2, 3, 4, 63})[2]) for name in ("hello_payload", "reply_payload")]
+        assert limits == [(1232, 128, 7200), (1500, 1024, 7200)]
+        chain = extract(n.h, n.split())
+        exporter = derive(chain, b"exporter")
+        assert exporter == v["exporter"]
+        exported(exporter, v["export"])
+        epoch_keys(chain, v["epoch_0"])
+
+
+def packets():
+    v = load("packets.json")
+    chains = [extract(un(v["handshake_hash"]), un(v["split_keys"]))]
+    told = {"device": 0, "backend": 0}
+    for p in v["data"]:
+        while len(chains) <= p["epoch"]:
+            chains.append(derive(chains[-1], b"next"))
+        key = derive(chains[p["epoch"]], b"d2b" if p["from"] == "device" else b"b2d")
+        length = next(n for n in (1, 2, 3, 4) if p["counter"] - told[p["from"]] < 2 ** (8 * n - 2))
+        header = bytes([0x80 | p["epoch"] % 4 << 5 | length - 1 << 3]) + un(p["connection_id"])
+        header += p["counter"].to_bytes(8, "little")[:length]
+        packet = header + ChaCha20Poly1305(key).encrypt(nonce(p["counter"]), un(p["payload"]), header)
+        assert packet.hex() == p["packet"], p
+        for kind, body in read_frames(un(p["payload"])):
+            if kind == 3:  # an Ack tells the other end; those of these vectors are below 128
+                told["device" if p["from"] == "backend" else "backend"] = body[0]
+    r = v["retry"]
+    retry = b"\x14" + un(r["connection_id"]) + un(r["cookie"])
+    key = derive(extract(bytes(32), un(r["anchor"])), b"hello mac")
+    assert (retry + mac(key, retry + un(r["hello_mac"]))).hex() == r["packet"]
+    assert "15" + v["reset"]["tag"] == v["reset"]["packet"]
+
+
+def frames():
+    for case in load("frames.json")["cases"]:
+        alone, followed = un(case["alone"]), un(case["followed_by_rekey_hint"])
+        assert followed == bytes([alone[0] | 0x80]) + prefixed(alone[1:]) + b"\x0b"
+        assert read_frames(alone) == [(alone[0], alone[1:])] and read_frames(followed)[0] == (alone[0], alone[1:])
+
+
+def record_forms(r):
+    """Every encoding that SPEC.md leaves to the encoder."""
+    kind = r["kind"]
+    if kind == "measurement":
+        states = [v["state"] for v in r["values"]]
+        raw = [v["raw"] for v in r["values"] if "raw" in v]
+        plain = r["mode"] == 0 and not any(states)
+        yield measurement(r["channel"], raw) if plain else qualified(r["channel"], r["mode"], states, raw)
+    elif kind == "event":
+        yield event(r["channel"], r["mode"], r["code"], r["value"])
+    elif kind == "alarm":
+        yield alarm(r["channel"], r["mode"], r["phase"], r["priority"], r["alarm_kind"], r["code"],
+                    (r["value"], r["low_limit"], r["high_limit"]))
+    elif kind == "gap":
+        yield gap(0 if r["lane"] is None else r["lane"] + 1, r["first"], r["count"], r["reason"])
+    elif kind == "extension":
+        yield extension(r["type"], un(r["bytes"]))
+    else:
+        for coding in range(5):
+            for k0 in range(32):
+                yield from block_forms(r, coding, k0)
+
+
+def block_forms(r, coding, k0):
+    values = r.get("samples") or [raw for _, raw in r["points"]]
+    if coding > len(values):
+        return
+    if r["kind"] == "waveform":
+        yield waveform(r["channel"], r["first_sample"], values, coding, r["mode"], r["quality"], k0=k0)
+        return
+    times = [offset for offset, _ in r["points"]]
+    steps = [q - p for p, q in zip(times, times[1:])]
+    for k0_steps in range(32 if len(set(steps)) > 1 else 1):
+        yield trend(r["channel"], steps, values, coding, r["mode"], r["quality"], k0=k0, k0_steps=k0_steps)
+
+
+def records():
+    file = load("records.json")
+    channels = {}
+    for c in file["set"]["channels"]:
+        components = [(p["metric"], p["unit"], p["scale"], p["offset"]) for p in c["components"]]
+        channels[c["number"]] = descriptor(c["kind"], c["metric"], components, c["rate"], c["site"])
+    assert descriptors(channels).hex() == file["set"]["bytes"]
+    for case in file["records"]:
+        assert un(case["bytes"]) in record_forms(case["record"]), case
+
+
+def main():
+    for check in (primitives, noise, key_schedule, credentials, handshakes, packets, frames, records):
+        check()
+        print(f"{check.__name__}: good")
+
+
+if __name__ == "__main__":
+    main()
