@@ -213,9 +213,9 @@ impl Bench {
         if self.air.is_empty() {
             return;
         }
-        let at = if n % 3 == 0 { n % self.air.len() } else { 0 };
+        let at = if n.is_multiple_of(3) { n % self.air.len() } else { 0 };
         // Now and then a packet stays in the air, to come again.
-        let (up, mut packet) = if n % 11 == 0 { self.air[at].clone() } else { self.air.remove(at) };
+        let (up, mut packet) = if n.is_multiple_of(11) { self.air[at].clone() } else { self.air.remove(at) };
         if !up {
             return self.device.handle_packet(self.now, &mut packet, &mut |_| {});
         }

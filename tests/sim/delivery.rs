@@ -136,6 +136,9 @@ fn long_lived_streams_are_named_on_the_smallest_packets() {
 
 #[test]
 fn a_long_descriptor_set_arrives_in_any_order() {
+    //= SPEC.md#descriptors-frame
+    //= type=test
+    //# A device MUST send its descriptor set in a session before which no Ack has named a stream with it, and repeat it from the front until one does.
     for seed in seeds(10) {
         let mut setup = Setup::new(seed);
         setup.max_packet = 64;

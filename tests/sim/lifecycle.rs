@@ -132,6 +132,9 @@ fn a_sleeper_keeps_its_session_for_a_day() {
 
 #[test]
 fn a_sleeper_that_loses_most_answers_keeps_its_session() {
+    //= SPEC.md#liveness
+    //= type=test
+    //# A device MUST NOT take a session for lost before it has sent four packets that ask for an answer, each at least a retransmission time-out after the one before, and has waited a time-out after the last one.
     let mut world = Setup::new(4).build();
     world.add(|_| {});
     world.connect(0);

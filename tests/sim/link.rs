@@ -65,6 +65,8 @@ struct Flying {
     packet: Vec<u8>,
 }
 
+type Filter = Box<dyn FnMut(To, &[u8]) -> Verdict>;
+
 pub(crate) struct Link {
     pub(crate) faults: Faults,
     pub(crate) rng: Rng,
@@ -74,7 +76,7 @@ pub(crate) struct Link {
     /// Every packet that was handed to the link, in order, if wanted.
     pub(crate) log: Option<Vec<(Instant, To, Vec<u8>)>>,
     /// Drops what it says, before chance does.
-    pub(crate) filter: Option<Box<dyn FnMut(To, &[u8]) -> Verdict>>,
+    pub(crate) filter: Option<Filter>,
 }
 
 /// What a filter makes of a packet.

@@ -202,6 +202,9 @@ fn contradictory_stream_names_close_the_session() {
 
 #[test]
 fn descriptors_that_do_not_match_their_hash_close_the_session() {
+    //= SPEC.md#descriptors-frame
+    //= type=test
+    //# A backend MUST take the pieces of a set in any order, and close the session with reason 2 where the whole does not have the hash or is no descriptor set.
     let set = descriptors(0);
     let mut against = Against::new(5);
     against.named(&set, &[TREND], 1);
