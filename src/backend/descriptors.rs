@@ -111,6 +111,8 @@ impl<P: Path> Backend<P> {
         }
     }
 
+    //= SPEC.md#descriptors-frame
+    //# A backend MUST take the pieces of a set in any order, and close the session with reason 2 where the whole does not have the hash or is no descriptor set.
     pub(super) fn handle_descriptors(&mut self, at: SlotRef, piece: &DescriptorsFrame<'_>) {
         let Some(live) = self.slots.live_mut(at) else { return };
         if !live.lacks(piece.hash) {

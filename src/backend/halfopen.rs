@@ -209,6 +209,8 @@ impl<P: Path> Backend<P> {
                     Err(Discard::NotAccepted)
                 }
             },
+            //= SPEC.md#handshake-timers
+            //# A backend MUST answer at most 16 copies of a Finish, only byte-identical ones, and none after a data packet of the session has authenticated.
             // The device repeats its Finish: it has not heard of the session yet. A copy proves nothing, so only a few
             // are answered, and none once the device has shown that it did hear.
             Some(Use::Live(live)) => {
@@ -359,6 +361,8 @@ impl<P: Path> Backend<P> {
         verdict: Verdict,
         reply: Option<Vec<u8>>,
     ) {
+        //= SPEC.md#handshake-timers
+        //# A backend MUST complete the handshake of a device that its application refuses, and close that session with the reason.
         let proved = reply.is_none();
         let (grant, closing) = match verdict {
             Verdict::Accepted(grant) => (grant, None),
@@ -375,6 +379,8 @@ impl<P: Path> Backend<P> {
         let Use::HalfOpen(half) = core::mem::replace(slot, Use::Free) else { return };
         let HalfOpen { path, mut origin, finish, held, .. } = *half;
         let (path, path_state) = match finish {
+            //= SPEC.md#admission
+            //# A backend MUST NOT take a path as validated by a Finish or a first packet from there if the Reply went to another path as well.
             // Whoever wrote the Finish has read the Reply.
             Some((from, _)) if from == path && origin.sole_path => (path, PathState::Validated),
             Some((from, received)) => (from, PathState::unvalidated(received)),

@@ -129,6 +129,8 @@ impl<P: Path> Live<P> {
 
     /// When the session ends if nothing more is heard.
     pub(super) fn idle_at(&self, own: Limits) -> Instant {
+        //= SPEC.md#handshake-timers
+        //# A backend MUST forget a session that is not proved 20 s after its Reply.
         let idle = own.idle_timeout().min(self.peer_limits.idle_timeout());
         if self.proved { self.last_heard + idle } else { self.born + HALF_OPEN_LIFE }
     }
@@ -150,6 +152,8 @@ impl<P: Path> Live<P> {
     /// Takes note of an authentic packet of `len` bytes from `path`; `first`: of this session.
     fn follow(&mut self, path: &P, len: u64, newest: bool, first: bool) {
         if self.path == *path {
+            //= SPEC.md#admission
+            //# A backend MUST NOT take a path as validated by a Finish or a first packet from there if the Reply went to another path as well.
             if first && self.origin.as_ref().is_some_and(|origin| origin.sole_path) {
                 // The device has read the Reply that was sent to this path.
                 self.path_state = PathState::Validated;

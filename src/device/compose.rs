@@ -82,6 +82,8 @@ impl Device<'_> {
         out: &mut [u8],
     ) -> Result<Option<usize>, CallError> {
         let Some(live) = self.live.as_mut().filter(|live| live.may_send()) else { return Ok(None) };
+        //= SPEC.md#descriptors-frame
+        //# A device MUST send its descriptor set in a session before which no Ack has named a stream with it, and repeat it from the front until one does.
         if !self.set_known && live.descriptors.due <= now {
             live.descriptors_from.get_or_insert(0);
         }

@@ -149,6 +149,8 @@ impl Live {
     }
 
     /// Returns when the backend seems to have lost the session, as it owes an answer.
+    //= SPEC.md#liveness
+    //# A device MUST NOT take a session for lost before it has sent four packets that ask for an answer, each at least a retransmission time-out after the one before, and has waited a time-out after the last one.
     pub(super) fn seems_dead_at(&self) -> Option<Instant> {
         let owed = self.owed.filter(|owed| owed.probes >= PROBES)?;
         Some((owed.since + DEAD_BACKEND).max(owed.last_probe + owed.time_out))

@@ -160,6 +160,9 @@ fn a_new_path_gets_three_times_until_it_echoes_a_token() {
 
 #[test]
 fn a_finish_does_not_validate_a_path_that_others_read_the_reply_of() {
+    //= SPEC.md#admission
+    //= type=test
+    //# A backend MUST NOT take a path as validated by a Finish or a first packet from there if the Reply went to another path as well.
     // A malicious device: its Hello from a victim's path, a copy from its own, so that it gets the Reply.
     for ik in [false, true] {
         let (victim, own) = (1, 2);
@@ -190,7 +193,24 @@ fn a_finish_does_not_validate_a_path_that_others_read_the_reply_of() {
 }
 
 #[test]
+fn a_finish_from_elsewhere_moves_the_session_to_a_path_that_is_not_validated() {
+    let mut world = Setup::new(9).build();
+    let mut puppet = puppet(&mut world, false);
+    let hello = puppet.hello();
+    let sent = exchange(&mut world, 1, &hello);
+    let finish = puppet.reply(world.now, &sent[0].1).unwrap();
+    let sent = exchange(&mut world, 2, &finish);
+    assert!(bytes_to(2, &sent) > 0 && bytes_to(1, &sent) == 0);
+    let payload = puppet.open(world.now, &sent[0].1).unwrap();
+    let mut frames = vitalwire::framing::Frames::parse(&payload).unwrap();
+    assert!(frames.any(|frame| matches!(frame, Frame::Ping(_))));
+}
+
+#[test]
 fn copies_and_forgeries_of_a_finish_cost_next_to_nothing() {
+    //= SPEC.md#handshake-timers
+    //= type=test
+    //# A backend MUST answer at most 16 copies of a Finish, only byte-identical ones, and none after a data packet of the session has authenticated.
     let mut world = Setup::new(3).build();
     let mut puppet = puppet(&mut world, false);
     establish(&mut world, &mut puppet, 1);

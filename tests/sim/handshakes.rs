@@ -311,6 +311,9 @@ fn backs_off_when_every_session_is_closed_at_once() {
 
 #[test]
 fn a_refused_device_learns_it_inside_a_session() {
+    //= SPEC.md#handshake-timers
+    //= type=test
+    //# A backend MUST complete the handshake of a device that its application refuses, and close that session with the reason.
     for pinned in [false, true] {
         let mut setup = Setup::new(14);
         setup.policy = Policy { accept: Answer::Refuse, ..Policy::PROMPT };

@@ -12,7 +12,7 @@ pub(crate) struct Rng(u64);
 
 impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed ^ 0x5e_ed0f_7e57)
+        Self(seed ^ 0x5eed_0f7e_57aa)
     }
 
     pub(crate) fn next(&mut self) -> u64 {

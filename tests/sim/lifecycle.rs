@@ -132,22 +132,31 @@ fn a_sleeper_keeps_its_session_for_a_day() {
 
 #[test]
 fn a_sleeper_that_loses_most_answers_keeps_its_session() {
-    let mut world = Setup::new(4).build();
-    world.add(|_| {});
-    world.connect(0);
-    world.run_to_connected(0);
-    world.link.faults.loss = 0.3;
-    for wake in 0..60 {
+    //= SPEC.md#liveness
+    //= type=test
+    //# A device MUST NOT take a session for lost before it has sent four packets that ask for an answer, each at least a retransmission time-out after the one before, and has waited a time-out after the last one.
+    let mut sessions = 0;
+    for seed in seeds(10) {
+        let mut world = Setup::new(seed).build();
+        world.add(|_| {});
+        world.connect(0);
+        world.run_to_connected(0);
+        world.link.faults.loss = 0.3;
+        for wake in 0..60 {
+            world.node(0).asleep = false;
+            world.record(0, Lane::Trend, &rate(wake)).unwrap();
+            world.run(secs(2));
+            world.node(0).asleep = true;
+            world.run(secs(1200));
+        }
+        world.link.faults.loss = 0.0;
         world.node(0).asleep = false;
-        world.record(0, Lane::Trend, &rate(wake)).unwrap();
-        world.run(secs(2));
-        world.node(0).asleep = true;
-        world.run(secs(1200));
+        world.wait_all_drained_and_check(secs(60));
+        sessions += connects(&world, 0);
     }
-    world.link.faults.loss = 0.0;
-    world.node(0).asleep = false;
-    world.wait_all_drained_and_check(secs(60));
-    assert!(connects(&world, 0) <= 3, "{} sessions", connects(&world, 0));
+    // A quarter of the 600 wakes hears nothing, and a fifteenth neither does in the next one.
+    println!("{sessions} sessions");
+    assert!(sessions < 60, "{sessions} sessions");
 }
 
 #[test]

@@ -65,8 +65,7 @@ struct Flying {
     packet: Vec<u8>,
 }
 
-/// Decides about each packet before chance does.
-pub(crate) type Filter = Box<dyn FnMut(To, &[u8]) -> Verdict>;
+type Filter = Box<dyn FnMut(To, &[u8]) -> Verdict>;
 
 pub(crate) struct Link {
     pub(crate) faults: Faults,

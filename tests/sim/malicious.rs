@@ -19,6 +19,10 @@ struct Against {
 
 impl Against {
     fn new(seed: u64) -> Self {
+        Self::with(seed, |_| {})
+    }
+
+    fn with(seed: u64, change: impl FnOnce(&mut PuppetDevice)) -> Self {
         let mut world = Setup::new(seed).build();
         world.add(|_| {});
         world.connect(0);
@@ -26,6 +30,7 @@ impl Against {
         let identity = world.pki.device(500);
         world.app.store.register(identity.identity().unwrap());
         let mut puppet = PuppetDevice::new(identity, world.pki.anchors(), None);
+        change(&mut puppet);
         world.link.log = Some(Vec::new());
         let hello = puppet.hello();
         let reply = Self::exchange(&mut world, hello).remove(0);
@@ -202,6 +207,9 @@ fn contradictory_stream_names_close_the_session() {
 
 #[test]
 fn descriptors_that_do_not_match_their_hash_close_the_session() {
+    //= SPEC.md#descriptors-frame
+    //= type=test
+    //# A backend MUST take the pieces of a set in any order, and close the session with reason 2 where the whole does not have the hash or is no descriptor set.
     let set = descriptors(0);
     let mut against = Against::new(5);
     against.named(&set, &[TREND], 1);
@@ -345,6 +353,32 @@ fn many_boots_and_sets_stay_bounded() {
     }
 }
 
+#[test]
+fn an_ack_is_cut_where_its_bitmap_does_not_fit() {
+    // The smallest packets, the longest connection id, long sequences.
+    let mut against = Against::with(13, |puppet| {
+        puppet.connection_id = vitalwire::wire::ConnectionId::new(&[3; 8]).unwrap();
+        puppet.limits = vitalwire::handshake::Limits::new(64, 128, secs(60)).unwrap();
+    });
+    let (set, oldest) = (descriptors(0), 1 << 45);
+    against.named(&set, &[StreamEntry { oldest, ..TREND }], 1);
+    against.described(&set);
+    against.world.app.policy.commit_delay = (3_600_000, 3_600_000);
+    let lane = (500, Lane::Trend);
+    let content = crate::app::content(500, at(5), &rate(1));
+    for offset in 0..250 {
+        let sequence = oldest + offset;
+        against.world.app.store.expected.insert((lane.0, lane.1, sequence), content.clone());
+        if offset == 1 {
+            against.world.app.policy.commit_delay = (0, 0);
+        }
+        let answer = against.send(&records(2, sequence, &[rate(1)]));
+        assert!(answer.iter().filter(|frame| frame.starts_with("Ack")).count() <= 1, "{answer:?}");
+    }
+    against.world.app.store.expected.retain(|(number, ..), _| *number != 500);
+    against.assert_unharmed();
+}
+
 /// A device against a puppet that is the backend.
 struct Facing {
     device: Device<'static>,
@@ -357,7 +391,7 @@ impl Facing {
     fn new(pinned: bool) -> Self {
         let mut pki = Pki::new(1);
         let backend = pki.backend();
-        let mut config = DeviceConfig::new(pki.device(0), pki.anchors(), pki.time(), 1, 8192);
+        let mut config = DeviceConfig::new(pki.device(0), pki.anchors(), pki.time(), u32::MAX, 8192);
         if pinned {
             config.pin = Some(pin_of(&backend));
         }
@@ -393,6 +427,28 @@ impl Facing {
 
     fn frames(&mut self, frames: &[Frame<'_>]) {
         let packet = self.puppet.frames(self.now, frames);
+        self.give(&packet);
+    }
+
+    /// Reads what the device says now, and acknowledges all of it.
+    fn take_and_acknowledge(&mut self) {
+        let mut told = std::collections::BTreeMap::new();
+        while let Some(packet) = self.poll() {
+            let payload = self.puppet.open(self.now, &packet).unwrap();
+            for frame in Frames::parse(&payload).unwrap() {
+                if let Frame::Records(records) = frame {
+                    told.insert(records.stream, records.first + u64::from(records.count));
+                }
+            }
+        }
+        let mut body = [0; 100];
+        let mut ack =
+            AckWriter::new(&mut body, self.puppet.session.as_ref().unwrap().0.highest_received()).unwrap();
+        for (stream, cumulative) in told {
+            ack.push(&StreamAck { stream, cumulative, settled: Settled::NONE }).unwrap();
+        }
+        let len = ack.finish();
+        let packet = self.puppet.payload(self.now, &[&[3][..], &body[..len]].concat());
         self.give(&packet);
     }
 
@@ -535,4 +591,52 @@ fn a_device_proves_an_ik_session_at_once_and_again_with_patience() {
     assert!((5..80).contains(&packets), "{packets} in an hour");
     facing.frames(&[Frame::Ack(AckFrame::of_packet(0))]);
     assert!(facing.device.is_connected());
+}
+
+#[test]
+fn a_device_keeps_to_the_credit_over_all_lanes_of_a_packet() {
+    for credit in [0, 1, 2, 3] {
+        let mut facing = Facing::connected();
+        facing.frames(&[Frame::Credit(credit)]);
+        for (lane, record) in [(Lane::Event, event(1)), (Lane::Trend, rate(1)), (Lane::Waveform, rate(2))] {
+            facing.device.record(facing.now, lane, &record).unwrap();
+        }
+        facing.device.record(facing.now, Lane::Alarm, &alarm(1)).unwrap();
+        let said = facing.said();
+        let frames = said.iter().filter(|frame| frame.starts_with("Records")).count();
+        assert_eq!(frames, 1 + usize::from(credit.max(1)), "{said:?}");
+    }
+}
+
+#[test]
+fn a_device_names_in_parts_what_does_not_fit_one_packet() {
+    let mut facing = Facing::connected();
+    let lanes =
+        [(Lane::Alarm, alarm(1)), (Lane::Event, event(1)), (Lane::Trend, rate(1)), (Lane::Waveform, rate(1))];
+    let mut sequences = [0u64; 4];
+    while sequences.iter().any(|&sequence| sequence < 17_000) {
+        for ((lane, record), sequence) in lanes.iter().zip(&mut sequences) {
+            while let Ok(accepted) = facing.device.record(facing.now, *lane, record) {
+                *sequence = accepted.first;
+            }
+        }
+        facing.now = facing.now + ms(1);
+        facing.take_and_acknowledge();
+    }
+    facing.take_and_acknowledge();
+    // Sequences of three bytes, a connection id of eight, and the smallest packets.
+    facing.device.handle_link(facing.now, Link::Up { max_packet: 64 });
+    facing.device.connect(facing.now);
+    let hello = facing.poll().unwrap();
+    let reply = facing.puppet.reply(facing.now, &hello, None);
+    facing.give(&reply);
+    for (lane, record) in &lanes {
+        facing.device.record(facing.now, *lane, record).unwrap();
+    }
+    let said = facing.said();
+    let named = said.iter().filter(|frame| frame.starts_with("Streams")).count();
+    assert_eq!(named, 2, "{said:?}");
+    assert!(said.iter().all(|frame| !frame.contains("complete: true")));
+    assert_eq!(said.iter().filter(|frame| frame.starts_with("Records")).count(), 4);
+    assert!(facing.device.poll_timeout() > Some(facing.now));
 }

@@ -15,6 +15,8 @@ pub(crate) struct PuppetDevice {
     anchors: TrustAnchors,
     pub(crate) backend_key: Option<PublicKey>,
     pub(crate) cookie: Option<Cookie>,
+    pub(crate) connection_id: ConnectionId,
+    pub(crate) limits: Limits,
     pub(crate) rng: Rng,
     awaiting: Option<AwaitingReply>,
     pub(crate) finish: Option<Vec<u8>>,
@@ -27,13 +29,14 @@ impl PuppetDevice {
         anchors: TrustAnchors,
         backend_key: Option<PublicKey>,
     ) -> Self {
-        let rng = Rng::new(99);
         Self {
             identity,
             anchors,
             backend_key,
             cookie: None,
-            rng,
+            connection_id: ConnectionId::EMPTY,
+            limits: Limits::DEVICE,
+            rng: Rng::new(99),
             awaiting: None,
             finish: None,
             session: None,
@@ -48,8 +51,8 @@ impl PuppetDevice {
             backend_key: self.backend_key.as_ref(),
             backend_credential: None,
             psk: None,
-            connection_id: ConnectionId::EMPTY,
-            limits: Limits::DEVICE,
+            connection_id: self.connection_id,
+            limits: self.limits,
             cookie: self.cookie,
             anchor_index: 0,
         }
@@ -102,7 +105,7 @@ impl PuppetDevice {
 
     /// Opens a packet of the backend.
     pub(crate) fn open(&mut self, now: Instant, packet: &[u8]) -> Option<Vec<u8>> {
-        open(&mut self.session.as_mut()?.0, now, &ConnectionId::EMPTY, packet)
+        open(&mut self.session.as_mut()?.0, now, &self.connection_id, packet)
     }
 }
 
@@ -114,7 +117,7 @@ pub(crate) struct PuppetBackend {
     pub(crate) session: Option<(Session<16>, ConnectionId)>,
 }
 
-pub(crate) const PUPPET_ID: [u8; 5] = [9; 5];
+pub(crate) const PUPPET_ID: [u8; 8] = [9; 8];
 
 impl PuppetBackend {
     pub(crate) fn new(identity: LocalIdentity, anchors: TrustAnchors) -> Self {

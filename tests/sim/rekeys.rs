@@ -74,7 +74,7 @@ fn a_request_that_comes_too_early_neither_floods_nor_kills_the_session() {
     world.node(0).device.rekey();
     world.run(secs(1));
     world.record(0, Lane::Trend, &rate(1)).unwrap();
-    world.run(secs(10));
+    world.run(secs(6));
     world.node(0).device.rekey();
     world.link.log = Some(Vec::new());
     world.run(secs(200));

@@ -109,6 +109,9 @@ fn unproved_sessions_of_one_identity_are_capped() {
     //= SPEC.md#admission
     //= type=test
     //# A backend MUST keep at most two half-open handshakes per identity, and a capped number in all.
+    //= SPEC.md#handshake-timers
+    //= type=test
+    //# A backend MUST forget a session that is not proved 20 s after its Reply.
     let mut world = Setup::new(4).build();
     let key = world.backend_identity.public_key();
     let identity = world.pki.device(0);
