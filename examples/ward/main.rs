@@ -86,7 +86,7 @@ fn main() -> ExitCode {
 /// device moves on only when the previous epoch's packets are out of both ends' windows, after 128 packets or more each
 /// way. So the DH ratchet is given more than one such epoch, and the hash ratchet gets its turn.
 fn rekey_policy() -> Result<RekeyPolicy, CallError> {
-    RekeyPolicy::default().hash_after_packets(40)?.dh_after_packets(210)?.dh_interval(Duration::from_secs(10))
+    RekeyPolicy::default().hash_after_packets(40)?.dh_after_packets(180)?.dh_interval(Duration::from_secs(10))
 }
 
 /// The authority's credential for a fresh key.
