@@ -614,7 +614,7 @@ fn a_device_names_in_parts_what_does_not_fit_one_packet() {
     let lanes =
         [(Lane::Alarm, alarm(1)), (Lane::Event, event(1)), (Lane::Trend, rate(1)), (Lane::Waveform, rate(1))];
     let mut records = 0u32;
-    while records < 70_000 {
+    while records < 120_000 {
         for (lane, record) in &lanes {
             while facing.device.record(facing.now, *lane, record).is_ok() {
                 records += 1;
