@@ -78,3 +78,8 @@ pub use entropy::OsEntropy;
 pub use entropy::{Entropy, EntropyError};
 pub use error::{CallError, CloseReason, Discard, Discards};
 pub use time::{Duration, Instant, UnixSeconds};
+
+/// README's code is a doc test.
+#[cfg(all(doctest, feature = "std", feature = "device", feature = "backend"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -82,14 +82,11 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Low enough that a few minutes see several rekeys of both kinds. What else holds a rekey back, holds here too:
-/// a device moves on only when the previous epoch's packets are out of the other end's window.
+/// Low enough that a few minutes see several rekeys of both kinds. What else holds a rekey back holds here too: a
+/// device moves on only when the previous epoch's packets are out of both ends' windows, after 128 packets or more each
+/// way. So the DH ratchet is given more than one such epoch, and the hash ratchet gets its turn.
 fn rekey_policy() -> Result<RekeyPolicy, CallError> {
-    RekeyPolicy::default()
-        .hash_after_packets(100)?
-        .hash_after(Duration::from_secs(10))?
-        .dh_after(Duration::from_secs(50))?
-        .dh_interval(Duration::from_secs(10))
+    RekeyPolicy::default().hash_after_packets(40)?.dh_after_packets(210)?.dh_interval(Duration::from_secs(10))
 }
 
 /// The authority's credential for a fresh key.

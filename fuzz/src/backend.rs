@@ -21,6 +21,9 @@ use vitalwire::session::{RekeyPolicy, Session, Side};
 use vitalwire::wire::{ConnectionId, DataHeader};
 use vitalwire::{CallError, CloseReason, Duration, Instant, UnixSeconds};
 
+/// A record of a device.
+type Id = (Identity, StreamKey, u64);
+
 /// More packets than this at one instant are a loop.
 const MAX_BURST: usize = 400;
 /// Paths from here on are strangers': no genuine packet ever comes from there first.
@@ -53,9 +56,9 @@ struct Sim {
     jobs: Vec<HandshakeJob>,
     done: Vec<HandshakeDone>,
     pending: Vec<(PendingId, usize)>,
-    batches: Vec<(BatchRef, Vec<(Identity, StreamKey, u64)>)>,
-    outstanding: BTreeSet<(Identity, StreamKey, u64)>,
-    committed: BTreeSet<(Identity, StreamKey, u64)>,
+    batches: Vec<(BatchRef, Vec<Id>)>,
+    outstanding: BTreeSet<Id>,
+    committed: BTreeSet<Id>,
     received_from: BTreeMap<u64, u64>,
     sent_to: BTreeMap<u64, u64>,
     /// What the application has stored, one ledger per device.
@@ -253,11 +256,8 @@ impl Sim {
 
     fn events(&mut self) {
         while let Some(event) = self.backend.poll_event() {
-            match event {
-                BackendEvent::Pending { pending, credential, .. } => {
-                    self.pending.push((pending, self.who(credential.identity())));
-                }
-                _ => {}
+            if let BackendEvent::Pending { pending, credential, .. } = event {
+                self.pending.push((pending, self.who(credential.identity())));
             }
         }
     }
@@ -450,12 +450,10 @@ impl Sim {
                 // A packet of one session under the connection id of the other.
                 let peer = self.hands[1 - hand].peer;
                 let payload = [FrameKind::Ping as u8, 1, 2, 3, 4, 5, 6, 7, 8];
-                if let (Some(mut packet), true) = (self.hands[hand].seal(self.now, &payload), peer.len() == 5)
-                {
-                    if packet[1..6] != *peer.as_bytes() {
-                        packet[1..6].copy_from_slice(peer.as_bytes());
-                        self.deliver_hostile(packet);
-                    }
+                let sealed = self.hands[hand].seal(self.now, &payload).filter(|_| peer.len() == 5);
+                if let Some(mut packet) = sealed.filter(|packet| packet[1..6] != *peer.as_bytes()) {
+                    packet[1..6].copy_from_slice(peer.as_bytes());
+                    self.deliver_hostile(packet);
                 }
             }
             6 => {

@@ -345,7 +345,7 @@ impl Sim<'_> {
         if self.hand.last_hello.is_empty() {
             return;
         }
-        let ik = self.hand.last_hello[1] % 2 == 0;
+        let ik = self.hand.last_hello[1].is_multiple_of(2);
         let key = if ik {
             HelloKey::from_backend(&PublicKey(anchor(crate::world::Shape::Ik)))
         } else {

@@ -127,12 +127,12 @@ impl Sim<'_> {
         }
     }
 
-    fn to_device(&mut self, packet: &[u8]) {
+    fn give_device(&mut self, packet: &[u8]) {
         let mut copy = packet.to_vec();
         self.device.handle_packet(self.now, &mut copy, &mut |_| {});
     }
 
-    fn to_backend(&mut self, path: u64, packet: &[u8]) -> usize {
+    fn give_backend(&mut self, path: u64, packet: &[u8]) -> usize {
         let mut copy = packet.to_vec();
         let mut batches = Vec::new();
         let mut inbound = [Inbound { path, packet: &mut copy }];
@@ -200,13 +200,13 @@ impl Sim<'_> {
                 // In order, or any one; the old ones get lost.
                 let at = if op & 0x80 == 0 { 0 } else { input.below(self.to_backend.len()) };
                 let packet = self.to_backend.remove(at);
-                self.to_backend(self.path, &packet);
+                self.give_backend(self.path, &packet);
                 self.past[0].push(packet);
             }
             4 | 5 if !self.to_device.is_empty() => {
                 let at = if op & 0x80 == 0 { 0 } else { input.below(self.to_device.len()) };
                 let packet = self.to_device.remove(at);
-                self.to_device(&packet);
+                self.give_device(&packet);
                 self.past[1].push(packet);
             }
             6 => {
@@ -273,11 +273,11 @@ impl Sim<'_> {
         }
         let connected = self.device.is_connected();
         if to_device {
-            self.to_device(&packet);
+            self.give_device(&packet);
             assert!(replay || self.device.is_connected() == connected);
         } else {
             let path = if op & 0x40 == 0 { 77 } else { self.path };
-            let count = self.to_backend(path, &packet);
+            let count = self.give_backend(path, &packet);
             assert!(replay || count == 0, "a batch out of a forgery");
         }
     }
@@ -286,12 +286,12 @@ impl Sim<'_> {
     fn exchange(&mut self) {
         self.poll_device();
         for packet in core::mem::take(&mut self.to_backend) {
-            self.to_backend(self.path, &packet);
+            self.give_backend(self.path, &packet);
             self.past[0].push(packet);
         }
         self.poll_backend();
         for packet in core::mem::take(&mut self.to_device) {
-            self.to_device(&packet);
+            self.give_device(&packet);
             self.past[1].push(packet);
         }
     }

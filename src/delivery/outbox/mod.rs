@@ -179,7 +179,7 @@ impl<'m> Outbox<'m> {
         }
         //= SPEC.md#retransmission
         //# A device MUST wait at least the time-out of RFC 6298, between 200 ms and 60 s, before it sends a record again in the same session.
-        //# The wait MUST double with each transmission of the same record, up to 60 s.
+        //# The wait MUST double with each of the first two repetitions of a record, and with each expiry since the last measurement, up to 60 s.
         let time_out = self.rtt.time_out(sends);
         let prolonged = (time_out.as_millis() / 2).saturating_mul(jitter.into()) >> 32;
         let deadline = now + time_out + Duration::from_millis(prolonged);

@@ -1,6 +1,9 @@
 use crate::limits::{INITIAL_RTO, MAX_RTO, MIN_RTO};
 use crate::time::{Duration, Instant};
 
+/// How often the wait of one record doubles while the link as a whole still yields measurements.
+const RECORD_DOUBLINGS: u8 = 2;
+
 /// The retransmission time-out of RFC 6298: SRTT, RTTVAR, and the doubling which lasts until a fresh sample.
 ///
 /// A sample is the time from sending a batch to hearing that it is settled, so it includes the time that the
@@ -54,7 +57,7 @@ impl RttEstimator {
             None => INITIAL_RTO,
             Some((srtt8, rttvar4)) => Duration::from_millis((srtt8 / 8).saturating_add(rttvar4.max(1))),
         };
-        let doublings = self.doublings.max(sends.saturating_sub(1)).min(16);
+        let doublings = self.doublings.max(sends.saturating_sub(1).min(RECORD_DOUBLINGS)).min(16);
         base.max(MIN_RTO).saturating_mul(1u64.wrapping_shl(doublings.into())).min(MAX_RTO)
     }
 }
@@ -101,5 +104,6 @@ mod tests {
         assert_eq!((rtt.time_out(1), rtt.time_out(255)), (MAX_RTO, MAX_RTO));
         rtt.sample(ms(100));
         assert_eq!(rtt.time_out(1), ms(300));
+        assert_eq!((rtt.time_out(2), rtt.time_out(3), rtt.time_out(9)), (ms(600), ms(1200), ms(1200)));
     }
 }
