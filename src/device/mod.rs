@@ -157,8 +157,6 @@ impl<'m> Device<'m> {
     ///
     /// Hostile input is never an error: it is counted in [`Device::discards`] and changes nothing else. Where the packet
     /// came from is not asked: the backend's address is the caller's, and no packet changes it.
-    //= SPEC.md#paths
-    //# A device MUST NOT move its backend's address.
     pub fn handle_packet<'b>(
         &mut self,
         now: Instant,

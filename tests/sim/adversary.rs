@@ -310,20 +310,6 @@ fn forged_replies_and_finishes_do_not_kill_a_handshake() {
 }
 
 #[test]
-fn a_device_does_not_even_hear_where_a_packet_came_from() {
-    //= SPEC.md#paths
-    //= type=test
-    //# A device MUST NOT move its backend's address.
-    type Sink<'s, 'b> = &'s mut dyn FnMut(vitalwire::device::DeviceReceived<'b>);
-    let _: fn(
-        &mut vitalwire::device::Device<'static>,
-        vitalwire::Instant,
-        &'static mut [u8],
-        Sink<'_, 'static>,
-    ) = vitalwire::device::Device::handle_packet;
-}
-
-#[test]
 fn discards_are_counted_by_reason() {
     let before = Discards::default();
     assert_eq!(before.total(), 0);
