@@ -135,7 +135,7 @@ fn a_sleeper_that_loses_most_answers_keeps_its_session() {
     //= SPEC.md#liveness
     //= type=test
     //# A device MUST NOT take a session for lost before it has sent four packets that ask for an answer, each at least a retransmission time-out after the one before, and has waited a time-out after the last one.
-    let mut sessions = 0;
+    let (mut sessions, mut runs) = (0, 0);
     for seed in seeds(10) {
         let mut world = Setup::new(seed).build();
         world.add(|_| {});
@@ -153,10 +153,10 @@ fn a_sleeper_that_loses_most_answers_keeps_its_session() {
         world.node(0).asleep = false;
         world.wait_all_drained_and_check(secs(60));
         sessions += connects(&world, 0);
+        runs += 1;
     }
-    // A quarter of the 600 wakes hears nothing, and a fifteenth neither does in the next one.
-    println!("{sessions} sessions");
-    assert!(sessions < 60, "{sessions} sessions");
+    // A quarter of the 60 wakes hears nothing, and a fifteenth neither does in the next one. One seed says little.
+    assert!(runs == 1 || sessions < 6 * runs, "{sessions} sessions in {runs} runs");
 }
 
 #[test]

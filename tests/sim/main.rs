@@ -2,6 +2,20 @@
 //!
 //! Every test prints its seed; `VITALWIRE_SEED=n cargo test --test sim` runs the seeded ones with that seed alone,
 //! `VITALWIRE_SEEDS=n` with n times as many seeds.
+//!
+//! The rules that design out the known classes of bugs, and the tests here that fail without them:
+//!
+//! | rule | tests |
+//! |---|---|
+//! | nothing changes before authentication succeeds | all of `adversary` |
+//! | a forged Reply or Finish does not kill a handshake | `adversary::forged_replies_and_finishes_do_not_kill_a_handshake` |
+//! | a counter is used once, and only for what is sent | `delivery::a_short_output_buffer_uses_no_counter_and_loses_nothing` |
+//! | everything is bounded | `amplification::half_open_handshakes_and_jobs_are_capped_and_expire`, `sessions::the_session_table_is_bounded_and_reused`, `sessions::unproved_sessions_of_one_identity_are_capped`, `lifecycle::an_application_that_never_commits_is_bounded_and_alarms_get_through`, `malicious::descriptors_that_nobody_named_are_not_kept` |
+//! | network bytes never reach a panic | `adversary::discards_random_bytes`, `calls::any_order_of_calls_is_legal_and_loses_nothing` |
+//! | three times the bytes, and no computation under load without a cookie | the rest of `amplification` |
+//! | a live session is displaced by a proved one only | `sessions::a_session_is_displaced_only_when_the_new_one_is_proved`, `sessions::a_replayed_hello_displaces_nothing` |
+//! | low-order points are rejected | `malicious::low_order_and_repeated_rekey_requests_are_harmless` |
+//! | authorisation is deny by default | `delivery::an_empty_grant_permits_nothing`, `delivery::records_out_of_scope_are_refused_and_reported_and_hold_up_nobody` |
 
 mod adversary;
 mod amplification;
