@@ -10,7 +10,7 @@
 //! # Where to start
 //! - Firmware: [`device::Device`]. Its documentation states the run loop.
 //! - Services: [`backend::Backend`]. The same.
-//! - Who may speak: [`identity`]. What is said: [`framing`].
+//! - Who may speak: [`identity`]. What is said: [`framing`]; what it means: [`clinical`].
 //! - A driver of your own: [`session`], [`delivery`], [`handshake`] and [`wire`] stand by themselves.
 //!
 //! # The data path
@@ -53,6 +53,7 @@ extern crate alloc;
 
 #[cfg(feature = "backend")]
 pub mod backend;
+pub mod clinical;
 pub mod codec;
 pub mod crypto;
 pub mod delivery;
