@@ -3,14 +3,16 @@
 //! The library never reads a clock. Every operation saturates, and a clock that stands still or steps
 //! backward is harmless: an earlier `now` simply means that nothing has elapsed.
 
+use serde::{Deserialize, Serialize};
+
 use core::ops::{Add, Sub};
 
 /// A point in the caller's monotonic time, in milliseconds since an origin of the caller's choice (such as boot).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Instant(u64);
 
 /// A span of time in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Duration(u64);
 
 impl Instant {

@@ -1,3 +1,5 @@
+use serde::Serialize;
+
 use super::frame::record_count;
 use super::{DescriptorSet, Record, stream_index};
 use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer};
@@ -155,7 +157,7 @@ impl<'a> RecordsFrame<'a> {
 }
 
 /// One record of a batch, with its sequence and its time.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BatchRecord<'a> {
     /// Its sequence in the stream.
     pub sequence: u64,

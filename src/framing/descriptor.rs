@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use super::EncodeError;
 use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer, varint_len};
 use crate::limits::{MAX_CHANNELS, MAX_COMPONENTS, MAX_DESCRIPTOR_SET};
@@ -7,7 +9,8 @@ use crate::time::Duration;
 const FORMAT: u8 = 1;
 
 /// What kind of records a channel has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum ChannelKind {
     /// Measurements, and trends if it has one component.
@@ -21,7 +24,7 @@ pub enum ChannelKind {
 }
 
 /// A decimal number: `mantissa · 10^exponent`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Decimal {
     /// The digits.
     pub mantissa: i64,
@@ -52,6 +55,28 @@ impl Decimal {
         out.signed(self.exponent.into())
     }
 
+    /// Returns the same number with this exponent, if its mantissa is then a whole number that fits.
+    ///
+    /// ```
+    /// use vitalwire::framing::Decimal;
+    /// assert_eq!(Decimal::new(368, -1).with_exponent(-2), Some(Decimal::new(3680, -2)));
+    /// assert_eq!(Decimal::new(3680, -2).with_exponent(-1), Some(Decimal::new(368, -1)));
+    /// assert_eq!(Decimal::new(3684, -2).with_exponent(-1), None);
+    /// ```
+    pub fn with_exponent(self, exponent: i8) -> Option<Self> {
+        if exponent <= self.exponent {
+            return Some(Self { mantissa: self.rescaled(exponent)?, exponent });
+        }
+        let places = u32::from(exponent.abs_diff(self.exponent));
+        let mantissa = match 10i64.checked_pow(places) {
+            Some(power) if self.mantissa.checked_rem(power)? == 0 => self.mantissa.checked_div(power)?,
+            Some(_) => return None,
+            None if self.mantissa == 0 => 0,
+            None => return None,
+        };
+        Some(Self { mantissa, exponent })
+    }
+
     /// Multiplies the mantissa so that the number has the smaller exponent `exponent`.
     fn rescaled(self, exponent: i8) -> Option<i64> {
         let places = u32::try_from(i32::from(self.exponent).checked_sub(exponent.into())?).ok()?;
@@ -62,8 +87,36 @@ impl Decimal {
     }
 }
 
+/// Writes it in plain digits, with its precision: `2`, `2.0`, `2.00`; 2 · 10^1 as `20`.
+///
+/// ```
+/// use vitalwire::framing::Decimal;
+/// assert_eq!(Decimal::new(-5, -3).to_string(), "-0.005");
+/// assert_eq!(Decimal::new(200, -2).to_string(), "2.00");
+/// ```
+impl core::fmt::Display for Decimal {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let magnitude = self.mantissa.unsigned_abs();
+        if self.mantissa < 0 {
+            f.write_str("-")?;
+        }
+        let places = usize::from(self.exponent.unsigned_abs());
+        if self.exponent >= 0 {
+            write!(f, "{magnitude}")?;
+            return (0..places).try_for_each(|_| f.write_str("0"));
+        }
+        let point = u32::try_from(places).ok().and_then(|places| 10u64.checked_pow(places));
+        match point.and_then(|one| Some((magnitude.checked_div(one)?, magnitude.checked_rem(one)?))) {
+            Some((whole, fraction)) => write!(f, "{whole}.{fraction:0places$}"),
+            // more places than a mantissa has digits
+            None => write!(f, "0.{magnitude:0places$}"),
+        }
+    }
+}
+
 /// How often a channel is sampled: `numerator / denominator` per second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Rate {
     /// Samples.
     pub numerator: u32,
@@ -107,7 +160,8 @@ impl Rate {
 }
 
 /// One quantity of a channel, and how to turn its integers into it: physical = offset + scale · raw.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Component {
     /// What it is: an ISO/IEEE 11073-10101 code, partition · 65536 + term.
     pub metric: u32,
@@ -177,6 +231,19 @@ enum Source<'a> {
 }
 
 impl<'a> Components<'a> {
+    /// Takes them as they are listed; also in a constant.
+    ///
+    /// ```
+    /// use vitalwire::clinical::mdc;
+    /// use vitalwire::framing::{Component, Components};
+    /// const PULSE: Component = Component::new(mdc::PULS_OXIM_PULS_RATE, mdc::unit::BEAT_PER_MIN);
+    /// const COMPONENTS: Components<'static> = Components::listed(&[PULSE]);
+    /// assert_eq!(COMPONENTS.len(), 1);
+    /// ```
+    pub const fn listed(list: &'a [Component]) -> Self {
+        Self(Source::Listed(list))
+    }
+
     /// Returns how many there are.
     pub const fn len(&self) -> usize {
         match self.0 {
@@ -240,7 +307,7 @@ impl core::fmt::Debug for Components<'_> {
 /// assert_eq!(set.channel(1), Some(channel));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ChannelDescriptor<'a> {
     /// The number that its records name it by.
     pub number: u8,
@@ -255,6 +322,7 @@ pub struct ChannelDescriptor<'a> {
     /// Its quantities: 1 to 8 if numeric, 1 for a waveform, at most 1 for an event, at most 8 for an alarm source.
     pub components: Components<'a>,
     /// Further fields: each a varint type and prefixed bytes, in strictly ascending order of type.
+    #[serde(serialize_with = "super::data::bytes::serialize")]
     pub extensions: &'a [u8],
 }
 
@@ -327,6 +395,13 @@ impl<'a> ChannelDescriptor<'a> {
         }
         out.bytes(self.extensions)
     }
+}
+
+/// Tells whether a set may have this channel, but for its length.
+#[cfg(feature = "alloc")]
+pub(super) fn is_well_formed(channel: &ChannelDescriptor<'_>) -> bool {
+    let numerator = channel.rate.is_none_or(|rate| rate.numerator != 0);
+    numerator && channel.is_consistent() && check_extensions(channel.extensions).is_ok()
 }
 
 /// Checks that the further fields are well-formed and ascend.

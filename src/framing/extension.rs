@@ -12,6 +12,11 @@ const ALARM_LIMITS: u8 = 2;
 /// Longer than any content that is written here: flags, channel, code, span and text.
 const MAX_CONTENT: usize = 16 + MAX_ANNOTATION_TEXT;
 
+/// Tells whether extensions of this kind have a record of their own.
+pub(super) const fn is_known(kind: u8) -> bool {
+    matches!(kind, ANNOTATION | ALARM_LIMITS)
+}
+
 /// Writes one of these records as the kind and the content of an extension: to `with`.
 pub(super) fn write(
     record: &Record<'_>,
@@ -31,7 +36,7 @@ pub(super) fn write(
         }
         //= SPEC.md#extension
         //# An encoder MUST NOT write content of its own under a kind that this version knows.
-        Record::Extension(extension) if matches!(extension.kind, ANNOTATION | ALARM_LIMITS) => {
+        Record::Extension(extension) if is_known(extension.kind) => {
             return Err(EncodeError::OutOfRange);
         }
         Record::Extension(extension) => return with(extension),

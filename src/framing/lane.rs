@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 /// A delivery class, in the order of priority.
 ///
 /// ```
@@ -6,7 +8,8 @@
 /// assert_eq!(Lane::from_code(2), Some(Lane::Trend));
 /// assert_eq!(Lane::ALL[Lane::Trend.index()], Lane::Trend);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Lane {
     /// Alarms: never dropped, never behind anything else.

@@ -8,11 +8,14 @@
 mod ack;
 mod batch;
 mod bits;
+mod data;
 mod descriptor;
 mod extension;
 mod frame;
 mod frames;
 mod lane;
+#[cfg(feature = "alloc")]
+mod owned;
 mod record;
 mod record_codec;
 mod series;
@@ -31,6 +34,8 @@ pub use descriptor::{
 pub use frame::{DescriptorsFrame, Frame, FrameKind, RefusedFrame, RefusedReason, Sender, SetHash};
 pub use frames::{FrameWriter, Frames};
 pub use lane::Lane;
+#[cfg(feature = "alloc")]
+pub use owned::{AnnotationBuf, DescriptorBuf, ExtensionBuf, RecordBuf, TrendBuf, WaveformBuf};
 pub use record::{
     Alarm, AlarmKind, AlarmLimits, Annotation, Event, ExtensionRecord, Gap, GapReason, Measurement, Phase,
     Priority, Record,

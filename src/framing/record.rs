@@ -1,8 +1,11 @@
+use serde::{Deserialize, Serialize};
+
 use super::{Lane, Mode, TrendBlock, Values, WaveformBlock};
 use crate::time::Duration;
 
 /// One clinical fact.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Record<'a> {
     /// The values of a channel at one time.
@@ -33,7 +36,7 @@ pub enum Record<'a> {
 /// let lead_off = Measurement::new(1, Value::Absent(Absence::SensorOff).into());
 /// assert_ne!(heart_rate, lead_off);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measurement {
     /// The channel's number.
     pub channel: u8,
@@ -51,7 +54,7 @@ impl Measurement {
 }
 
 /// Something that happened: a dose, a fall, a key press, a change of status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Event {
     /// The number of an event channel.
     pub channel: u8,
@@ -64,7 +67,8 @@ pub struct Event {
 }
 
 /// Whether the patient or the equipment is the cause of an alarm (IEC 60601-1-8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum AlarmKind {
     /// The patient.
@@ -74,7 +78,8 @@ pub enum AlarmKind {
 }
 
 /// How urgent an alarm is (IEC 60601-1-8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Priority {
     /// For information.
@@ -88,7 +93,8 @@ pub enum Priority {
 }
 
 /// Where in its life an alarm condition is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Phase {
     /// It has begun.
@@ -113,7 +119,7 @@ pub enum Phase {
 /// alarm.value = Some(162);
 /// alarm.high_limit = Some(150);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Alarm {
     /// The number of the channel that is the source: of any kind.
     pub channel: u8,
@@ -153,7 +159,8 @@ impl Alarm {
 }
 
 /// Why records do not exist any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum GapReason {
     /// No reason is known.
@@ -169,7 +176,8 @@ pub enum GapReason {
 }
 
 /// Sequences of a stream whose records do not exist any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Gap {
     /// The lane of the stream, of the same boot; `None`: the stream that this record is in.
     pub lane: Option<Lane>,
@@ -196,7 +204,7 @@ pub struct Gap {
 /// remark.text = "electrodes changed";
 /// let record = Record::from(remark);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Annotation<'a> {
     /// The channel that it is about; `None`: all of them.
     pub channel: Option<u8>,
@@ -226,7 +234,8 @@ impl Annotation<'_> {
 /// limits.high = Some(120);
 /// let record = Record::from(limits);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct AlarmLimits {
     /// The channel's number.
     pub channel: u8,
@@ -248,11 +257,13 @@ impl AlarmLimits {
 }
 
 /// A record of a kind that this version does not know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename = "Extension")]
 pub struct ExtensionRecord<'a> {
     /// Its kind.
     pub kind: u8,
     /// Its content.
+    #[serde(serialize_with = "super::data::bytes::serialize")]
     pub bytes: &'a [u8],
 }
 

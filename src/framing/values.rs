@@ -1,9 +1,12 @@
+use serde::{Deserialize, Serialize};
+
 use super::EncodeError;
 use crate::codec::DecodeError;
 use crate::limits::MAX_COMPONENTS;
 
 /// How a value came to be: nothing but `Real` may reach a patient's record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Mode {
     /// Measured on the patient.
@@ -27,7 +30,8 @@ impl Mode {
 }
 
 /// How far a value that is there can be trusted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Quality {
     /// Valid.
@@ -53,7 +57,8 @@ impl Quality {
 }
 
 /// Why there is no value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Absence {
     /// No reason is known.
@@ -73,7 +78,8 @@ pub enum Absence {
 }
 
 /// One value of a measurement: an integer in the channel's scale, or the reason why there is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Value {
     /// A value, and how far it can be trusted.
     Present(i32, Quality),
@@ -162,6 +168,30 @@ impl Values {
     }
 }
 
+/// Takes 1 to 8 values; any other number does not compile.
+///
+/// ```
+/// use vitalwire::framing::{Absence, Quality, Value, Values};
+/// let values = Values::from([Value::Present(97, Quality::Valid), Value::Absent(Absence::NotMeasured)]);
+/// assert_eq!(values.len(), 2);
+/// ```
+///
+/// ```compile_fail
+/// let none: [vitalwire::framing::Value; 0] = [];
+/// let values = vitalwire::framing::Values::from(none);
+/// ```
+impl<const N: usize> From<[Value; N]> for Values {
+    fn from(values: [Value; N]) -> Self {
+        const { assert!(N > 0 && N <= MAX_COMPONENTS) }
+        let mut all = Self::from(Value::Absent(Absence::Unknown));
+        for (place, value) in all.values.iter_mut().zip(values) {
+            *place = value;
+        }
+        all.len = N as u8;
+        all
+    }
+}
+
 impl From<Value> for Values {
     fn from(value: Value) -> Self {
         let mut values = [Value::Absent(Absence::Unknown); MAX_COMPONENTS];
@@ -195,7 +225,7 @@ impl core::fmt::Debug for Values {
 }
 
 /// What holds for every sample of a block.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Status {
     /// How the samples came to be.
     pub mode: Mode,

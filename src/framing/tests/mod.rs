@@ -3,6 +3,7 @@
 mod extensions;
 mod frames;
 mod records;
+mod serialised;
 mod series;
 mod signals;
 

@@ -5,7 +5,7 @@ use crate::codec::DecodeError;
 use crate::limits::{MAX_BATCH_RECORDS, MAX_CHANNELS, MAX_COMPONENTS, MAX_DESCRIPTOR_SET, MAX_RECORD};
 use proptest::prelude::*;
 
-fn any_mode() -> impl Strategy<Value = Mode> {
+pub(super) fn any_mode() -> impl Strategy<Value = Mode> {
     prop_oneof![Just(Mode::Real), Just(Mode::Test), Just(Mode::Demonstration)]
 }
 
@@ -19,7 +19,7 @@ fn any_value() -> impl Strategy<Value = Value> {
 }
 
 /// Records of every kind but the blocks.
-fn any_record() -> impl Strategy<Value = Record<'static>> {
+pub(super) fn any_record() -> impl Strategy<Value = Record<'static>> {
     let measurement =
         prop_oneof![Just((HEART_RATE, 1)), Just((OXIMETER, 2)), Just((PRESSURE, 4)), Just((RR, 1))]
             .prop_flat_map(|(channel, count)| {

@@ -1,0 +1,182 @@
+//! The data model in JSON, CBOR and postcard: it comes back, and what could not be encoded is refused.
+
+use super::records::{any_mode, any_record};
+use super::*;
+use crate::time::Duration;
+use proptest::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+
+/// Writes `one` in each format, and reads what came from it as a `T`.
+fn through_each_format<T: DeserializeOwned>(one: &impl Serialize) -> [T; 3] {
+    let json = serde_json::to_string(one).unwrap();
+    let mut cbor = Vec::new();
+    ciborium::into_writer(one, &mut cbor).unwrap();
+    let mut space = vec![0; 1 << 16];
+    let postcard = postcard::to_slice(one, &mut space).unwrap();
+    [
+        serde_json::from_str(&json).unwrap(),
+        ciborium::from_reader(&cbor[..]).unwrap(),
+        postcard::from_bytes(postcard).unwrap(),
+    ]
+}
+
+#[track_caller]
+fn comes_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(one: &T) {
+    for read in through_each_format::<T>(one) {
+        assert_eq!(read, *one);
+    }
+}
+
+#[track_caller]
+fn refused<T: DeserializeOwned + Debug>(json: &str) {
+    let read = serde_json::from_str::<T>(json);
+    assert!(read.is_err(), "{read:?}");
+}
+
+proptest! {
+    #[test]
+    fn every_record_comes_back(record in any_record()) {
+        let owned = RecordBuf::from(&record);
+        prop_assert_eq!(owned.as_record(), record.clone());
+        for read in through_each_format::<RecordBuf>(&record) {
+            prop_assert_eq!(read.as_record(), record.clone());
+        }
+        for read in through_each_format::<RecordBuf>(&owned) {
+            prop_assert_eq!(&read, &owned);
+        }
+    }
+
+    #[test]
+    fn blocks_come_back(
+        samples in proptest::collection::vec(any::<i32>(), 1..=MAX_SAMPLES),
+        first_sample in 0..u64::MAX - MAX_SAMPLES as u64,
+        mode in any_mode(),
+    ) {
+        let status = Status { mode, quality: Quality::Calibrating };
+        let mut waveform = WaveformBlock::new(ECG, first_sample, &samples);
+        waveform.status = status;
+        let point = |(n, &raw): (u64, &i32)| TrendPoint { offset: Duration::from_millis(n * n), raw };
+        let points: Vec<_> = (0..).zip(&samples).map(point).collect();
+        let mut trend = TrendBlock::new(HEART_RATE, &points);
+        trend.status = status;
+        for record in [Record::from(waveform), Record::from(trend)] {
+            for read in through_each_format::<RecordBuf>(&record) {
+                prop_assert_eq!(read.as_record(), record.clone());
+            }
+        }
+    }
+}
+
+const MAX_SAMPLES: usize = crate::limits::MAX_BLOCK_SAMPLES;
+
+#[test]
+fn encoded_blocks_serialise_like_listed_ones() {
+    with_set(|set| {
+        let record = Record::from(WaveformBlock::new(ECG, 7, &[3, 4, 5]));
+        let bytes = encode(&record, set).unwrap();
+        let decoded = decode(&bytes, set).unwrap();
+        let json = r#"{"waveform":{"channel":3,"first_sample":7,"status":{"mode":"real","quality":"valid"},"samples":[3,4,5]}}"#;
+        assert_eq!(serde_json::to_string(&record).unwrap(), json);
+        assert_eq!(serde_json::to_string(&decoded).unwrap(), json);
+        assert_eq!(RecordBuf::from(&decoded).as_record(), record);
+    });
+}
+
+#[test]
+fn descriptors_come_back() {
+    with_set(|set| {
+        let owned: Vec<DescriptorBuf> = set.channels().map(|channel| (&channel).into()).collect();
+        assert_eq!(owned.len(), 8);
+        for read in through_each_format::<Vec<DescriptorBuf>>(set) {
+            assert_eq!(read, owned);
+        }
+        let borrowed: Vec<_> = owned.iter().map(DescriptorBuf::as_descriptor).collect();
+        let mut bytes = [0; 512];
+        let len = encode_descriptors(&borrowed, &mut bytes).unwrap();
+        assert_eq!(&bytes[..len], set.as_bytes());
+    });
+}
+
+#[test]
+fn identifiers_come_back_and_are_hex_where_people_read() {
+    let (tag, hash) = (BootTag([0, 0x1f, 0xa0, 0xff]), SetHash([9, 8, 7, 6, 5, 4, 3, 2]));
+    comes_back(&tag);
+    comes_back(&hash);
+    comes_back(&Lane::Alarm);
+    assert_eq!(serde_json::to_string(&tag).unwrap(), "\"001fa0ff\"");
+    for wrong in
+        ["\"001fa0\"", "\"001fa0ff00\"", "\"001fa0f\"", "\"001fa0fg\"", "\"001FA0FF\"", "\"001fa0é\"", "3"]
+    {
+        refused::<BootTag>(wrong);
+    }
+}
+
+#[test]
+fn a_batch_record_says_where_and_when_it_belongs() {
+    let record = BatchRecord {
+        sequence: 70,
+        time: Instant::from_millis(5000),
+        record: Gap { lane: Some(Lane::Trend), first: 3, count: 2, reason: GapReason::OutboxFull }.into(),
+    };
+    assert_eq!(
+        serde_json::to_string(&record).unwrap(),
+        r#"{"sequence":70,"time":5000,"record":{"gap":{"lane":"trend","first":3,"count":2,"reason":"outbox_full"}}}"#
+    );
+}
+
+#[test]
+fn what_could_not_be_encoded_is_refused() {
+    let eight = ["{\"absent\":\"unknown\"}"; 8].join(",");
+    assert_eq!(serde_json::from_str::<Values>(&format!("[{eight}]")).unwrap().len(), 8);
+    refused::<Values>("[]");
+    refused::<Values>(&format!("[{eight},{{\"absent\":\"unknown\"}}]"));
+    refused::<Values>(r#"[{"present":[1,"excellent"]}]"#);
+    refused::<Value>(r#"{"present":[2147483648,"valid"]}"#);
+    refused::<Gap>(r#"{"lane":null,"first":3,"count":0,"reason":"unknown"}"#);
+    refused::<Gap>(r#"{"lane":null,"first":18446744073709551615,"count":1,"reason":"unknown"}"#);
+    refused::<Gap>(r#"{"lane":null,"first":1,"count":1,"reason":7}"#);
+    refused::<AlarmLimits>(r#"{"channel":1,"component":0,"mode":"real","low":51,"high":50}"#);
+    refused::<AlarmLimits>(r#"{"channel":1,"component":16,"mode":"real","low":null,"high":null}"#);
+    refused::<Rate>(r#"{"numerator":1,"denominator":0}"#);
+    refused::<Component>(
+        r#"{"metric":1,"unit":1,"scale":{"mantissa":0,"exponent":0},"offset":{"mantissa":0,"exponent":0}}"#,
+    );
+    refused::<Component>(
+        r#"{"metric":1,"unit":1,"scale":{"mantissa":1,"exponent":0},"offset":{"mantissa":2147483648,"exponent":0}}"#,
+    );
+    refused::<RecordBuf>(r#"{"extension":{"kind":1,"bytes":"00"}}"#);
+    refused::<RecordBuf>(r#"{"extension":{"kind":9,"bytes":"0"}}"#);
+    refused::<RecordBuf>(r#"{"prophecy":{"kind":9}}"#);
+    let status = r#""status":{"mode":"real","quality":"valid"}"#;
+    refused::<RecordBuf>(&format!(
+        r#"{{"waveform":{{"channel":1,"first_sample":0,{status},"samples":[]}}}}"#
+    ));
+    let end = u64::MAX;
+    refused::<RecordBuf>(&format!(
+        r#"{{"waveform":{{"channel":1,"first_sample":{end},{status},"samples":[1]}}}}"#
+    ));
+    let point = |offset: u32| format!(r#"{{"offset":{offset},"raw":0}}"#);
+    let trend = |points: &str| format!(r#"{{"trend":{{"channel":1,{status},"points":[{points}]}}}}"#);
+    assert!(serde_json::from_str::<RecordBuf>(&trend(&point(0))).is_ok());
+    refused::<RecordBuf>(&trend(""));
+    refused::<RecordBuf>(&trend(&point(1)));
+    refused::<RecordBuf>(&trend(&[point(0), point(2), point(1)].join(",")));
+    let text = "x".repeat(129);
+    refused::<RecordBuf>(&format!(
+        r#"{{"annotation":{{"channel":null,"mode":"real","code":0,"span":0,"text":"{text}"}}}}"#
+    ));
+    refused::<RecordBuf>(
+        r#"{"annotation":{"channel":null,"mode":"real","code":0,"span":4294967296,"text":""}}"#,
+    );
+    let channel = |kind: &str, extensions: &str| {
+        format!(
+            r#"{{"number":1,"kind":"{kind}","metric":1,"site":0,"rate":null,"components":[],"extensions":"{extensions}"}}"#
+        )
+    };
+    assert!(serde_json::from_str::<DescriptorBuf>(&channel("alarm", "0301094002")).is_err());
+    assert!(serde_json::from_str::<DescriptorBuf>(&channel("alarm", "030109")).is_ok());
+    refused::<DescriptorBuf>(&channel("numeric", ""));
+    refused::<DescriptorBuf>(&channel("dream", ""));
+}
