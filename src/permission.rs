@@ -17,3 +17,23 @@ pub(crate) fn permits(scopes: Scopes, record: &Record<'_>) -> bool {
         Record::Extension(_) => scopes.contains(Scopes::PUBLISH),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framing::{AlarmLimits, Annotation, ExtensionRecord};
+
+    #[test]
+    fn remarks_need_the_scope_of_events_and_limits_that_of_alarms() {
+        let annotation = Record::from(Annotation::new(9));
+        let limits = Record::from(AlarmLimits::new(1));
+        let extension = Record::from(ExtensionRecord { kind: 9, bytes: &[] });
+        for scopes in
+            [Scopes::MEASUREMENTS, Scopes::WAVEFORMS, Scopes::EVENTS, Scopes::ALARMS, Scopes::PUBLISH]
+        {
+            assert_eq!(permits(scopes, &annotation), scopes.contains(Scopes::EVENTS));
+            assert_eq!(permits(scopes, &limits), scopes.contains(Scopes::ALARMS));
+            assert_eq!(permits(scopes, &extension), scopes == Scopes::PUBLISH);
+        }
+    }
+}

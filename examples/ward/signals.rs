@@ -3,10 +3,12 @@
 //! `data/PROVENANCE.md` says where the recordings come from. A source that ends begins again. Device n starts at a
 //! place of its own in each of them, so that no two devices send the same.
 
-use std::collections::HashMap;
+use vitalwire::clinical::{
+    Channel, HeartRate, InterstitialGlucose, Lead, RrInterval, Scale, WaveformChannel,
+};
 use vitalwire::framing::{
-    Alarm, AlarmKind, ChannelDescriptor, ChannelKind, Component, Decimal, Lane, Measurement, Phase, Priority,
-    Rate, Record, TrendBlock, TrendPoint, Values, WaveformBlock, encode_descriptors,
+    Alarm, ChannelDescriptor, Decimal, Lane, Measurement, Phase, Priority, Rate, Record, TrendBlock,
+    TrendPoint, WaveformBlock, encode_descriptors,
 };
 use vitalwire::{Duration, Instant};
 
@@ -17,6 +19,19 @@ const HEART_RATE: &[u8] = include_bytes!("../../data/hr_1hz_from_pyhrv.i16");
 const RR: &[u8] = include_bytes!("../../data/rr_ms_pyhrv.i16");
 /// seconds, glucose in mg/dL, insulin.
 const GLUCOSE: &str = include_str!("../../data/cgm_insulin_simglucose_adult005.csv");
+
+/// Lead II stands for MLII; (x − 1024) / 200 mV.
+static ECG_CHANNEL: WaveformChannel<1> = WaveformChannel::ecg(
+    Signal::Ecg.channel(),
+    Lead::II,
+    Rate::per_second(360),
+    Scale::new(Decimal::new(5, -3)).offset(Decimal::new(-512, -2)),
+);
+static PPG_CHANNEL: WaveformChannel<1> =
+    WaveformChannel::plethysmogram(Signal::Ppg.channel(), Rate::per_second(40), Scale::ONE);
+const HEART_RATE_CHANNEL: Channel<HeartRate> = Channel::new(Signal::HeartRate.channel());
+const RR_CHANNEL: Channel<RrInterval> = Channel::new(Signal::Rr.channel());
+const GLUCOSE_CHANNEL: Channel<InterstitialGlucose> = Channel::new(Signal::Glucose.channel());
 
 /// A channel of a device. Its number is the channel number on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,6 +104,16 @@ impl Fact {
 impl Signal {
     pub const fn channel(self) -> u8 {
         self as u8
+    }
+
+    pub fn descriptor(self) -> ChannelDescriptor<'static> {
+        match self {
+            Self::Ecg => ECG_CHANNEL.descriptor(),
+            Self::Ppg => PPG_CHANNEL.descriptor(),
+            Self::HeartRate => HEART_RATE_CHANNEL.descriptor(),
+            Self::Rr => RR_CHANNEL.descriptor(),
+            Self::Glucose => GLUCOSE_CHANNEL.descriptor(),
+        }
     }
 
     pub fn of_channel(channel: u8) -> Option<Self> {
@@ -214,13 +239,12 @@ impl Patient {
                     // a little after the full second, so that it has a packet of its own
                     let time = Instant::from_millis(second * 1000 + 700);
                     let rate = signal.sample(start, second);
-                    let Ok(values) = Values::valid(&[rate]) else { continue };
-                    let content = Content::Measurement(Measurement::new(channel, values));
+                    let content = Content::Measurement(HEART_RATE_CHANNEL.measured(rate));
                     facts.push((time, Fact { lane: Lane::Trend, channel, time, content }));
                     let Some(limit) = self.high_limit else { continue };
                     if (rate >= limit) != alarming {
                         alarming = rate >= limit;
-                        let content = Content::Alarm(heart_rate_alarm(rate, limit, alarming));
+                        let content = Content::Alarm(above_limit(rate, limit, alarming));
                         facts.push((time, Fact { lane: Lane::Alarm, channel, time, content }));
                     }
                 }
@@ -230,11 +254,10 @@ impl Patient {
                 for beat in 0.. {
                     let interval = signal.sample(start, beat);
                     time = time + Duration::from_millis(u64::from(interval.unsigned_abs().max(1)));
-                    let Ok(values) = Values::valid(&[interval]) else { continue };
                     if time > end {
                         break;
                     }
-                    let content = Content::Measurement(Measurement::new(channel, values));
+                    let content = Content::Measurement(RR_CHANNEL.measured(interval));
                     facts.push((time, Fact { lane: Lane::Event, channel, time, content }));
                 }
             }
@@ -261,20 +284,7 @@ impl Patient {
 
     /// Encodes the device's descriptor set.
     pub fn descriptors(&self) -> Result<Vec<u8>, String> {
-        let components: HashMap<_, _> =
-            self.signals.iter().map(|&signal| (signal, component(signal))).collect();
-        let mut channels: Vec<_> = components
-            .iter()
-            .map(|(signal, component)| {
-                let kind =
-                    if signal.block().is_some() { ChannelKind::Waveform } else { ChannelKind::Numeric };
-                let list = std::slice::from_ref(component);
-                let mut channel =
-                    ChannelDescriptor::new(signal.channel(), kind, component.metric, list.into());
-                channel.rate = signal.block().map(|(rate, _)| Rate::per_second(rate));
-                channel
-            })
-            .collect();
+        let mut channels: Vec<_> = self.signals.iter().map(|signal| signal.descriptor()).collect();
         channels.sort_by_key(|channel| channel.number);
         let mut set = [0u8; 256];
         let len = encode_descriptors(&channels, &mut set).map_err(|error| error.to_string())?;
@@ -305,37 +315,9 @@ impl Patient {
     }
 }
 
-/// MDC codes of quantity and unit, and the scale. They are those of ISO/IEEE 11073-10101.
-fn component(signal: Signal) -> Component {
-    match signal {
-        // lead II stands for MLII; (x − 1024) / 200 mV
-        Signal::Ecg => Component {
-            metric: 131_330,
-            unit: 266_418,
-            scale: Decimal::new(5, -3),
-            offset: Decimal::new(-512, -2),
-        },
-        Signal::Ppg => Component::new(150_452, 262_656),
-        Signal::HeartRate => Component::new(147_842, 264_864),
-        Signal::Rr => Component::new(147_240, 264_338),
-        Signal::Glucose => Component::new(160_212, 264_274),
-    }
-}
-
-fn heart_rate_alarm(rate: i32, limit: i32, begins: bool) -> Alarm {
-    /// A code of this channel's own.
-    const ABOVE_LIMIT: u32 = 1;
+fn above_limit(rate: i32, limit: i32, begins: bool) -> Alarm {
     let phase = if begins { Phase::Start } else { Phase::End };
-    let mut alarm = Alarm::new(
-        Signal::HeartRate.channel(),
-        AlarmKind::Physiological,
-        Priority::Medium,
-        phase,
-        ABOVE_LIMIT,
-    );
-    alarm.value = Some(rate);
-    alarm.high_limit = Some(limit);
-    alarm
+    Alarm { phase, ..HEART_RATE_CHANNEL.too_high(Priority::Medium, rate, limit) }
 }
 
 /// Reads the second column.

@@ -9,6 +9,7 @@ mod ack;
 mod batch;
 mod bits;
 mod data;
+mod decimal;
 mod descriptor;
 mod extension;
 mod frame;
@@ -28,8 +29,9 @@ mod waveform;
 
 pub use ack::{AckFrame, AckWriter, Settled, StreamAck};
 pub use batch::{BatchRecord, BatchRecords, BatchWriter, RecordsFrame};
+pub use decimal::Decimal;
 pub use descriptor::{
-    ChannelDescriptor, ChannelKind, Component, Components, Decimal, DescriptorSet, Rate, encode_descriptors,
+    ChannelDescriptor, ChannelKind, Component, Components, DescriptorSet, Rate, encode_descriptors,
 };
 pub use frame::{DescriptorsFrame, Frame, FrameKind, RefusedFrame, RefusedReason, Sender, SetHash};
 pub use frames::{FrameWriter, Frames};
