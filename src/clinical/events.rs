@@ -196,9 +196,9 @@ pub enum PumpEvent {
     Started,
     /// Delivery has stopped. One source only: [`mdc::EVT_PUMP_DELIV_STOP`].
     Stopped,
-    /// Delivery is nearly complete.
+    /// Delivery is nearly complete. One source only: [`mdc::EVT_VOL_INFUS_NEAR_COMP`].
     NearlyComplete,
-    /// Delivery is complete.
+    /// Delivery is complete. One source only: [`mdc::EVT_PUMP_DELIV_COMP`].
     Complete,
     /// The flow is obstructed. One source only: [`mdc::EVT_FLOW_OBSTRUC`].
     Obstructed,

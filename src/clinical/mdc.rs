@@ -69,10 +69,10 @@ term_table! {
     EVT_FLOW_OBSTRUC = (3, 576), "flow obstructed", one "T-CABS";
     EVT_PUMP_DELIV_START = (3, 680), "delivery has started", confirmed;
     EVT_PUMP_DELIV_STOP = (3, 682), "delivery has stopped", one "GHS";
-    EVT_PUMP_DELIV_COMP = (3, 684), "delivery is complete", confirmed;
-    EVT_VOL_INFUS_NEAR_COMP = (3, 726), "delivery is nearly complete", confirmed;
+    EVT_PUMP_DELIV_COMP = (3, 684), "delivery is complete", one "B. Braun HL7";
+    EVT_VOL_INFUS_NEAR_COMP = (3, 726), "delivery is nearly complete", one "B. Braun HL7";
     EVT_APNEA = (3, 3072), "apnoea", confirmed;
-    EVT_ECG_ASYSTOLE = (3, 3076), "asystole", confirmed;
+    EVT_ECG_ASYSTOLE = (3, 3076), "asystole", one "DICOM CID 3038";
     EVT_ECG_SINUS_BRADY = (3, 3084), "bradycardia", one "DICOM CID 3038";
     EVT_ECG_ATR_FIB = (3, 3128), "atrial fibrillation", one "DICOM CID 3038";
     EVT_DESAT = (3, 3246), "desaturation", confirmed;
