@@ -67,7 +67,7 @@ fn handshakes() {
 }
 
 fn payloads() {
-    let (set, hash) = (&world().set, SetHash([5; 8]));
+    let (set, hash) = (&world().set, SetHash([5; 16]));
     save("descriptors", "world", set);
     save("descriptors", "empty", &[1]);
     let mut settled = Settled::NONE;
@@ -90,11 +90,11 @@ fn payloads() {
     });
     let refused = RefusedFrame { stream: 2, first: 9, count: 64, reason: RefusedReason::OutOfScope };
     let frames = [
-        Frame::Descriptors(DescriptorsFrame { hash, total: 2048, offset: 40, bytes: &set[..20] }),
+        Frame::Descriptors(DescriptorsFrame { stream: 1, total: 2048, offset: 40, bytes: &set[..20] }),
         Frame::Ping([1; 8]),
         Frame::Pong([2; 8]),
         Frame::Credit(300),
-        Frame::DescriptorsRequest(hash),
+        Frame::DescriptorsRequest(1),
         Frame::RekeyRequest([9; 32]),
         Frame::RekeyAccept([8; 32]),
         Frame::RekeyHint,

@@ -193,13 +193,22 @@ impl<'m> Outbox<'m> {
 
     /// Settles what an Ack of the current session says about a lane's stream.
     pub fn handle_ack(&mut self, now: Instant, lane: Lane, ack: &StreamAck) -> AckOutcome {
+        let outcome = self.handle_former_ack(now, lane, ack);
+        if outcome != AckOutcome::Contradiction {
+            self.lanes.of_mut(lane).hear(ack.cumulative);
+        }
+        outcome
+    }
+
+    /// Settles what an Ack says under a name that the stream had before [`Outbox::handle_renamed`]: it does not show
+    /// that the backend knows the present one.
+    pub fn handle_former_ack(&mut self, now: Instant, lane: Lane, ack: &StreamAck) -> AckOutcome {
         let queue = self.lanes.of_mut(lane);
         //= SPEC.md#acknowledgement
         //# A device MUST ignore what an Ack says about a stream if it names a sequence of it that was never sent.
         if queue.contradicts(ack) {
             return AckOutcome::Contradiction;
         }
-        queue.hear(ack.cumulative);
         //= SPEC.md#acknowledgement
         //# A device MUST keep a record until it is acknowledged or refused.
         let settled = queue.settle(|sequence| ack.settles(sequence));
@@ -265,10 +274,20 @@ impl<'m> Outbox<'m> {
             requeued = requeued.saturating_add(self.requeue(&flight, true));
         }
         self.credit = INITIAL_CREDIT;
-        for lane in Lane::ALL {
-            self.lanes.of_mut(lane).forget_session();
-        }
+        self.handle_renamed();
         requeued
+    }
+
+    /// Takes note that the streams have new indices in the session: they must be named again. What is in flight stays so.
+    pub fn handle_renamed(&mut self) {
+        for lane in Lane::ALL {
+            self.lanes.of_mut(lane).forget_name();
+        }
+    }
+
+    /// Tells whether the backend has shown in this session that it knows where the lane's stream begins.
+    pub fn is_named(&self, lane: Lane) -> bool {
+        self.lanes.of(lane).naming() == Naming::Known
     }
 
     fn requeue(&mut self, flight: &Flight, forget_backoff: bool) -> u32 {
