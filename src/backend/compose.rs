@@ -104,8 +104,11 @@ impl<P: Path> Live<P> {
             if self.dirty & bit == 0 {
                 continue;
             }
-            let stream =
-                self.streams.get(index).zip(inbox).and_then(|(known, inbox)| inbox.ack_for(&known.key, index));
+            let stream = self
+                .streams
+                .get(index)
+                .zip(inbox)
+                .and_then(|(known, inbox)| inbox.ack_for(&known.key, index));
             if let Some(stream) = stream {
                 let mut shorter = (0..MAX_BITMAP).rev().map(|bytes| cut_bitmap(&stream, bytes));
                 let fits =

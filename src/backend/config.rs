@@ -105,7 +105,9 @@ impl BackendConfig {
             return Err(CallError::InvalidConfig("max_sessions is not within 1 and 2^20"));
         }
         if self.max_sets == 0 || self.max_set_bytes < crate::limits::MAX_DESCRIPTOR_SET {
-            return Err(CallError::InvalidConfig("the descriptor sets' bounds are below one set of 2048 bytes"));
+            return Err(CallError::InvalidConfig(
+                "the descriptor sets' bounds are below one set of 2048 bytes",
+            ));
         }
         if self.max_half_open == 0 {
             return Err(CallError::InvalidConfig("max_half_open is 0"));

@@ -125,8 +125,12 @@ impl<P: Path> Backend<P> {
         let check = live.streams.handle_streams(counter, streams);
         let mut good = check != StreamsCheck::Contradiction;
         for boot in streams.boots() {
-            let known = live.set(boot.set).cloned().or_else(|| self.sets.find(boot.set));
-            good = good && known.is_none_or(|set| live.learn(&set));
+            match live.set(boot.set).cloned().or_else(|| self.sets.find(boot.set)) {
+                Some(set) => good = good && live.learn(&set),
+                //= SPEC.md#descriptors-frame
+                //# A backend MUST ask for the set of an index that it lacks whenever a Streams frame names the index or a Records frame comes under it.
+                None => live.wanted_set = boot.streams().next().map(|stream| stream.index),
+            }
         }
         if !good {
             return self.close(at, CloseReason::ProtocolViolation);

@@ -10,15 +10,15 @@ use crate::error::CallError;
 use crate::framing::{
     AckFrame, BootTag, DescriptorsFrame, Frame, FrameKind, FrameWriter, Lane, StreamEntry, StreamsWriter,
 };
-use crate::limits::{HANDSHAKE_RTO, MAX_PACKET, MIN_MAX_PACKET};
+use crate::limits::{MAX_PACKET, MIN_MAX_PACKET};
 use crate::session::SealError;
 use crate::time::Instant;
 use crate::wire::TAG_LEN;
 
 /// The fewest bytes of a descriptor set that are worth a frame.
 const MIN_DESCRIPTOR_CHUNK: usize = 16;
-/// Frame type, stream index, total length, offset.
-const DESCRIPTORS_OVERHEAD: usize = 1 + 1 + 2 + 2;
+/// Stream index, total length, offset.
+const DESCRIPTORS_OVERHEAD: usize = 1 + 2 + 2;
 /// Of a Streams frame: type, length, flags, boot tag, hash, number of streams.
 const STREAMS_OVERHEAD: usize = 1 + 1 + 1 + 4 + 16 + 1;
 /// At most this many batches share a packet: one per lane.
@@ -46,7 +46,7 @@ impl Device<'_> {
             || live.pong.is_some()
             || live.unreported >= REPORT_AT_ONCE
             || live.descriptors_from.is_some() && self.has_streams();
-        let descriptors = (!self.set_known && self.has_streams()).then_some(live.descriptors.due);
+        let descriptors = (live.set_wanted && self.has_streams()).then_some(live.descriptors.due);
         let rekey = live.session.rekey_request().is_some().then_some(live.rekey.due);
         let timers = [
             at_once.then_some(Instant::ZERO),
@@ -85,8 +85,8 @@ impl Device<'_> {
     ) -> Result<Option<usize>, CallError> {
         let Some(live) = self.live.as_mut().filter(|live| live.may_send()) else { return Ok(None) };
         //= SPEC.md#descriptors-frame
-        //# A device MUST send its descriptor set in a session before which no Ack has named a stream with it, and repeat it from the front until one does.
-        if !self.set_known && live.descriptors.due <= now {
+        //# A device MUST send its descriptor set when the backend asks for it, and repeat it from the front until an Ack names a stream with it.
+        if live.set_wanted && live.descriptors.due <= now {
             live.descriptors_from.get_or_insert(0);
         }
         let mut idle = Ok(None);
@@ -150,13 +150,15 @@ impl Device<'_> {
         if manifest.pong {
             live.pong = None;
         }
+        let wait = self.outbox.time_out();
         if let Some(rest) = manifest.descriptors_to {
             live.descriptors_from = rest;
             if rest.is_none() {
-                live.descriptors.sent(now, HANDSHAKE_RTO);
+                live.descriptors.sent(now, wait);
+                // What came before the set was of no use.
+                self.outbox.handle_discarded();
             }
         }
-        let wait = self.outbox.time_out();
         if manifest.rekey {
             live.rekey.sent(now, wait);
         }

@@ -44,9 +44,11 @@ pub(super) struct Live {
     pub(super) generation: u8,
     /// A Streams frame with the present indices was sent.
     pub(super) named: bool,
-    /// From which offset the descriptor set is to be sent.
+    /// The backend has asked for the descriptor set, and not shown yet that it has it.
+    pub(super) set_wanted: bool,
+    /// From which offset the set is to be sent.
     pub(super) descriptors_from: Option<usize>,
-    /// When it is to be sent again from the front, unless the backend has shown that it knows it.
+    /// When it may be sent from the front, if it is wanted.
     pub(super) descriptors: Repeat,
     pub(super) closing: Option<CloseReason>,
 }
@@ -97,7 +99,6 @@ impl Live {
         established: Established,
         finish: Option<FinishRepeat>,
         config: &DeviceConfig,
-        set_known: bool,
     ) -> Self {
         let Established { secrets, peer, peer_connection_id, peer_limits, pattern } = established;
         Self {
@@ -117,7 +118,8 @@ impl Live {
             rekey: Repeat::now(now),
             generation: 0,
             named: false,
-            descriptors_from: (!set_known).then_some(0),
+            set_wanted: false,
+            descriptors_from: None,
             descriptors: Repeat::now(now),
             closing: None,
         }
@@ -140,8 +142,7 @@ impl Live {
         if core::mem::take(&mut self.named) {
             self.generation = self.generation.saturating_add(1);
         }
-        self.descriptors_from = Some(0);
-        self.descriptors = Repeat::now(now);
+        (self.set_wanted, self.descriptors_from, self.descriptors) = (false, None, Repeat::now(now));
         self.generation < MAX_STREAMS as u8 / LANES
     }
 

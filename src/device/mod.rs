@@ -60,8 +60,6 @@ pub struct Device<'m> {
     events: EventQueue,
     discards: Discards,
     sent_tags: SentTags,
-    /// The backend has shown that it knows the descriptor set.
-    set_known: bool,
 }
 
 /// The tags of the last packets that went out: only they make a Reset credible.
@@ -116,7 +114,6 @@ impl<'m> Device<'m> {
             events: EventQueue::default(),
             discards: Discards::default(),
             sent_tags: SentTags::default(),
-            set_known: false,
         })
     }
 
@@ -124,7 +121,7 @@ impl<'m> Device<'m> {
     ///
     /// Within a boot a set only grows: it has every channel of the one before, unchanged byte for byte, and others with
     /// numbers of their own. A channel whose rate or scale changes gets a new number. So what waits in the outbox stays
-    /// as it is; a session goes on, and the backend is sent the new set if it lacks it. A session has room for three
+    /// as it is; a session goes on, and the backend asks for the new set if it lacks it. A session has room for three
     /// changes; the one after that begins a new session, and the old one's end is reported with
     /// [`CloseReason::Application`].
     ///
@@ -155,7 +152,7 @@ impl<'m> Device<'m> {
         if set == self.set {
             return Ok(());
         }
-        (self.set, self.set_hash, self.set_known) = (set, hash_of(set), false);
+        (self.set, self.set_hash) = (set, hash_of(set));
         self.outbox.handle_renamed();
         //= SPEC.md#growing-sets
         //# A device whose set has grown MUST give its streams new indices in a session in which it has named them with the old set, or begin a new session.

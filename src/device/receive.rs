@@ -85,10 +85,8 @@ impl Device<'_> {
             Frame::Ping(token) => live.pong = Some(token),
             Frame::Ack(ack) => self.handle_ack(now, &ack),
             Frame::Credit(frames) => self.outbox.handle_credit(frames),
-            // While a pass through the set is under way, it goes on.
             Frame::DescriptorsRequest(index) if matches!(live.lane_of(index), Some((_, true))) => {
-                self.set_known = false;
-                live.descriptors_from.get_or_insert(0);
+                live.set_wanted = true;
             }
             Frame::RekeyAccept(key) => {
                 if let Err(discard) =
@@ -124,8 +122,7 @@ impl Device<'_> {
             };
             match outcome {
                 AckOutcome::Settled(_) if present => {
-                    self.set_known = true;
-                    live.descriptors_from = None;
+                    (live.set_wanted, live.descriptors_from) = (false, None);
                 }
                 AckOutcome::Settled(_) => {}
                 AckOutcome::Contradiction => self.discards.count(Discard::OutsideLedger),

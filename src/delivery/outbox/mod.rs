@@ -178,7 +178,7 @@ impl<'m> Outbox<'m> {
             return;
         }
         //= SPEC.md#retransmission
-        //# A device MUST wait at least the time-out of RFC 6298, between 200 ms and 60 s, before it sends a record again in the same session.
+        //# A device MUST wait at least the time-out of RFC 6298, between 200 ms and 60 s, before it sends a record again in the same session, unless the backend has asked for its descriptor set since.
         //# The wait MUST double with each of the first two repetitions of a record, and with each expiry since the last measurement, up to 60 s.
         let time_out = self.rtt.time_out(sends);
         let prolonged = (time_out.as_millis() / 2).saturating_mul(jitter.into()) >> 32;
@@ -269,12 +269,19 @@ impl<'m> Outbox<'m> {
     pub fn handle_session_lost(&mut self) -> u32 {
         //= SPEC.md#retransmission
         //# A device MUST queue every record in flight again when a new session begins.
+        let requeued = self.handle_discarded();
+        self.credit = INITIAL_CREDIT;
+        self.handle_renamed();
+        requeued
+    }
+
+    /// Puts everything in flight back into the queue, as the backend most likely had to discard it for want of
+    /// the descriptor set, which it has now; returns how many.
+    pub fn handle_discarded(&mut self) -> u32 {
         let mut requeued = 0u32;
         while let Some(flight) = self.flights.take_one(|_| true) {
             requeued = requeued.saturating_add(self.requeue(&flight, true));
         }
-        self.credit = INITIAL_CREDIT;
-        self.handle_renamed();
         requeued
     }
 
