@@ -387,6 +387,7 @@ impl<'a> DescriptorSet<'a> {
     }
 
     /// Takes a set that [`DescriptorSet::parse`] has accepted before: of other bytes, channels would be missing.
+    #[cfg(feature = "backend")]
     pub(crate) const fn checked_before(bytes: &'a [u8]) -> Self {
         Self { bytes }
     }
