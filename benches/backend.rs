@@ -102,7 +102,7 @@ impl Device {
     /// Streams and Descriptors: the first packet of a session.
     fn introduce(&mut self) -> Vec<u8> {
         let set = encode_set();
-        let hash = SetHash(*hazmat::blake2s(&set).first_chunk().expect("32 bytes"));
+        let hash = SetHash::from_digest(hazmat::blake2s(&set));
         let mut payload = [0u8; 256];
         let mut writer = FrameWriter::new(&mut payload);
         writer.frame_with(FrameKind::Streams, |body| {
@@ -111,7 +111,7 @@ impl Device {
             streams.push(1, BootTag([1; 4]), hash, &[entry]).ok()?;
             Some(streams.finish())
         });
-        let descriptors = DescriptorsFrame { hash, total: set.len() as u16, offset: 0, bytes: &set };
+        let descriptors = DescriptorsFrame { stream: 0, total: set.len() as u16, offset: 0, bytes: &set };
         writer.push(&Frame::Descriptors(descriptors)).expect("room");
         let payload = writer.finish().to_vec();
         self.seal(&payload)

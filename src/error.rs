@@ -28,6 +28,9 @@ pub enum CallError {
     /// The record names a channel that the descriptor set does not have, or does not fit its descriptor.
     #[error("the record does not fit a channel of the descriptor set")]
     BadRecord,
+    /// The descriptor set is malformed, or it lacks a channel of the present one, or has it changed.
+    #[error("the descriptor set is malformed or does not extend the present one")]
+    BadDescriptors,
     /// The credential does not have the scope that this record needs.
     #[error("the record is outside the credential's scopes")]
     OutOfScope,

@@ -156,15 +156,15 @@ fn frames() {
     case("Ping", json!({ "token": hex(&token) }), Frame::Ping(token));
     case("Pong", json!({ "token": hex(&token) }), Frame::Pong(token));
     case("Credit", json!({ "credit": 300 }), Frame::Credit(300));
-    case("DescriptorsRequest", json!({ "set": hex(&token) }), Frame::DescriptorsRequest(SetHash(token)));
+    case("DescriptorsRequest", json!({ "stream": 6 }), Frame::DescriptorsRequest(6));
     case("RekeyRequest", json!({ "key": hex(&[9; 32]) }), Frame::RekeyRequest([9; 32]));
     case("RekeyAccept", json!({ "key": hex(&[9; 32]) }), Frame::RekeyAccept([9; 32]));
     case("RekeyHint", json!({}), Frame::RekeyHint);
     case("Close", json!({ "reason": 9 }), Frame::Close(CloseReason::Draining));
     let refused = RefusedFrame { stream: 2, first: 1000, count: 3, reason: RefusedReason::OutOfScope };
     case("Refused", json!({ "stream": 2, "first": 1000, "count": 3, "reason": 1 }), Frame::Refused(refused));
-    let piece = DescriptorsFrame { hash: SetHash(token), total: 300, offset: 200, bytes: &[7; 4] };
-    let fields = json!({ "set": hex(&token), "total": 300, "offset": 200, "bytes": "07070707" });
+    let piece = DescriptorsFrame { stream: 6, total: 300, offset: 200, bytes: &[7; 4] };
+    let fields = json!({ "stream": 6, "total": 300, "offset": 200, "bytes": "07070707" });
     case("Descriptors", fields, Frame::Descriptors(piece));
     let extension = Frame::Extension { kind: 77, body: &[1, 2] };
     case("extension 77", json!({ "body": "0102" }), extension);
@@ -186,11 +186,12 @@ fn frames() {
         StreamEntry { index: 0, lane: Lane::Alarm, oldest: 0 },
         StreamEntry { index: 3, lane: Lane::Waveform, oldest: 1000 },
     ];
-    streams.push(7, BootTag([1, 2, 3, 4]), SetHash(token), &entries).unwrap();
+    let set = SetHash([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
+    streams.push(7, BootTag([1, 2, 3, 4]), set, &entries).unwrap();
     let len = streams.finish();
     let parsed = one(FrameKind::Streams, &body[..len]);
     let fields = json!({ "complete": true, "boots": [{
-        "boot": 7, "tag": "01020304", "set": hex(&token),
+        "boot": 7, "tag": "01020304", "set": hex(&set.0),
         "streams": [{ "index": 0, "lane": 0, "oldest": 0 }, { "index": 3, "lane": 3, "oldest": 1000 }],
     }]});
     case("Streams", fields, frame_of(&parsed));

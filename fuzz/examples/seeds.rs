@@ -67,7 +67,7 @@ fn handshakes() {
 }
 
 fn payloads() {
-    let (set, hash) = (&world().set, SetHash([5; 8]));
+    let (set, hash) = (&world().set, SetHash([5; 16]));
     save("descriptors", "world", set);
     save("descriptors", "empty", &[1]);
     let mut settled = Settled::NONE;
@@ -90,11 +90,11 @@ fn payloads() {
     });
     let refused = RefusedFrame { stream: 2, first: 9, count: 64, reason: RefusedReason::OutOfScope };
     let frames = [
-        Frame::Descriptors(DescriptorsFrame { hash, total: 2048, offset: 40, bytes: &set[..20] }),
+        Frame::Descriptors(DescriptorsFrame { stream: 1, total: 2048, offset: 40, bytes: &set[..20] }),
         Frame::Ping([1; 8]),
         Frame::Pong([2; 8]),
         Frame::Credit(300),
-        Frame::DescriptorsRequest(hash),
+        Frame::DescriptorsRequest(1),
         Frame::RekeyRequest([9; 32]),
         Frame::RekeyAccept([8; 32]),
         Frame::RekeyHint,
@@ -158,7 +158,9 @@ fn operations() {
         let ops = [
             8, 3, 0x28, 9, 7, 7, 7, 11, 0, 0x1b, 0, 10, 1, 0, 7, 0x59, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
             13, 14, 15, 16, 17, 18, 19, 20, 7, 6, 1, 0, 1, 0, 0x2c, 3, 0x3c, 2, 0x0c, 0, 0, 1, 0, 9, 1, 7,
-            0x2d, 7, 0x3d, 7, 0x5d, 2, 8, 5, 7, 10, 9, 0, 7,
+            0x2d, 7, 0x3d, 7, 0x5d, 2, 8, 5, 7, 10, 9, 0,
+            7, // and a set that grows, in a session and without
+            0x8e, 8, 3, 8, 3, 7, 7, 11, 0, 0x8e, 0x8e, 8, 3, 8, 3, 14, 0x8e, 8, 3, 15, 7, 7, 7,
         ];
         save("pair", &format!("{settings}"), &[&[settings], &ops[..]].concat());
         let ops = [

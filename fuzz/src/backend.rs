@@ -161,8 +161,7 @@ impl Hand {
     }
 
     fn set_hash(&self) -> SetHash {
-        let hash = vitalwire::crypto::hazmat::blake2s(&world().set);
-        SetHash(*hash.first_chunk().expect("32 bytes"))
+        SetHash::from_digest(vitalwire::crypto::hazmat::blake2s(&world().set))
     }
 
     /// Streams and Descriptors, as a device begins a session. The oldest sequences stay 0: nothing is ever settled so.
@@ -178,7 +177,7 @@ impl Hand {
             return None;
         };
         let set = &world().set;
-        let descriptors = DescriptorsFrame { hash, total: set.len() as u16, offset: 0, bytes: set };
+        let descriptors = DescriptorsFrame { stream: 0, total: set.len() as u16, offset: 0, bytes: set };
         self.seal_frames(now, &[Frame::Streams(streams), Frame::Descriptors(descriptors)])
     }
 

@@ -1,6 +1,8 @@
 //! A device and a backend, both genuine, over a hostile network, with an application that stores late and fails at
 //! times.
 //!
+//! The device's descriptor set grows at times.
+//!
 //! Held: what is delivered was recorded, unaltered, under its own time; each record is committed once, and delivered
 //! once per failed store; forgeries and replays have no effect; and once the network is faithful and the application stores
 //! all, everything arrives within half an hour of virtual time and both ends are in step.
@@ -8,7 +10,7 @@
 //! Input: settings (1 byte) ‖ operations.
 
 use crate::input::Input;
-use crate::world::{PSK_ID, SeedRng, psk, world};
+use crate::world::{FURTHER, PSK_ID, SeedRng, psk, world};
 use std::collections::{BTreeMap, BTreeSet};
 use vitalwire::backend::*;
 use vitalwire::delivery::Ledger;
@@ -48,6 +50,8 @@ struct Sim<'m> {
     /// What the application has stored.
     ledger: Ledger,
     psk: bool,
+    /// How often the device's descriptor set has grown.
+    grown: usize,
 }
 
 impl Sim<'_> {
@@ -62,9 +66,13 @@ impl Sim<'_> {
     fn record(&mut self, lane: Lane) {
         self.next_value += 1;
         let values = Values::valid(&[self.next_value]).expect("one value");
-        let record = Record::Measurement(Measurement::new(0, values));
+        // Every other one on the newest channel.
+        let newest = self.grown > 0 && self.next_value % 2 == 0;
+        let channel = if newest { FURTHER + self.grown as u8 - 1 } else { 0 };
+        let record = Record::Measurement(Measurement::new(channel, values));
+        let content = vec![channel.into(), self.next_value];
         match self.device.record(self.now, lane, &record) {
-            Ok(accepted) => self.note(accepted, vec![(self.now.as_millis(), vec![self.next_value])]),
+            Ok(accepted) => self.note(accepted, vec![(self.now.as_millis(), content)]),
             Err(error) => assert_eq!(error, CallError::LaneFull),
         }
     }
@@ -150,7 +158,8 @@ impl Sim<'_> {
                 let id = (lane, record.sequence);
                 let values: Vec<i32> = match &record.record {
                     Record::Measurement(measurement) => {
-                        measurement.values.iter().map(|value| value.valid().expect("valid")).collect()
+                        let values = measurement.values.iter().map(|value| value.valid().expect("valid"));
+                        [measurement.channel.into()].into_iter().chain(values).collect()
                     }
                     Record::Waveform(block) => block.samples().collect(),
                     _ => panic!("another kind"),
@@ -250,6 +259,12 @@ impl Sim<'_> {
                 6 => self.device.connect(self.now),
                 _ => self.refusing = !self.refusing,
             },
+            14 if op & 0x80 != 0 => {
+                if let Some(set) = world().grown.get(self.grown) {
+                    self.device.extend_descriptors(self.now, set).expect("it extends the one before");
+                    self.grown += 1;
+                }
+            }
             14 => self.device.disconnect(),
             _ => self.device.connect(self.now),
         }
@@ -410,6 +425,7 @@ pub fn run(data: &[u8]) {
         refusing: false,
         ledger: Ledger::default(),
         psk: settings & 1 != 0,
+        grown: 0,
     };
     sim.link(512);
     sim.device.connect(sim.now);

@@ -40,6 +40,8 @@ pub struct World {
     pub responder: Responder,
     /// The encoded set of [`channels`].
     pub set: Vec<u8>,
+    /// The same with 1 to 5 further numeric channels, from [`FURTHER`] on.
+    pub grown: Vec<Vec<u8>>,
 }
 
 pub fn time() -> Time {
@@ -66,15 +68,18 @@ pub fn identity(authority: &Authority, subject: u8, role: Role) -> LocalIdentity
     LocalIdentity::new(Arc::new(secret), public, credential)
 }
 
+/// The first channel that a grown set has more.
+pub const FURTHER: u8 = 50;
+
 /// One channel of each kind, and what is special: 0 heart rate at 1 Hz, 1 SpO2 and pulse, 2 temperature without
 /// rate, 3 ECG at 360 Hz, 4 event with value, 5 event without, 6 alarm source, 40 a far number.
-fn encode_set() -> Vec<u8> {
+fn encode_set(further: u8) -> Vec<u8> {
     let one = |metric, unit| [Component::new(metric, unit)];
     let (rate, ecg, dose) = (one(147_842, 264_864), one(131_329, 266_418), one(1, 2));
     let pair = [Component::new(150_456, 262_688), Component::new(149_530, 264_864)];
     let temperature = [Component::scaled(150_364, 268_192, -1)];
     let eight = [Component::new(7, 8); 8];
-    let mut channels = [
+    let mut channels = vec![
         ChannelDescriptor::new(0, ChannelKind::Numeric, 147_842, (&rate).into()),
         ChannelDescriptor::new(1, ChannelKind::Numeric, 150_456, (&pair).into()),
         ChannelDescriptor::new(2, ChannelKind::Numeric, 150_364, (&temperature).into()),
@@ -87,6 +92,9 @@ fn encode_set() -> Vec<u8> {
     channels[0].rate = Some(Rate::per_second(1));
     channels[3].rate = Some(Rate::per_second(360));
     channels[6].extensions = &[1, 2, 0xaa, 0xbb];
+    for number in FURTHER..FURTHER + further {
+        channels.push(ChannelDescriptor::new(number, ChannelKind::Numeric, 5, (&dose).into()));
+    }
     let mut out = vec![0u8; 512];
     let len = encode_descriptors(&channels, &mut out).expect("the channels are consistent");
     out.truncate(len);
@@ -101,8 +109,9 @@ pub fn world() -> &'static World {
         let strangers = TrustAnchors::new(&[other.public_key()]).expect("one anchor");
         let devices = [identity(&authority, 1, Role::Device), identity(&authority, 2, Role::Device)];
         let backend = identity(&authority, 3, Role::Backend);
+        let grown = (1..=5).map(encode_set).collect();
         let responder = Responder::new(backend.clone(), anchors, Limits::BACKEND);
-        World { anchors, strangers, devices, backend, responder, set: encode_set() }
+        World { anchors, strangers, devices, backend, responder, set: encode_set(0), grown }
     });
     &WORLD
 }

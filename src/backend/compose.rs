@@ -72,8 +72,8 @@ impl<P: Path> Live<P> {
         if let PathState::Unvalidated { token, .. } = self.path_state {
             manifest.ping = writer.push(&Frame::Ping(token.unwrap_or(random))).is_ok();
         }
-        if let Some(hash) = self.wanted_set {
-            manifest.set = writer.push(&Frame::DescriptorsRequest(hash)).is_ok();
+        if let Some(index) = self.wanted_set {
+            manifest.set = writer.push(&Frame::DescriptorsRequest(index)).is_ok();
         }
         if self.hint {
             manifest.hint = writer.push(&Frame::RekeyHint).is_ok();
@@ -104,8 +104,11 @@ impl<P: Path> Live<P> {
             if self.dirty & bit == 0 {
                 continue;
             }
-            let stream =
-                self.streams.key(index).zip(inbox).and_then(|(key, inbox)| inbox.ack_for(&key, index));
+            let stream = self
+                .streams
+                .get(index)
+                .zip(inbox)
+                .and_then(|(known, inbox)| inbox.ack_for(&known.key, index));
             if let Some(stream) = stream {
                 let mut shorter = (0..MAX_BITMAP).rev().map(|bytes| cut_bitmap(&stream, bytes));
                 let fits =

@@ -72,12 +72,16 @@ pub struct BackendConfig {
     pub shard: u8,
     /// Sessions and handshakes at once, at the most: up to 2^20.
     pub max_sessions: u32,
+    /// Descriptor sets that are remembered for all devices, at the most. Devices of a model share one.
+    pub max_sets: usize,
+    /// Bytes of all these sets together, at the most.
+    pub max_set_bytes: usize,
     /// Handshakes under way at once, at the most. Above a quarter of it, a Hello needs a cookie.
     pub max_half_open: u32,
 }
 
 impl BackendConfig {
-    /// The usual settings of a node: 131 072 sessions, 1 024 handshakes at once.
+    /// The usual settings of a node: 131 072 sessions, 1 024 handshakes at once, 1 024 descriptor sets of 1 MiB.
     pub fn new(identity: LocalIdentity, anchors: TrustAnchors, time: Time) -> Self {
         Self {
             identity,
@@ -87,6 +91,8 @@ impl BackendConfig {
             rekey: RekeyPolicy::default(),
             shard: 0,
             max_sessions: 131_072,
+            max_sets: 1024,
+            max_set_bytes: 1 << 20,
             max_half_open: 1024,
         }
     }
@@ -97,6 +103,11 @@ impl BackendConfig {
         }
         if self.max_sessions == 0 || self.max_sessions > 1 << 20 {
             return Err(CallError::InvalidConfig("max_sessions is not within 1 and 2^20"));
+        }
+        if self.max_sets == 0 || self.max_set_bytes < crate::limits::MAX_DESCRIPTOR_SET {
+            return Err(CallError::InvalidConfig(
+                "the descriptor sets' bounds are below one set of 2048 bytes",
+            ));
         }
         if self.max_half_open == 0 {
             return Err(CallError::InvalidConfig("max_half_open is 0"));

@@ -1,23 +1,15 @@
 //! Descriptor sets: which stream has which, and how one arrives in pieces.
 
-use super::event::{BackendEvent, SharedSet, SlotRef};
+use super::event::{BackendEvent, SlotRef};
 use super::live::Live;
-use super::{Backend, Path};
-use crate::crypto::hash_parts;
-use crate::delivery::StreamsCheck;
-use crate::error::CloseReason;
-use crate::framing::{DescriptorSet, DescriptorsFrame, SetHash, StreamsFrame};
+use super::{Backend, Path, SharedSet};
+use crate::delivery::{IndexedStream, StreamKey, StreamsCheck};
+use crate::error::{CallError, CloseReason};
+use crate::framing::{BootTag, DescriptorsFrame, SetHash, StreamsFrame};
 use crate::limits::MAX_DESCRIPTOR_SET;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-
-/// The descriptor set of one stream of a session.
-pub(super) struct StreamSet {
-    index: u8,
-    hash: SetHash,
-    set: Option<Arc<SharedSet>>,
-}
 
 /// A descriptor set that arrives in pieces, in any order.
 pub(super) struct Assembly {
@@ -28,9 +20,9 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
-    fn new(piece: &DescriptorsFrame<'_>) -> Self {
+    fn new(hash: SetHash, piece: &DescriptorsFrame<'_>) -> Self {
         let total = usize::from(piece.total).min(MAX_DESCRIPTOR_SET);
-        Self { hash: piece.hash, bytes: alloc::vec![0; total], there: [0; _] }
+        Self { hash, bytes: alloc::vec![0; total], there: [0; _] }
     }
 
     /// Takes a piece; tells whether the set is complete now.
@@ -47,62 +39,104 @@ impl Assembly {
     }
 }
 
-/// The first 8 bytes of BLAKE2s-256 of an encoded set.
-fn set_hash(bytes: &[u8]) -> SetHash {
-    let [a, b, c, d, e, f, g, h, ..] = hash_parts(&[bytes]);
-    SetHash([a, b, c, d, e, f, g, h])
-}
-
 impl<P: Path> Live<P> {
-    /// Returns the descriptor set of a stream index and its hash; `None` inside if it has not arrived.
-    pub(super) fn set_of(&self, index: u8) -> Option<(SetHash, Option<Arc<SharedSet>>)> {
-        self.sets.iter().find(|known| known.index == index).map(|known| (known.hash, known.set.clone()))
+    /// Returns a set that the session uses, if it has arrived.
+    pub(super) fn set(&self, hash: SetHash) -> Option<&Arc<SharedSet>> {
+        self.sets.iter().find(|set| set.hash() == hash)
     }
 
-    /// Tells whether a stream waits for this set.
-    fn lacks(&self, hash: SetHash) -> bool {
-        self.sets.iter().any(|known| known.hash == hash && known.set.is_none())
+    /// Returns the largest set that is known of this stream's boot.
+    pub(super) fn sister_set(&self, stream: &StreamKey) -> Option<Arc<SharedSet>> {
+        let of_boot = self.sets_of(stream.boot, stream.tag);
+        of_boot.max_by_key(|set| set.as_bytes().len()).cloned()
     }
 
-    /// Gives the set to the streams that wait for it.
-    fn learn(&mut self, hash: SetHash, set: &Arc<SharedSet>) {
-        for known in self.sets.iter_mut().filter(|known| known.hash == hash) {
-            known.set = Some(set.clone());
+    /// Lists the known sets of a boot.
+    fn sets_of(&self, boot: u32, tag: BootTag) -> impl Iterator<Item = &Arc<SharedSet>> {
+        let named = self.streams.iter().filter(move |known| (known.key.boot, known.key.tag) == (boot, tag));
+        named.filter_map(|known| self.set(known.set))
+    }
+
+    /// Takes a set for the indices that stand for it, and sees to an Ack that names them, which shows that it is known.
+    /// Tells whether it goes with what else is known of its boots.
+    fn learn(&mut self, set: &Arc<SharedSet>) -> bool {
+        let hash = set.hash();
+        if self.set(hash).is_none() {
+            self.sets.push(set.clone());
         }
+        //= SPEC.md#growing-sets
+        //# A backend MUST close the session with reason 2 where it knows two sets of a boot and neither has every channel of the other unchanged.
+        let goes_with = |other: &Arc<SharedSet>| {
+            let (set, other) = (set.set(), other.set());
+            set.extends(&other) || other.extends(&set)
+        };
+        let all_good = |known: IndexedStream| self.sets_of(known.key.boot, known.key.tag).all(goes_with);
+        let good = self.streams.iter().filter(|known| known.set == hash).all(all_good);
         self.acknowledge(hash);
+        good
     }
 
-    /// Sees to an Ack that names the streams with this set, which shows that it is known.
+    /// Sees to an Ack that names the indices with this set.
     fn acknowledge(&mut self, hash: SetHash) {
-        for at in 0..self.sets.len() {
-            let index = self.sets.get(at).filter(|known| known.hash == hash).map(|known| known.index);
-            if let Some(index) = index {
-                self.mark_dirty(index);
-            }
-        }
+        let indices = self.streams.iter().filter(|known| known.set == hash);
+        let bits = indices.fold(0, |bits, known| bits | 1u16.checked_shl(known.index.into()).unwrap_or(0));
+        self.dirty |= bits;
     }
 }
 
 impl<P: Path> Backend<P> {
+    /// Makes a descriptor set known before any device sends it, and keeps it for good: of a known model, or one that was
+    /// stored with records. Devices that have it then never send it.
+    ///
+    /// # Errors
+    /// [`CallError::BadDescriptors`]; [`CallError::InvalidConfig`] if it does not fit
+    /// [`BackendConfig::max_sets`](super::BackendConfig::max_sets) and
+    /// [`max_set_bytes`](super::BackendConfig::max_set_bytes) with what was preloaded before.
+    ///
+    /// ```
+    /// use vitalwire::{CallError, backend::{Backend, Path}};
+    /// /// Gives a backend that starts what the one before it knew.
+    /// fn hand_over<P: Path>(old: &Backend<P>, new: &mut Backend<P>) -> Result<(), CallError> {
+    ///     for set in old.descriptor_sets() {
+    ///         let hash = new.preload_descriptors(set.as_bytes())?;
+    ///         assert!(new.descriptors(hash).is_some());
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn preload_descriptors(&mut self, descriptors: &[u8]) -> Result<SetHash, CallError> {
+        self.sets.preload(SharedSet::new(descriptors.to_vec()).ok_or(CallError::BadDescriptors)?)
+    }
+
+    /// Lists the descriptor sets that this shard remembers: those of its devices' models, and what was preloaded. The
+    /// example is at [`preload_descriptors`](Self::preload_descriptors).
+    pub fn descriptor_sets(&self) -> impl Iterator<Item = &Arc<SharedSet>> {
+        self.sets.iter()
+    }
+
+    /// Finds a descriptor set that this shard remembers. The example is at
+    /// [`preload_descriptors`](Self::preload_descriptors).
+    pub fn descriptors(&self, hash: SetHash) -> Option<&Arc<SharedSet>> {
+        self.sets.get(hash)
+    }
+
     pub(super) fn handle_streams(&mut self, at: SlotRef, counter: u64, streams: &StreamsFrame<'_>) {
         let Some(live) = self.slots.live_mut(at) else { return };
-        match live.streams.handle_streams(counter, streams) {
-            StreamsCheck::Taken => {}
-            StreamsCheck::Overtaken => return,
-            StreamsCheck::Contradiction => {
-                self.close(at, CloseReason::ProtocolViolation);
-                return;
+        let check = live.streams.handle_streams(counter, streams);
+        let mut good = check != StreamsCheck::Contradiction;
+        for boot in streams.boots() {
+            match live.set(boot.set).cloned().or_else(|| self.sets.find(boot.set)) {
+                Some(set) => good = good && live.learn(&set),
+                //= SPEC.md#descriptors-frame
+                //# A backend MUST ask for the set of an index that it lacks whenever a Streams frame names the index or a Records frame comes under it.
+                None => live.wanted_set = boot.streams().next().map(|stream| stream.index),
             }
         }
-        for boot in streams.boots() {
-            let set = self.sets.get(&boot.set.0);
-            for stream in boot.streams() {
-                live.sets.retain(|known| known.index != stream.index);
-                live.sets.push(StreamSet { index: stream.index, hash: boot.set, set: set.cloned() });
-                if set.is_some() {
-                    live.mark_dirty(stream.index);
-                }
-            }
+        if !good {
+            return self.close(at, CloseReason::ProtocolViolation);
+        }
+        if check == StreamsCheck::Overtaken {
+            return;
         }
         let (identity, device) = (live.identity, live.device);
         let Some(device) = device.and_then(|device| self.devices.get_mut(device)) else { return };
@@ -115,48 +149,43 @@ impl<P: Path> Backend<P> {
     //# A backend MUST take the pieces of a set in any order, and close the session with reason 2 where the whole does not have the hash or is no descriptor set.
     pub(super) fn handle_descriptors(&mut self, at: SlotRef, piece: &DescriptorsFrame<'_>) {
         let Some(live) = self.slots.live_mut(at) else { return };
-        if !live.lacks(piece.hash) {
+        let Some(hash) = live.streams.get(piece.stream).map(|known| known.set) else { return };
+        if live.set(hash).is_some() {
             // The device has not heard that it has arrived.
-            return live.acknowledge(piece.hash);
+            return live.acknowledge(hash);
         }
-        if let Some(set) = self.sets.get(&piece.hash.0) {
+        if let Some(set) = self.sets.find(hash) {
             // Another device has brought it meanwhile.
-            return live.learn(piece.hash, set);
+            return self.learn(at, &set);
         }
-        let fits = |assembly: &Assembly| {
-            assembly.hash == piece.hash && assembly.bytes.len() == usize::from(piece.total)
-        };
+        let fits =
+            |assembly: &Assembly| assembly.hash == hash && assembly.bytes.len() == usize::from(piece.total);
         let mut assembly = match live.assembly.take().filter(|assembly| fits(assembly)) {
             Some(assembly) => assembly,
-            None => Box::new(Assembly::new(piece)),
+            None => Box::new(Assembly::new(hash, piece)),
         };
         if !assembly.add(piece) {
             let end = usize::from(piece.offset).saturating_add(piece.bytes.len());
             if end == assembly.bytes.len() {
                 // The device is through, and something was lost or comes late.
-                live.wanted_set = Some(piece.hash);
+                live.wanted_set = Some(piece.stream);
             }
             live.assembly = Some(assembly);
             return;
         }
         live.wanted_set = None;
-        let (hash, bytes) = (assembly.hash, assembly.bytes);
-        if set_hash(&bytes) != hash || DescriptorSet::parse(&bytes).is_err() {
+        let Some(set) = SharedSet::new(assembly.bytes).filter(|set| set.hash() == hash) else {
             self.close(at, CloseReason::ProtocolViolation);
             return;
-        }
-        let set = Arc::new(SharedSet(bytes));
-        live.learn(hash, &set);
-        self.know_set(hash, set);
+        };
+        let set = Arc::new(set);
+        self.learn(at, &set);
+        self.sets.learn(set);
     }
 
-    /// Keeps a set for all devices that have it; makes room by forgetting those that no session and no batch uses.
-    fn know_set(&mut self, hash: SetHash, set: Arc<SharedSet>) {
-        if self.sets.len() >= super::MAX_SETS {
-            self.sets.retain(|_, set| Arc::strong_count(set) > 1);
-        }
-        if self.sets.len() < super::MAX_SETS {
-            self.sets.insert(hash.0, set);
+    fn learn(&mut self, at: SlotRef, set: &Arc<SharedSet>) {
+        if self.slots.live_mut(at).is_some_and(|live| !live.learn(set)) {
+            self.close(at, CloseReason::ProtocolViolation);
         }
     }
 }

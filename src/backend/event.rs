@@ -1,6 +1,7 @@
+use super::SharedSet;
 use crate::delivery::{BatchNumber, Mark, StreamKey, TagConflict};
 use crate::error::{CloseReason, Discard};
-use crate::framing::{BatchRecord, DescriptorSet, RecordsFrame};
+use crate::framing::{BatchRecord, RecordsFrame};
 use crate::identity::{Identity, Scopes, VerifiedCredential};
 use crate::time::Instant;
 use crate::wire::Pattern;
@@ -113,17 +114,6 @@ pub enum Received<'b> {
     },
 }
 
-/// A descriptor set that devices share.
-#[derive(Debug, PartialEq, Eq)]
-pub struct SharedSet(pub(super) Vec<u8>);
-
-impl SharedSet {
-    /// Returns the set.
-    pub fn set(&self) -> DescriptorSet<'_> {
-        DescriptorSet::parse(&self.0).unwrap_or(DescriptorSet::EMPTY)
-    }
-}
-
 /// Records of one stream, delivered and not yet committed. It borrows the packet: [`Batch::to_owned`] keeps it.
 #[derive(Clone, Debug)]
 pub struct Batch<'b> {
@@ -169,7 +159,11 @@ impl<'b> Batch<'b> {
         self.mark
     }
 
-    /// Returns the descriptors of the records' channels.
+    /// Returns the descriptors of the records' channels: store the set with the records, which mean nothing without
+    /// it, under its hash.
+    ///
+    /// A boot's set may grow, so two batches of it may come with different sets. Each has all that its own records
+    /// need, and what a larger set of the same boot says of them is the same.
     pub const fn descriptors(&self) -> &Arc<SharedSet> {
         &self.set
     }

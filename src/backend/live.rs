@@ -1,13 +1,14 @@
 //! One session of a backend: what came in, and what it means.
 
-use super::descriptors::{Assembly, StreamSet};
+use super::SharedSet;
+use super::descriptors::Assembly;
 use super::event::{BackendEvent, Received, SlotRef};
 use super::halfopen::Origin;
 use super::{Backend, BackendConfig, Path};
 use crate::crypto::PublicKey;
-use crate::delivery::{StreamKey, StreamTable};
+use crate::delivery::{IndexedStream, StreamKey, StreamTable};
 use crate::error::{CloseReason, Discard};
-use crate::framing::{Frame, Frames, RefusedFrame, Sender, SetHash};
+use crate::framing::{Frame, Frames, RefusedFrame, Sender};
 use crate::handshake::{Established, Limits};
 use crate::identity::{Identity, Scopes};
 use crate::limits::{AMPLIFICATION, HALF_OPEN_LIFE, INITIAL_CREDIT, MIN_MAX_PACKET};
@@ -15,6 +16,7 @@ use crate::session::{RekeyAnswer, Session, Side};
 use crate::time::Instant;
 use crate::wire::{ConnectionId, DataHeader, Pattern};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// A backend's session has a window of 1024 packets.
@@ -56,8 +58,8 @@ pub(super) struct Live<P> {
     last_heard: Instant,
     pub(super) born: Instant,
     pub(super) streams: StreamTable,
-    /// The descriptor set of each stream index.
-    pub(super) sets: Vec<StreamSet>,
+    /// The descriptor sets of the stream indices, as far as they are known.
+    pub(super) sets: Vec<Arc<SharedSet>>,
     pub(super) assembly: Option<Box<Assembly>>,
     /// Stream indices that an Ack must name, as bits.
     pub(super) dirty: u16,
@@ -66,7 +68,8 @@ pub(super) struct Live<P> {
     pub(super) hint: bool,
     pub(super) unreported: u32,
     pub(super) pong: Option<[u8; 8]>,
-    pub(super) wanted_set: Option<SetHash>,
+    /// The stream index whose descriptor set the device is to send.
+    pub(super) wanted_set: Option<u8>,
     pub(super) refused: Vec<RefusedFrame>,
     pub(super) told_credit: u16,
     pub(super) closing: Option<CloseReason>,
@@ -176,10 +179,13 @@ impl<P: Path> Live<P> {
         }
     }
 
-    /// An Ack for this stream is due.
-    pub(super) fn settled(&mut self, stream: &StreamKey) {
-        let index = self.streams.iter().find(|(_, key)| key == stream).map(|(index, _)| index);
-        if let Some(index) = index {
+    /// An Ack for this stream is due, under the latest of its indices that an Ack may name.
+    pub(super) fn mark_stream(&mut self, stream: &StreamKey) {
+        //= SPEC.md#descriptors-frame
+        //# A backend MUST NOT name a stream index in an Ack while it lacks the set of that index.
+        let may_name = |known: &IndexedStream| known.key == *stream && self.set(known.set).is_some();
+        let latest = self.streams.iter().rev().find(may_name).map(|known| known.index);
+        if let Some(index) = latest {
             self.mark_dirty(index);
         }
     }

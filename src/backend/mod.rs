@@ -13,11 +13,13 @@ mod halfopen;
 mod job;
 mod live;
 mod records;
+mod sets;
 mod slots;
 
 pub use config::{BackendConfig, Grant, Inbound, Path, Transmit};
-pub use event::{BackendEvent, Batch, BatchRef, Committed, OwnedBatch, PendingId, Received, SharedSet};
+pub use event::{BackendEvent, Batch, BatchRef, Committed, OwnedBatch, PendingId, Received};
 pub use job::{HandshakeDone, HandshakeJob};
+pub use sets::SharedSet;
 pub use slots::shard_of;
 
 use crate::crypto::{Psk, TAG_LEN};
@@ -34,10 +36,9 @@ use devices::Devices;
 use event::SlotRef;
 use halfopen::CookieKeys;
 use job::Enrolment;
+use sets::SetCache;
 use slots::{Slots, Use};
 
-/// Descriptor sets that one shard remembers.
-const MAX_SETS: usize = 1024;
 /// Events that wait for the application, at the most.
 const MAX_EVENTS: usize = 8192;
 /// Handshake packets that wait to be sent, at the most.
@@ -75,7 +76,7 @@ pub struct Backend<P> {
     outgoing: VecDeque<(P, Vec<u8>)>,
     ready: VecDeque<SlotRef>,
     cookies: CookieKeys,
-    sets: BTreeMap<[u8; 8], Arc<SharedSet>>,
+    sets: SetCache,
     events: VecDeque<BackendEvent>,
     events_lost: u32,
     resets: (Instant, u32),
@@ -93,7 +94,6 @@ impl<P: Path> Backend<P> {
         Ok(Self {
             responder: Arc::new(responder),
             slots: Slots::new(config.max_sessions, config.shard),
-            config,
             devices: Devices::default(),
             by_hello: BTreeMap::new(),
             pending_of: BTreeMap::new(),
@@ -103,11 +103,12 @@ impl<P: Path> Backend<P> {
             outgoing: VecDeque::new(),
             ready: VecDeque::new(),
             cookies: CookieKeys::default(),
-            sets: BTreeMap::new(),
+            sets: SetCache::new(config.max_sets, config.max_set_bytes),
             events: VecDeque::new(),
             events_lost: 0,
             resets: (Instant::ZERO, 0),
             discards: Discards::default(),
+            config,
         })
     }
 
@@ -179,7 +180,7 @@ impl<P: Path> Backend<P> {
             && let Some(live) = self.slots.live_mut(at)
             && stored
         {
-            live.settled(&mark.stream);
+            live.mark_stream(&mark.stream);
             self.wake(at);
         }
         let _ = now;

@@ -19,22 +19,30 @@ impl<P: Path> Backend<P> {
         if live.closing.is_some() {
             return Err(Discard::SessionClosed);
         }
-        let stream = live.streams.key(frame.stream).ok_or(Discard::UnknownStream)?;
-        let (hash, set) = live.set_of(frame.stream).ok_or(Discard::UnknownStream)?;
-        let Some(set) = set else {
-            live.wanted_set = Some(hash);
-            return Err(Discard::UnknownDescriptors);
-        };
+        let named = live.streams.get(frame.stream).ok_or(Discard::UnknownStream)?;
+        let stream = named.key;
+        let own = live.set(named.set).cloned();
+        let lacking = own.is_none();
+        if lacking {
+            live.wanted_set = Some(frame.stream);
+        }
+        // Sets only grow: what another one of the boot reads, it reads as the right one will.
+        let set = own.or_else(|| live.sister_set(&stream)).ok_or(Discard::UnknownDescriptors)?;
         let index = live.device.ok_or(Discard::NotAccepted)?;
         let device = self.devices.get_mut(index).ok_or(Discard::NotAccepted)?;
         if let Some(refused) = check_records(&frame, &set.set(), live.scopes) {
+            //= SPEC.md#growing-sets
+            //# A backend MUST NOT refuse a record as undecodable that it has read with another set than that of the record's stream index.
+            if lacking && refused.reason == RefusedReason::Undecodable {
+                return Err(Discard::UnknownDescriptors);
+            }
             live.refuse(refused);
             return Err(self.refused(at, stream, refused));
         }
         let offer = device.inbox.offer(stream, frame.first, frame.count);
         let Offer::Deliver { batch: number, .. } = offer else {
             // The device has to hear how far its stream has come, and that somebody is there.
-            live.mark_dirty(frame.stream);
+            live.mark_stream(&stream);
             return Err(match offer {
                 Offer::Repeated => Discard::RepeatedRecords,
                 Offer::Awaiting => Discard::AwaitingCommit,

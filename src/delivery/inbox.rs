@@ -1,6 +1,6 @@
 use alloc::vec::Vec;
 
-use super::table::named_streams;
+use super::table::{NamedStream, named_streams};
 use super::{Ledger, LedgerError, Mark, StreamKey, low_bits};
 use crate::framing::{BootTag, Lane, StreamAck, StreamsFrame};
 use crate::limits::{ALARM_BATCHES, MAX_BATCH_RECORDS, MAX_OUTSTANDING_BATCHES};
@@ -111,17 +111,17 @@ impl Inbox {
             let known = ledger.other_tag(key.boot, key.tag)?;
             Some(TagConflict { boot: key.boot, known, named: key.tag })
         };
-        let known = streams.iter().find_map(|stream| conflict(&self.ledger, stream.key));
+        let known = streams.iter().find_map(|named| conflict(&self.ledger, named.stream.key));
         let mut named = Named { conflict: known, refused: 0 };
         //= SPEC.md#stream-names
         //# A backend MUST keep the ledger state of a stream until a complete Streams frame does not name it.
         if frame.complete {
-            self.ledger.retain(|known| streams.iter().any(|stream| stream.key == *known));
+            self.ledger.retain(|known| streams.iter().any(|named| named.stream.key == *known));
         }
-        for stream in streams {
+        for NamedStream { stream, oldest } in streams {
             //= SPEC.md#stream-names
             //# A backend MUST take every sequence below the oldest one that a Streams frame names as settled.
-            if self.ledger.settle_below(stream.key, stream.oldest).is_err() {
+            if self.ledger.settle_below(stream.key, oldest).is_err() {
                 named.refused = named.refused.saturating_add(1);
             }
             named.conflict = named.conflict.or_else(|| conflict(&self.ledger, stream.key));

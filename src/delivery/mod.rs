@@ -79,7 +79,7 @@ pub use outbox::{Accepted, AckOutcome, CutBatch, LaneFill, LaneShares, LaneTx, O
 #[cfg(feature = "alloc")]
 pub use stream_state::StreamState;
 #[cfg(feature = "alloc")]
-pub use table::{StreamTable, StreamsCheck};
+pub use table::{IndexedStream, StreamTable, StreamsCheck};
 
 /// Returns a mask of the low `count` bits, all of them from 64 on.
 #[cfg(feature = "alloc")]

@@ -2,7 +2,7 @@
 
 use super::Device;
 use super::live::{Live, REPORT_AFTER, REPORT_AT_ONCE, Repeat};
-use crate::codec::BufferTooSmall;
+use crate::codec::{BufferTooSmall, varint_len};
 use crate::crypto::EphemeralSecret;
 use crate::delivery::CutBatch;
 use crate::entropy::Entropy;
@@ -10,15 +10,17 @@ use crate::error::CallError;
 use crate::framing::{
     AckFrame, BootTag, DescriptorsFrame, Frame, FrameKind, FrameWriter, Lane, StreamEntry, StreamsWriter,
 };
-use crate::limits::{HANDSHAKE_RTO, MAX_PACKET, MIN_MAX_PACKET};
+use crate::limits::{MAX_PACKET, MIN_MAX_PACKET};
 use crate::session::SealError;
 use crate::time::Instant;
 use crate::wire::TAG_LEN;
 
 /// The fewest bytes of a descriptor set that are worth a frame.
 const MIN_DESCRIPTOR_CHUNK: usize = 16;
-/// Frame type, hash, total length, offset.
-const DESCRIPTORS_OVERHEAD: usize = 1 + 8 + 2 + 2;
+/// Stream index, total length, offset.
+const DESCRIPTORS_OVERHEAD: usize = 1 + 2 + 2;
+/// Of a Streams frame: type, length, flags, boot tag, hash, number of streams.
+const STREAMS_OVERHEAD: usize = 1 + 1 + 1 + 4 + 16 + 1;
 /// At most this many batches share a packet: one per lane.
 const MAX_BATCHES: usize = Lane::ALL.len();
 
@@ -44,7 +46,7 @@ impl Device<'_> {
             || live.pong.is_some()
             || live.unreported >= REPORT_AT_ONCE
             || live.descriptors_from.is_some() && self.has_streams();
-        let descriptors = (!self.set_known && self.has_streams()).then_some(live.descriptors.due);
+        let descriptors = (live.set_wanted && self.has_streams()).then_some(live.descriptors.due);
         let rekey = live.session.rekey_request().is_some().then_some(live.rekey.due);
         let timers = [
             at_once.then_some(Instant::ZERO),
@@ -83,8 +85,8 @@ impl Device<'_> {
     ) -> Result<Option<usize>, CallError> {
         let Some(live) = self.live.as_mut().filter(|live| live.may_send()) else { return Ok(None) };
         //= SPEC.md#descriptors-frame
-        //# A device MUST send its descriptor set in a session before which no Ack has named a stream with it, and repeat it from the front until one does.
-        if !self.set_known && live.descriptors.due <= now {
+        //# A device MUST send its descriptor set when the backend asks for it, and repeat it from the front until an Ack names a stream with it.
+        if live.set_wanted && live.descriptors.due <= now {
             live.descriptors_from.get_or_insert(0);
         }
         let mut idle = Ok(None);
@@ -148,13 +150,15 @@ impl Device<'_> {
         if manifest.pong {
             live.pong = None;
         }
+        let wait = self.outbox.time_out();
         if let Some(rest) = manifest.descriptors_to {
             live.descriptors_from = rest;
             if rest.is_none() {
-                live.descriptors.sent(now, HANDSHAKE_RTO);
+                live.descriptors.sent(now, wait);
+                // What came before the set was of no use.
+                self.outbox.handle_discarded();
             }
         }
-        let wait = self.outbox.time_out();
         if manifest.rekey {
             live.rekey.sent(now, wait);
         }
@@ -166,6 +170,9 @@ impl Device<'_> {
         }
         if manifest.named.iter().flatten().next().is_some() {
             self.outbox.streams_sent(now, manifest.named.into_iter().flatten());
+            if let Some(live) = &mut self.live {
+                live.named = true;
+            }
         }
         let [a, b, c, d, ..] = random;
         for batch in manifest.batches.into_iter().flatten() {
@@ -207,20 +214,37 @@ impl Device<'_> {
             let ack = AckFrame::of_packet(live.session.highest_received());
             manifest.report = writer.push(&Frame::Ack(ack)).is_ok();
         }
-        if self.outbox.streams_due(now) {
-            self.write_streams(now, tag, &mut writer, &mut manifest);
+        if self.outbox.streams_due(now) || self.repeats_streams(now, &writer) {
+            self.write_streams(live, now, tag, &mut writer, &mut manifest);
         }
         self.write_descriptors(live, &mut writer, &mut manifest);
-        self.write_batches(now, &mut writer, &mut manifest);
+        self.write_batches(live, now, &mut writer, &mut manifest);
         if writer.is_empty() && live.prove.is_some_and(|prove| prove.due <= now) {
             manifest.eliciting = writer.push(&Frame::Ping(random)).is_ok();
         }
         (writer.len(), manifest)
     }
 
+    /// Tells whether the packet will have records of a stream that the backend may not know yet, and room for a Streams
+    /// frame before them: without it they would be of no use if the one before is lost.
+    //= SPEC.md#stream-names
+    //# Until then, a device MUST put a Streams frame into each packet with Records frames of that stream which has room for both, before them.
+    fn repeats_streams(&self, now: Instant, writer: &FrameWriter<'_>) -> bool {
+        let entries = self.outbox.streams().map(|(_, oldest)| varint_len(oldest).saturating_add(2));
+        let boot = varint_len(self.config.boot.into());
+        let len = entries.fold(STREAMS_OVERHEAD.saturating_add(boot), usize::saturating_add);
+        let space = writer.remaining().unwrap_or(0).saturating_sub(len);
+        Lane::ALL.into_iter().any(|lane| {
+            !self.outbox.is_named(lane)
+                && self.outbox.room(lane) > 0
+                && self.outbox.is_ready(now, lane, space)
+        })
+    }
+
     /// Names all streams; where that does not fit, as many as fit of those that must be named now.
     fn write_streams(
         &self,
+        live: &Live,
         now: Instant,
         tag: BootTag,
         writer: &mut FrameWriter<'_>,
@@ -233,7 +257,7 @@ impl Device<'_> {
                 listed.filter(|(lane, _)| complete || self.outbox.unnamed(now).any(|due| due == *lane));
             let mut count = 0usize;
             for (entry, (lane, oldest)) in entries.iter_mut().zip(listed) {
-                *entry = StreamEntry { index: lane.code(), lane, oldest };
+                *entry = StreamEntry { index: live.index_of(lane), lane, oldest };
                 count = count.saturating_add(1);
             }
             let fewest = if complete { count } else { 1 };
@@ -256,7 +280,7 @@ impl Device<'_> {
     }
 
     fn write_descriptors(&self, live: &Live, writer: &mut FrameWriter<'_>, manifest: &mut Manifest) {
-        let Some(offset) = live.descriptors_from.filter(|_| self.has_streams()) else {
+        let Some((offset, (lane, _))) = live.descriptors_from.zip(self.outbox.streams().next()) else {
             return;
         };
         let set = self.set.as_bytes();
@@ -267,7 +291,7 @@ impl Device<'_> {
         }
         let (chunk, rest) = rest.split_at(space.min(rest.len()));
         let frame = DescriptorsFrame {
-            hash: self.set_hash,
+            stream: live.index_of(lane),
             total: set.len() as u16,
             offset: offset as u16,
             bytes: chunk,
@@ -280,7 +304,13 @@ impl Device<'_> {
     }
 
     /// Writes one batch per lane, the most urgent lane first, while they fit.
-    fn write_batches(&self, now: Instant, writer: &mut FrameWriter<'_>, manifest: &mut Manifest) {
+    fn write_batches(
+        &self,
+        live: &Live,
+        now: Instant,
+        writer: &mut FrameWriter<'_>,
+        manifest: &mut Manifest,
+    ) {
         let mut slots = manifest.batches.iter_mut();
         let mut written = 0usize;
         for lane in Lane::ALL {
@@ -290,7 +320,7 @@ impl Device<'_> {
             }
             let mut cut = None;
             writer.frame_with(FrameKind::Records, |body| {
-                cut = self.outbox.next_batch(lane, lane.code(), body);
+                cut = self.outbox.next_batch(lane, live.index_of(lane), body);
                 cut.map(|batch| batch.len)
             });
             if let (Some(batch), Some(slot)) = (cut, slots.next()) {

@@ -13,7 +13,8 @@ use crate::wire::{ConnectionId, PskId};
 pub struct DeviceMemory<'m> {
     /// Where records wait until they are committed; split by [`DeviceConfig::shares`].
     pub outbox: &'m mut [u8],
-    /// The encoded descriptor set, from [`encode_descriptors`](crate::framing::encode_descriptors).
+    /// The encoded descriptor set, from [`encode_descriptors`](crate::framing::encode_descriptors);
+    /// [`Device::extend_descriptors`](super::Device::extend_descriptors) brings a larger one.
     pub descriptors: &'m [u8],
 }
 

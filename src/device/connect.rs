@@ -316,7 +316,7 @@ impl Device<'_> {
             self.events.push(DeviceEvent::Disconnected(CloseReason::Replaced));
         }
         self.outbox.handle_session_lost();
-        self.live = Some(Live::new(now, established, finish, &self.config, self.set_known));
+        self.live = Some(Live::new(now, established, finish, &self.config));
     }
 
     /// A session has shown that the backend has it too.

@@ -4,9 +4,10 @@ use super::connect::{copy_packet, doubled, prolonged};
 use super::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceSession};
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason};
+use crate::framing::Lane;
 use crate::handshake::{Established, Limits};
 use crate::identity::VerifiedCredential;
-use crate::limits::{DEAD_BACKEND, HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RTO};
+use crate::limits::{DEAD_BACKEND, HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RTO, MAX_STREAMS};
 use crate::session::Side;
 use crate::time::{Duration, Instant};
 use crate::wire::{ConnectionId, Pattern};
@@ -39,9 +40,15 @@ pub(super) struct Live {
     pub(super) prove: Option<Repeat>,
     /// When to send the RekeyRequest again.
     pub(super) rekey: Repeat,
-    /// From which offset the descriptor set is to be sent.
+    /// How many descriptor sets the streams had before the present one in this session: each has indices of its own.
+    pub(super) generation: u8,
+    /// A Streams frame with the present indices was sent.
+    pub(super) named: bool,
+    /// The backend has asked for the descriptor set, and not shown yet that it has it.
+    pub(super) set_wanted: bool,
+    /// From which offset the set is to be sent.
     pub(super) descriptors_from: Option<usize>,
-    /// When it is to be sent again from the front, unless the backend has shown that it knows it.
+    /// When it may be sent from the front, if it is wanted.
     pub(super) descriptors: Repeat,
     pub(super) closing: Option<CloseReason>,
 }
@@ -78,6 +85,9 @@ struct Owed {
 /// of the time has hardly asked.
 const PROBES: u8 = 4;
 
+/// As many indices belong to one descriptor set.
+const LANES: u8 = Lane::ALL.len() as u8;
+
 /// After so many unreported packets an Ack rides on the next packet, so that the backend's counters stay short.
 pub(super) const REPORT_AFTER: u32 = 16;
 /// After so many, a packet is sent for it alone.
@@ -89,7 +99,6 @@ impl Live {
         established: Established,
         finish: Option<FinishRepeat>,
         config: &DeviceConfig,
-        set_known: bool,
     ) -> Self {
         let Established { secrets, peer, peer_connection_id, peer_limits, pattern } = established;
         Self {
@@ -107,10 +116,34 @@ impl Live {
             prove: finish.is_none().then_some(Repeat::now(now)),
             finish,
             rekey: Repeat::now(now),
-            descriptors_from: (!set_known).then_some(0),
+            generation: 0,
+            named: false,
+            set_wanted: false,
+            descriptors_from: None,
             descriptors: Repeat::now(now),
             closing: None,
         }
+    }
+
+    /// Returns the index of a lane's stream.
+    pub(super) fn index_of(&self, lane: Lane) -> u8 {
+        self.generation.saturating_mul(LANES).saturating_add(lane.code())
+    }
+
+    /// Returns the lane whose stream has or had this index, and whether it is the present one.
+    pub(super) fn lane_of(&self, index: u8) -> Option<(Lane, bool)> {
+        let lane = Lane::from_code(index % LANES)?;
+        let generation = index / LANES;
+        (generation <= self.generation).then_some((lane, generation == self.generation))
+    }
+
+    /// Gives the streams new indices, as they have another descriptor set now; `false` if none are left.
+    pub(super) fn renew_indices(&mut self, now: Instant) -> bool {
+        if core::mem::take(&mut self.named) {
+            self.generation = self.generation.saturating_add(1);
+        }
+        (self.set_wanted, self.descriptors_from, self.descriptors) = (false, None, Repeat::now(now));
+        self.generation < MAX_STREAMS as u8 / LANES
     }
 
     /// Tells whether data packets may be sent: after IK at once, after XX when the backend has shown the session.

@@ -60,8 +60,6 @@ pub struct Device<'m> {
     events: EventQueue,
     discards: Discards,
     sent_tags: SentTags,
-    /// The backend has shown that it knows the descriptor set.
-    set_known: bool,
 }
 
 /// The tags of the last packets that went out: only they make a Reset credible.
@@ -85,6 +83,11 @@ impl SentTags {
     }
 }
 
+/// Returns the hash of an encoded set.
+fn hash_of(set: DescriptorSet<'_>) -> SetHash {
+    SetHash::from_digest(hash_parts(&[set.as_bytes()]))
+}
+
 impl<'m> Device<'m> {
     /// Makes a device from its configuration and the caller's memory.
     ///
@@ -98,12 +101,11 @@ impl<'m> Device<'m> {
         for (lane, linger) in Lane::ALL.into_iter().zip(config.linger) {
             outbox.set_linger(lane, linger);
         }
-        let [a, b, c, d, e, f, g, h, ..] = hash_parts(&[memory.descriptors]);
         Ok(Self {
             scopes: config.identity.credential().claimed_scopes(),
             config,
             set,
-            set_hash: SetHash([a, b, c, d, e, f, g, h]),
+            set_hash: hash_of(set),
             outbox,
             boot_tag: None,
             link: Link::Down,
@@ -112,8 +114,56 @@ impl<'m> Device<'m> {
             events: EventQueue::default(),
             discards: Discards::default(),
             sent_tags: SentTags::default(),
-            set_known: false,
         })
+    }
+
+    /// Takes a larger descriptor set, as the device has got a sensor; records may have its new channels at once.
+    ///
+    /// Within a boot a set only grows: it has every channel of the one before, unchanged byte for byte, and others with
+    /// numbers of their own. A channel whose rate or scale changes gets a new number. So what waits in the outbox stays
+    /// as it is; a session goes on, and the backend asks for the new set if it lacks it. A session has room for three
+    /// changes; the one after that begins a new session, and the old one's end is reported with
+    /// [`CloseReason::Application`].
+    ///
+    /// # Errors
+    /// [`CallError::BadDescriptors`] if it is malformed or does not extend the present one; nothing has changed then.
+    ///
+    /// ```
+    /// # use vitalwire::framing::{ChannelDescriptor, ChannelKind, Component, encode_descriptors};
+    /// use vitalwire::{CallError, Instant, device::Device};
+    /// fn plug_in<'m>(now: Instant, device: &mut Device<'m>, space: &'m mut [u8]) -> Result<(), CallError> {
+    ///     let rate = [Component::new(147_842, 264_864)];
+    ///     let saturation = [Component::new(150_456, 262_688)];
+    ///     let channels = [
+    ///         ChannelDescriptor::new(1, ChannelKind::Numeric, 147_842, (&rate).into()), // was there before
+    ///         ChannelDescriptor::new(2, ChannelKind::Numeric, 150_456, (&saturation).into()),
+    ///     ];
+    ///     let len = encode_descriptors(&channels, space)?;
+    ///     device.extend_descriptors(now, &space[..len])
+    /// }
+    /// ```
+    pub fn extend_descriptors(&mut self, now: Instant, descriptors: &'m [u8]) -> Result<(), CallError> {
+        let set = DescriptorSet::parse(descriptors).map_err(|_| CallError::BadDescriptors)?;
+        //= SPEC.md#growing-sets
+        //# A device MUST NOT give a boot a set that lacks a channel of an earlier set of that boot, or has it changed.
+        if !set.extends(&self.set) {
+            return Err(CallError::BadDescriptors);
+        }
+        if set == self.set {
+            return Ok(());
+        }
+        (self.set, self.set_hash) = (set, hash_of(set));
+        self.outbox.handle_renamed();
+        //= SPEC.md#growing-sets
+        //# A device whose set has grown MUST give its streams new indices in a session in which it has named them with the old set, or begin a new session.
+        if let Some(live) = &mut self.live
+            && !live.renew_indices(now)
+            && live.closing.is_none()
+        {
+            self.end_session(now, CloseReason::Application);
+            self.connector.want(now);
+        }
+        Ok(())
     }
 
     /// Says that the link went down, came up, or carries packets of another size now.

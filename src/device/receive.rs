@@ -3,7 +3,7 @@
 use super::{Device, DeviceEvent, DeviceReceived};
 use crate::delivery::AckOutcome;
 use crate::error::{CloseReason, Discard};
-use crate::framing::{AckFrame, Frame, Frames, Lane, RefusedFrame, Sender};
+use crate::framing::{AckFrame, Frame, Frames, RefusedFrame, Sender};
 use crate::time::Instant;
 use crate::wire::{DataHeader, PacketKind, Side};
 
@@ -85,10 +85,8 @@ impl Device<'_> {
             Frame::Ping(token) => live.pong = Some(token),
             Frame::Ack(ack) => self.handle_ack(now, &ack),
             Frame::Credit(frames) => self.outbox.handle_credit(frames),
-            // While a pass through the set is under way, it goes on.
-            Frame::DescriptorsRequest(hash) if hash == self.set_hash => {
-                self.set_known = false;
-                live.descriptors_from.get_or_insert(0);
+            Frame::DescriptorsRequest(index) if matches!(live.lane_of(index), Some((_, true))) => {
+                live.set_wanted = true;
             }
             Frame::RekeyAccept(key) => {
                 if let Err(discard) =
@@ -115,21 +113,26 @@ impl Device<'_> {
             live.session.peer_acked(ack.packet);
         }
         for stream in ack.streams() {
-            let Some(lane) = Lane::from_code(stream.stream) else { continue };
-            match self.outbox.handle_ack(now, lane, &stream) {
-                AckOutcome::Settled(_) => {
-                    self.set_known = true;
-                    if let Some(live) = &mut self.live {
-                        live.descriptors_from = None;
-                    }
+            let Some(live) = &mut self.live else { continue };
+            let Some((lane, present)) = live.lane_of(stream.stream) else { continue };
+            let outcome = if present {
+                self.outbox.handle_ack(now, lane, &stream)
+            } else {
+                self.outbox.handle_former_ack(now, lane, &stream)
+            };
+            match outcome {
+                AckOutcome::Settled(_) if present => {
+                    (live.set_wanted, live.descriptors_from) = (false, None);
                 }
+                AckOutcome::Settled(_) => {}
                 AckOutcome::Contradiction => self.discards.count(Discard::OutsideLedger),
             }
         }
     }
 
     fn handle_refused(&mut self, refused: RefusedFrame) {
-        let Some(lane) = Lane::from_code(refused.stream) else { return };
+        let lane = self.live.as_ref().and_then(|live| live.lane_of(refused.stream));
+        let Some((lane, _)) = lane else { return };
         let count = self.outbox.handle_refused(lane, refused.first, refused.count);
         if count > 0 {
             let RefusedFrame { first, reason, .. } = refused;

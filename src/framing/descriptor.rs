@@ -370,6 +370,41 @@ impl<'a> DescriptorSet<'a> {
         Ok(Self { bytes })
     }
 
+    /// Takes a set that [`DescriptorSet::parse`] has accepted before: of other bytes, channels would be missing.
+    #[cfg(feature = "backend")]
+    pub(crate) const fn checked_before(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    /// Tells whether this set has every channel of `older`, unchanged byte for byte: what was encoded with that one
+    /// then decodes alike with this one.
+    ///
+    /// ```
+    /// use vitalwire::framing::{ChannelDescriptor, ChannelKind, Component, DescriptorSet, encode_descriptors};
+    /// let quantity = [Component::new(147_842, 264_864)];
+    /// let channel = |number| ChannelDescriptor::new(number, ChannelKind::Numeric, 147_842, (&quantity).into());
+    /// let (mut one, mut two) = ([0; 64], [0; 64]);
+    /// let one_len = encode_descriptors(&[channel(5)], &mut one)?;
+    /// let two_len = encode_descriptors(&[channel(1), channel(5)], &mut two)?;
+    /// let (one, two) = (DescriptorSet::parse(&one[..one_len])?, DescriptorSet::parse(&two[..two_len])?);
+    /// assert!(two.extends(&one) && !one.extends(&two));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn extends(&self, older: &DescriptorSet<'_>) -> bool {
+        let mut own = self.fields();
+        // both ascend, so one pass finds them all
+        older.fields().all(|channel| own.any(|here| here == channel))
+    }
+
+    /// Lists the channels as number and content.
+    fn fields(&self) -> impl Iterator<Item = (u8, &'a [u8])> + 'a {
+        let mut reader = Reader::new(self.bytes.get(1..).unwrap_or_default());
+        core::iter::from_fn(move || {
+            let number = reader.varint_as().ok()?;
+            Some((number, reader.prefixed(MAX_DESCRIPTOR_SET).ok()?))
+        })
+    }
+
     /// Returns the encoded set: what its hash is computed over.
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.bytes

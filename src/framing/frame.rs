@@ -6,9 +6,25 @@ use crate::limits::{MAX_BATCH_RECORDS, MAX_DESCRIPTOR_SET};
 /// The lowest type of an extension frame: skipped by who does not know it.
 const FIRST_EXTENSION: u8 = 64;
 
-/// The first 8 bytes of the BLAKE2s-256 hash of an encoded descriptor set.
+/// The first 16 bytes of the BLAKE2s-256 hash of an encoded descriptor set.
+///
+/// A backend shares sets between devices by it, so it is as long as it takes that nobody finds a second set with the
+/// hash of a given one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SetHash(pub [u8; 8]);
+pub struct SetHash(pub [u8; 16]);
+
+impl SetHash {
+    /// Takes the front of the BLAKE2s-256 hash of an encoded set.
+    ///
+    /// ```
+    /// use vitalwire::framing::SetHash;
+    /// assert_eq!(SetHash::from_digest([7; 32]), SetHash([7; 16]));
+    /// ```
+    pub const fn from_digest(digest: [u8; 32]) -> Self {
+        let ([front, _], _) = digest.as_chunks() else { return Self([0; 16]) };
+        Self(*front)
+    }
+}
 
 /// Which end sent something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,8 +60,8 @@ pub enum FrameKind {
 /// A part of an encoded descriptor set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DescriptorsFrame<'a> {
-    /// The hash of the whole set.
-    pub hash: SetHash,
+    /// The index of a stream that has the set, in this session.
+    pub stream: u8,
     /// The length of the whole set, in bytes, 1 to 2048.
     pub total: u16,
     /// Where `bytes` belongs in the set.
@@ -97,8 +113,8 @@ pub enum Frame<'a> {
     Records(RecordsFrame<'a>),
     /// A part of a descriptor set.
     Descriptors(DescriptorsFrame<'a>),
-    /// Asks for a descriptor set.
-    DescriptorsRequest(SetHash),
+    /// Asks for the descriptor set of the stream with this index.
+    DescriptorsRequest(u8),
     /// The device's fresh X25519 public key.
     RekeyRequest([u8; 32]),
     /// The backend's fresh X25519 public key.
@@ -132,7 +148,7 @@ impl<'a> Frame<'a> {
             5 => Self::Streams(StreamsFrame::parse(reader.rest())?),
             6 => Self::Records(RecordsFrame::parse(reader.rest())?),
             7 => Self::Descriptors(DescriptorsFrame::parse(reader.rest())?),
-            8 => Self::DescriptorsRequest(SetHash(reader.array()?)),
+            8 => Self::DescriptorsRequest(stream_index(&mut reader)?),
             9 => Self::RekeyRequest(reader.array()?),
             10 => Self::RekeyAccept(reader.array()?),
             11 => Self::RekeyHint,
@@ -206,7 +222,7 @@ impl<'a> Frame<'a> {
             Self::Streams(streams) => streams.write(out),
             Self::Records(records) => records.write(out),
             Self::Descriptors(part) => part.write(out),
-            Self::DescriptorsRequest(hash) => out.bytes(&hash.0),
+            Self::DescriptorsRequest(stream) => out.varint(u64::from(*stream)),
             Self::RekeyRequest(key) | Self::RekeyAccept(key) => out.bytes(key),
             Self::RekeyHint => Ok(()),
             Self::Close(reason) => out.u8(reason.code()),
@@ -219,7 +235,7 @@ impl<'a> Frame<'a> {
 impl<'a> DescriptorsFrame<'a> {
     fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
-        let hash = SetHash(reader.array()?);
+        let stream = stream_index(&mut reader)?;
         let total: u16 = reader.varint_as()?;
         let offset: u16 = reader.varint_as()?;
         let bytes = reader.rest();
@@ -229,11 +245,11 @@ impl<'a> DescriptorsFrame<'a> {
         if bytes.is_empty() || end > usize::from(total) || usize::from(total) > MAX_DESCRIPTOR_SET {
             return Err(DecodeError::OutOfRange);
         }
-        Ok(Self { hash, total, offset, bytes })
+        Ok(Self { stream, total, offset, bytes })
     }
 
     fn write(&self, out: &mut Writer<'_>) -> Result<(), BufferTooSmall> {
-        out.bytes(&self.hash.0)?;
+        out.varint(self.stream.into())?;
         out.varint(self.total.into())?;
         out.varint(self.offset.into())?;
         out.bytes(self.bytes)

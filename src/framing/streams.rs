@@ -116,7 +116,7 @@ impl<'a> StreamsFrame<'a> {
 /// writer.frame_with(FrameKind::Streams, |body| {
 ///     let mut streams = StreamsWriter::new(body, true).ok()?;
 ///     let alarms = StreamEntry { index: 0, lane: Lane::Alarm, oldest: 9 };
-///     streams.push(7, BootTag([1, 2, 3, 4]), SetHash([0; 8]), &[alarms]).ok()?;
+///     streams.push(7, BootTag([1, 2, 3, 4]), SetHash([0; 16]), &[alarms]).ok()?;
 ///     Some(streams.finish())
 /// });
 /// let payload = writer.finish();

@@ -40,7 +40,8 @@ class Stream:
     next: int = 0
     records: dict = field(default_factory=dict)
     sent_below: int = 0
-    named: bool = False  # an Ack of this session named the stream
+    named: bool = False  # an Ack of this session named the stream, by its present index
+    former: set = field(default_factory=set)  # its indices before the set grew
     passed: int = 0  # refused sequences below this are to be passed by an Ack
 
     def oldest(self):
@@ -78,8 +79,9 @@ class Device:
         self.credit, self.flights, self.srtt, self.rttvar, self.doublings = 8, [], None, None, 0
         self.doubled_at = self.streams_at = self.rekey_at = 0.0
         self.pongs, self.acked = set(), -1
+        self.wanted, self.passes, self.pass_at = False, 0, 0.0
         for stream in self.streams:
-            stream.named = False
+            stream.named, stream.former = False, set()
             for record in stream.records.values():
                 if record.state == "flight":
                     record.state, record.sent = "queued", 1
@@ -164,8 +166,8 @@ class Device:
             elif kind == F_CREDIT:
                 self.credit = r.varint(0, 65535)
             elif kind == F_WANT_DESCRIPTORS:
-                if r.take(8) == blake2s(self.set)[:8]:
-                    self.send_descriptors()
+                if r.varint(0, 15) in [s.index for s in self.streams]:
+                    self.wanted = True
             elif kind == F_REKEYED:
                 self.session.accept(epoch, r.take(32))
             elif kind == F_CLOSE:
@@ -180,7 +182,7 @@ class Device:
             r.end()
 
     def by_index(self, index):
-        return next((s for s in self.streams if s.index == index), None)
+        return next((s for s in self.streams if index == s.index or index in s.former), None)
 
     def settle(self, index, cumulative, bitmap):
         stream = self.by_index(index)
@@ -188,7 +190,8 @@ class Device:
         end = cumulative + bits.bit_length() + (bits > 0)
         if stream is None or end > stream.sent_below:
             return  # it names what was never sent
-        stream.named = True
+        if index == stream.index:
+            stream.named, self.wanted = True, False
         if cumulative >= stream.passed:
             stream.passed = 0
         for sequence in list(stream.records):
@@ -236,11 +239,26 @@ class Device:
     def send_descriptors(self):
         step = self.session.limits[0] - 60
         for at in range(0, len(self.set), step):
-            self.send_frames(frame(F_DESCRIPTORS, blake2s(self.set)[:8] + varint(len(self.set)) + varint(at)
+            self.send_frames(frame(F_DESCRIPTORS, varint(self.streams[0].index) + varint(len(self.set)) + varint(at)
                                    + self.set[at:at + step]))
+        self.pass_at = time.monotonic() + self.time_out() * 2 ** self.passes
+        self.passes += 1
+        for flight in self.flights:  # the backend had no use for it
+            for sequence in flight.sequences:
+                if sequence in flight.stream.records:
+                    flight.stream.records[sequence].state = "queued"
+        self.flights = []
+
+    def grow(self, channels, indices):
+        """Another descriptor set, which has all channels of the present one, and stream indices of its own."""
+        self.set, self.wanted, self.passes, self.pass_at = descriptors(channels), False, 0, 0.0
+        for stream, index in zip(self.streams, indices):
+            stream.former.add(stream.index)
+            stream.index, stream.named = index, False
+        self.streams_at = 0.0
 
     def streams_frame(self):
-        body = b"\x01" + varint(self.boot) + self.tag + blake2s(self.set)[:8] + varint(len(self.streams))
+        body = b"\x01" + varint(self.boot) + self.tag + blake2s(self.set)[:16] + varint(len(self.streams))
         for stream in self.streams:
             body += varint(stream.index) + bytes([stream.lane]) + varint(stream.oldest())
         return frame(F_STREAMS, body)
@@ -298,6 +316,8 @@ class Device:
                 self.flights.append(Flight(stream, sequences, now, now + wait, before == 0))
                 stream.sent_below = max(stream.sent_below, sequences[-1] + 1)
                 self.packet(records, not stream.named)
+        if self.wanted and now >= self.pass_at:
+            self.send_descriptors()
         if self.streams_due() or self.session.highest >= self.acked + 16:
             self.packet(b"", self.streams_due())
         if self.session.request and now >= self.rekey_at:
@@ -351,6 +371,7 @@ CHANNELS = {
     7: descriptor(NUMERIC, 150456, [(150456, 262688, ONE, (0, 0))], rate=(1, 2)),
     200: descriptor(NUMERIC, 151562, [(151562, 264928, ONE, (0, 0))]),
 }
+SENSOR = {8: descriptor(NUMERIC, 150364, [(150364, 268192, ONE, (0, 0)), (0, 0, ONE, (0, 0))])}  # plugged in later
 WILD = [0, 2**31 - 1, -2**31, 7, -1, 2**30, -2**30, 0]
 
 
@@ -415,8 +436,6 @@ def main():
             d.send(Handshake(d, "XX" + suffix3).hello)
 
     d.connect("XX" + suffix3)
-    d.packet(b"", True)  # Streams first: the backend takes no set that nothing refers to
-    d.send_descriptors()
     all_kinds(d)
     d.run(d.settled)
     log("first batches settled")
@@ -434,6 +453,16 @@ def main():
     session.move(session.n)
     many(d, 20)
     d.run(lambda: d.settled() and session.confirmed)
+
+    many(d, 30)  # some of these will be in flight when the set grows
+    d.pump()
+    d.grow({**CHANNELS, **SENSOR}, (1, 10, 4, 14))
+    d.accept(2, d.now_ms(), measurement(8, [37, -5]), kind="measurement", channel=8, values=[37, -5])
+    d.accept(0, d.now_ms(), alarm(8, 0, 0, 3, 0, 12, (39, None, 38)), kind="alarm", channel=8, mode=0, phase=0,
+             priority=3, technical=False, code=12, limits=[39, None, 38])
+    many(d, 5)
+    d.run(d.settled)
+    assert all(stream.named for stream in d.streams[:3]), "under the new indices"
 
     many(d, 50)  # some of these will be in flight when the next session begins
     d.pump()

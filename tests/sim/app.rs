@@ -4,7 +4,7 @@ use crate::kit::{Rng, number_of};
 use std::collections::{BTreeMap, BTreeSet};
 use vitalwire::backend::{Backend, Batch, BatchRef, Committed, Grant, PendingId};
 use vitalwire::delivery::{Ledger, Mark, StreamKey};
-use vitalwire::framing::{Lane, Record};
+use vitalwire::framing::{Lane, Record, SetHash};
 use vitalwire::identity::{Identity, Scopes};
 use vitalwire::{CloseReason, Instant};
 
@@ -40,7 +40,7 @@ impl Policy {
         Self { accept_delay: (0, 400), commit_delay: (0, 500), release: 0.02, ..Self::PROMPT };
 }
 
-type RecordId = (usize, StreamKey, u64);
+pub(crate) type RecordId = (usize, StreamKey, u64);
 
 /// What the devices have accepted and the application has stored.
 #[derive(Default)]
@@ -52,6 +52,9 @@ pub(crate) struct Store {
     pub(crate) stored: BTreeMap<RecordId, String>,
     outstanding: BTreeSet<RecordId>,
     pub(crate) ledgers: BTreeMap<Identity, Ledger>,
+    /// The descriptor sets that came with the batches, and which set each batch of a device had.
+    pub(crate) sets: BTreeMap<SetHash, Vec<u8>>,
+    pub(crate) set_of: BTreeMap<RecordId, SetHash>,
     /// Records delivered that were stored or outstanding already.
     pub(crate) repeats: usize,
 }
@@ -101,8 +104,11 @@ impl App {
             if !self.store.outstanding.insert(id) || self.store.stored.contains_key(&id) {
                 self.store.repeats += 1;
             }
+            self.store.set_of.insert(id, batch.descriptors().hash());
             records.push((record.sequence, content));
         }
+        let set = batch.descriptors();
+        self.store.sets.entry(set.hash()).or_insert_with(|| set.as_bytes().to_vec());
         assert!(!records.is_empty(), "an empty batch was delivered");
         let owned = batch.to_owned();
         assert!(owned.as_batch().records().eq(batch.records()), "a copied batch differs");

@@ -168,6 +168,11 @@ pub(crate) fn rate(value: i32) -> Record<'static> {
     Record::Measurement(Measurement::new(1, Values::valid(&[value]).unwrap()))
 }
 
+/// A value of one of the further channels of [`descriptors`].
+pub(crate) fn further(number: u8, value: i32) -> Record<'static> {
+    Record::Measurement(Measurement::new(10 + number, Values::valid(&[value]).unwrap()))
+}
+
 /// A key press.
 pub(crate) fn event(code: u32) -> Record<'static> {
     Record::Event(Event { channel: 2, mode: Mode::Real, code, value: None })

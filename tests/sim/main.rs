@@ -22,6 +22,8 @@ mod amplification;
 mod app;
 mod calls;
 mod delivery;
+mod facing;
+mod growth;
 mod handshakes;
 mod kit;
 mod lifecycle;

@@ -195,6 +195,7 @@ fn stale_handles_are_harmless() {
     setup.policy = Policy { commits: false, ..Policy::PROMPT };
     let mut world = setup.build();
     world.add(|_| {});
+    world.backend.preload_descriptors(&descriptors(0)).unwrap();
     world.connect(0);
     world.run_to_connected(0);
     world.record(0, Lane::Trend, &rate(1)).unwrap();

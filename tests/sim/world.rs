@@ -153,6 +153,12 @@ impl World {
         Ok(())
     }
 
+    /// Gives a device a larger descriptor set.
+    pub(crate) fn grow(&mut self, number: usize, set: Vec<u8>) -> Result<(), CallError> {
+        let now = self.now;
+        self.node(number).device.extend_descriptors(now, set.leak())
+    }
+
     /// Lets a device accept `count` further samples of its ECG.
     pub(crate) fn wave(&mut self, number: usize, count: u64) -> Result<(), CallError> {
         let now = self.now;

@@ -200,7 +200,8 @@ impl<'m> LaneQueue<'m> {
         self.named = false;
     }
 
-    pub(super) fn forget_session(&mut self) {
+    /// The backend knows nothing of this stream's present name.
+    pub(super) fn forget_name(&mut self) {
         self.told = None;
         self.named = false;
     }

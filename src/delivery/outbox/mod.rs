@@ -178,7 +178,7 @@ impl<'m> Outbox<'m> {
             return;
         }
         //= SPEC.md#retransmission
-        //# A device MUST wait at least the time-out of RFC 6298, between 200 ms and 60 s, before it sends a record again in the same session.
+        //# A device MUST wait at least the time-out of RFC 6298, between 200 ms and 60 s, before it sends a record again in the same session, unless the backend has asked for its descriptor set since.
         //# The wait MUST double with each of the first two repetitions of a record, and with each expiry since the last measurement, up to 60 s.
         let time_out = self.rtt.time_out(sends);
         let prolonged = (time_out.as_millis() / 2).saturating_mul(jitter.into()) >> 32;
@@ -193,13 +193,22 @@ impl<'m> Outbox<'m> {
 
     /// Settles what an Ack of the current session says about a lane's stream.
     pub fn handle_ack(&mut self, now: Instant, lane: Lane, ack: &StreamAck) -> AckOutcome {
+        let outcome = self.handle_former_ack(now, lane, ack);
+        if outcome != AckOutcome::Contradiction {
+            self.lanes.of_mut(lane).hear(ack.cumulative);
+        }
+        outcome
+    }
+
+    /// Settles what an Ack says under a name that the stream had before [`Outbox::handle_renamed`]: it does not show
+    /// that the backend knows the present one.
+    pub fn handle_former_ack(&mut self, now: Instant, lane: Lane, ack: &StreamAck) -> AckOutcome {
         let queue = self.lanes.of_mut(lane);
         //= SPEC.md#acknowledgement
         //# A device MUST ignore what an Ack says about a stream if it names a sequence of it that was never sent.
         if queue.contradicts(ack) {
             return AckOutcome::Contradiction;
         }
-        queue.hear(ack.cumulative);
         //= SPEC.md#acknowledgement
         //# A device MUST keep a record until it is acknowledged or refused.
         let settled = queue.settle(|sequence| ack.settles(sequence));
@@ -260,15 +269,32 @@ impl<'m> Outbox<'m> {
     pub fn handle_session_lost(&mut self) -> u32 {
         //= SPEC.md#retransmission
         //# A device MUST queue every record in flight again when a new session begins.
+        let requeued = self.handle_discarded();
+        self.credit = INITIAL_CREDIT;
+        self.handle_renamed();
+        requeued
+    }
+
+    /// Puts everything in flight back into the queue, as the backend most likely had to discard it for want of
+    /// the descriptor set, which it has now; returns how many.
+    pub fn handle_discarded(&mut self) -> u32 {
         let mut requeued = 0u32;
         while let Some(flight) = self.flights.take_one(|_| true) {
             requeued = requeued.saturating_add(self.requeue(&flight, true));
         }
-        self.credit = INITIAL_CREDIT;
-        for lane in Lane::ALL {
-            self.lanes.of_mut(lane).forget_session();
-        }
         requeued
+    }
+
+    /// Takes note that the streams have new indices in the session: they must be named again. What is in flight stays so.
+    pub fn handle_renamed(&mut self) {
+        for lane in Lane::ALL {
+            self.lanes.of_mut(lane).forget_name();
+        }
+    }
+
+    /// Tells whether the backend has shown in this session that it knows where the lane's stream begins.
+    pub fn is_named(&self, lane: Lane) -> bool {
+        self.lanes.of(lane).naming() == Naming::Known
     }
 
     fn requeue(&mut self, flight: &Flight, forget_backoff: bool) -> u32 {

@@ -72,7 +72,7 @@ mod tests {
 
     //= SPEC.md#retransmission
     //= type=test
-    //# A device MUST wait at least the time-out of RFC 6298, between 200 ms and 60 s, before it sends a record again in the same session.
+    //# A device MUST wait at least the time-out of RFC 6298, between 200 ms and 60 s, before it sends a record again in the same session, unless the backend has asked for its descriptor set since.
     #[test]
     fn time_out_follows_rfc_6298() {
         let mut rtt = RttEstimator::new();

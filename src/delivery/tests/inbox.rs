@@ -160,7 +160,7 @@ fn reports_one_boot_with_two_tags_and_a_full_ledger() {
 
 //= SPEC.md#stream-names
 //= type=test
-//# A backend MUST treat a Streams frame that gives an index another stream, or a stream another index, than an earlier one of the session as malformed.
+//# A backend MUST treat a Streams frame that gives an index another stream or set, or a stream with the same set another index, than an earlier one of the session as malformed.
 //= SPEC.md#stream-names
 //= type=test
 //# A backend MUST ignore a Streams frame in a packet whose counter is below that of another Streams frame of the session, but for its indices.
@@ -181,8 +181,27 @@ fn indices_never_change_within_a_session() {
         [(7, TAG, &[entry(8, Lane::Trend)]), (7, TAG, &[entry(9, Lane::Trend)])];
     let check = with_streams(true, &twice, |frame| table.handle_streams(9, frame));
     assert_eq!(check, StreamsCheck::Contradiction);
-    assert_eq!(table.key(2), Some(key(1, Lane::Waveform)));
-    assert_eq!(table.key(15), None);
+    assert_eq!(table.get(2).map(|known| known.key), Some(key(1, Lane::Waveform)));
+    assert_eq!(table.get(15), None);
+}
+
+#[test]
+fn a_stream_has_an_index_per_set() {
+    let mut table = StreamTable::default();
+    let mut take = |packet, index, set: u8| {
+        let entry = StreamEntry { index, lane: Lane::Trend, oldest: 0 };
+        let boots = [(1, TAG, SetHash([set; 16]), &[entry][..])];
+        with_sets(true, &boots, |frame| table.handle_streams(packet, frame))
+    };
+    assert_eq!(take(1, 2, 7), StreamsCheck::Taken);
+    assert_eq!(take(2, 6, 8), StreamsCheck::Taken, "the set has grown");
+    assert_eq!(take(3, 2, 8), StreamsCheck::Contradiction, "an index has another set");
+    assert_eq!(take(3, 10, 8), StreamsCheck::Contradiction, "a stream has two indices with one set");
+    assert_eq!(take(1, 2, 7), StreamsCheck::Overtaken);
+    let indices = |table: &StreamTable| table.iter().map(|known| known.index).collect::<Vec<_>>();
+    assert_eq!(indices(&table), [2, 6], "an overtaken frame says nothing of what is newest");
+    let set = |index| table.get(index).map(|known| known.set);
+    assert_eq!((set(2), set(6)), (Some(SetHash([7; 16])), Some(SetHash([8; 16]))));
 }
 
 #[derive(Clone, Debug)]

@@ -155,7 +155,7 @@ impl World {
                 assert!(entries.len() <= MAX_STREAMS);
                 writer.frame_with(FrameKind::Streams, |body| {
                     let mut streams = StreamsWriter::new(body, true).ok()?;
-                    streams.push(BOOT, TAG, SetHash([0; 8]), &entries).ok()?;
+                    streams.push(BOOT, TAG, SetHash([0; 16]), &entries).ok()?;
                     Some(streams.finish())
                 });
                 outbox.streams_sent(now, Lane::ALL);
@@ -189,7 +189,7 @@ impl World {
                     StreamsCheck::Contradiction => panic!("the indices are constant"),
                 },
                 Frame::Records(frame) => {
-                    let Some(stream) = self.table.key(frame.stream) else { continue };
+                    let Some(stream) = self.table.get(frame.stream).map(|known| known.key) else { continue };
                     let records = split(frame.bytes, frame.count);
                     // What is refused never reaches the inbox; the rest comes in runs.
                     for (offset, record) in records.iter().enumerate() {
@@ -261,9 +261,9 @@ impl World {
     fn send_ack(&mut self) {
         self.ack_planned = false;
         let mut streams: Vec<_> = self.table.iter().collect();
-        streams.sort_unstable();
+        streams.sort_unstable_by_key(|known| known.index);
         let acks: Vec<_> =
-            streams.iter().filter_map(|(index, stream)| self.inbox.ack_for(stream, *index)).collect();
+            streams.iter().filter_map(|known| self.inbox.ack_for(&known.key, known.index)).collect();
         let credit = self.inbox.credit();
         self.backend_sends(|writer| {
             writer.push(&Frame::Credit(credit)).unwrap();

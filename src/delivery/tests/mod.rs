@@ -20,12 +20,23 @@ fn with_streams<T>(
     boots: &[(u32, BootTag, &[StreamEntry])],
     then: impl FnOnce(&crate::framing::StreamsFrame<'_>) -> T,
 ) -> T {
+    let boots: Vec<_> =
+        boots.iter().map(|&(boot, tag, entries)| (boot, tag, SetHash([0; 16]), entries)).collect();
+    with_sets(complete, &boots, then)
+}
+
+/// The same, with a descriptor set for each boot.
+fn with_sets<T>(
+    complete: bool,
+    boots: &[(u32, BootTag, SetHash, &[StreamEntry])],
+    then: impl FnOnce(&crate::framing::StreamsFrame<'_>) -> T,
+) -> T {
     let mut payload = [0u8; 512];
     let mut writer = FrameWriter::new(&mut payload);
     writer.frame_with(FrameKind::Streams, |body| {
         let mut streams = StreamsWriter::new(body, complete).ok()?;
-        for (boot, tag, entries) in boots {
-            streams.push(*boot, *tag, SetHash([0; 8]), entries).ok()?;
+        for (boot, tag, set, entries) in boots {
+            streams.push(*boot, *tag, *set, entries).ok()?;
         }
         Some(streams.finish())
     });

@@ -6,7 +6,7 @@ use crate::codec::{DecodeError, Writer};
 use proptest::prelude::*;
 
 fn any_streams() -> impl Strategy<Value = Vec<u8>> {
-    let boot = (any::<u32>(), any::<[u8; 4]>(), any::<[u8; 8]>(), 1..16u8, any::<u64>());
+    let boot = (any::<u32>(), any::<[u8; 4]>(), any::<[u8; 16]>(), 1..16u8, any::<u64>());
     (any::<bool>(), proptest::collection::vec(boot, 0..4)).prop_map(|(complete, boots)| {
         let mut body = [0; 512];
         let mut writer = StreamsWriter::new(&mut body, complete).unwrap();
@@ -47,9 +47,8 @@ fn any_body() -> impl Strategy<Value = (u8, Vec<u8>)> {
         any_acks().prop_map(|body| (3, body)),
         any_streams().prop_map(|body| (5, body)),
         Just((6, batch(&[[1, 0], [1, 2]]))),
-        (1..2048usize)
-            .prop_map(|len| { (7, [&[1, 2, 3, 4, 5, 6, 7, 8, 0x80, 0x10, 0][..], &vec![9; len]].concat()) }),
-        any::<[u8; 8]>().prop_map(|hash| (8, hash.to_vec())),
+        (1..2048usize).prop_map(|len| { (7, [&[15, 0x80, 0x10, 0][..], &vec![9; len]].concat()) }),
+        (0..16u8).prop_map(|index| (8, vec![index])),
         any::<[u8; 32]>().prop_map(|key| (9, key.to_vec())),
         any::<[u8; 32]>().prop_map(|key| (10, key.to_vec())),
         Just((11, vec![])),
@@ -172,8 +171,8 @@ fn frames_come_from_the_right_side_only() {
         (4, &[3]),
         (5, &[0]),
         (6, &[0, 0, 1, 0, 1, 0]),
-        (7, &[0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1]),
-        (8, &[0; 8]),
+        (7, &[0, 1, 0, 1]),
+        (8, &[0]),
         (9, &[0; 32]),
         (10, &[0; 32]),
         (11, &[]),
@@ -211,6 +210,8 @@ fn rejects_acks_out_of_order_or_with_long_bitmaps() {
 //# A reader MUST refuse a value outside the range that its field allows.
 #[test]
 fn rejects_values_outside_their_range() {
+    let boot = [0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let (no_streams, lane_four) = ([&boot[..], &[0]].concat(), [&boot[..], &[1, 0, 4, 0]].concat());
     // a stream index, a lane, a reason, flags, a number of streams
     for (kind, body) in [
         (19, &[16, 0, 1, 1][..]),
@@ -219,8 +220,10 @@ fn rejects_values_outside_their_range() {
         (19, &[0, 0, 1, 3]),
         (4, &[0x80, 0x80, 0x04]),
         (5, &[2]),
-        (5, &[0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
-        (5, &[0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 4, 0]),
+        (5, &no_streams),
+        (5, &lane_four),
+        (7, &[16, 1, 0, 1]),
+        (8, &[16]),
     ] {
         assert_eq!(Frame::parse(kind, body), Err(DecodeError::OutOfRange), "{kind} {body:?}");
     }
@@ -232,7 +235,8 @@ fn rejects_values_outside_their_range() {
 //# A reader MUST refuse a Streams frame in which the lanes of a boot do not ascend strictly or a stream index occurs twice.
 #[test]
 fn rejects_streams_out_of_order_or_twice() {
-    let boot = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut boot = [0; 1 + 4 + 16];
+    boot[0] = 1;
     let frame = |boots: &[&[u8]]| {
         let mut body = vec![1];
         for streams in boots {
@@ -250,10 +254,10 @@ fn rejects_streams_out_of_order_or_twice() {
 
 #[test]
 fn the_streams_writer_refuses_what_a_reader_would() {
-    let mut body = [0; 40];
+    let mut body = [0; 56];
     let mut writer = StreamsWriter::new(&mut body, false).unwrap();
     let entry = |index, lane| StreamEntry { index, lane, oldest: 0 };
-    let mut push = |streams: &[StreamEntry]| writer.push(1, BootTag([0; 4]), SetHash([0; 8]), streams);
+    let mut push = |streams: &[StreamEntry]| writer.push(1, BootTag([0; 4]), SetHash([0; 16]), streams);
     assert_eq!(push(&[]), Err(EncodeError::OutOfRange));
     assert_eq!(push(&[entry(16, Lane::Alarm)]), Err(EncodeError::OutOfRange));
     assert_eq!(push(&[entry(0, Lane::Event), entry(1, Lane::Alarm)]), Err(EncodeError::OutOfRange));
@@ -273,8 +277,7 @@ fn the_streams_writer_refuses_what_a_reader_would() {
 fn rejects_parts_beyond_the_set() {
     let part = |total: u16, offset: u16, len: usize| {
         let bytes = vec![7; len];
-        let frame =
-            Frame::Descriptors(DescriptorsFrame { hash: SetHash([0; 8]), total, offset, bytes: &bytes });
+        let frame = Frame::Descriptors(DescriptorsFrame { stream: 3, total, offset, bytes: &bytes });
         let mut out = [0; 4096];
         let mut writer = Writer::new(&mut out);
         frame.write_body(&mut writer).unwrap();
