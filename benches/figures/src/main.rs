@@ -7,9 +7,11 @@
 //! Everything is measured here and now but for the rows marked as quoted, which are from `data/bytes_per_record.csv`.
 
 mod calls;
+#[path = "../../../tests/figures/measure.rs"]
 mod measure;
 mod others;
 mod plain;
+#[path = "../../../tests/figures/signals.rs"]
 mod signals;
 mod speed;
 

@@ -1,4 +1,4 @@
-//! What our own records take. `tests/figures.rs` holds these figures, the report prints them.
+//! What our own records take. The test beside this holds these figures, the report of `benches/figures` prints them.
 //!
 //! Nothing but the public interface of `framing` is used, and every block that is encoded here is decoded and compared.
 

@@ -8,10 +8,8 @@
     reason = "the modules of a program are private: `pub` says what the others may use"
 )]
 
-#[path = "../benches/figures/src/measure.rs"]
 #[allow(dead_code, reason = "the report prints more than is held here")]
 mod measure;
-#[path = "../benches/figures/src/signals.rs"]
 #[allow(dead_code, reason = "as above")]
 mod signals;
 
@@ -30,7 +28,7 @@ const IN_BATCH: [(&str, f64); 11] = [
     ("gap", 10.0),
     ("ECG, 1 s of 360 Hz", 225.0),
     ("60 heart rates, 1 Hz", 45.0),
-    ("acceleration, 1 s of 3 x 50 Hz", 200.0),
+    ("acceleration, 1 s of 3 x 50 Hz", 155.0),
 ];
 
 /// Bits per sample in blocks of 256, whole records counted: signal, the most it may be.

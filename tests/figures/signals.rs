@@ -21,17 +21,17 @@ pub fn samples(bytes: &[u8]) -> Vec<i32> {
 
 /// MIT-BIH record 208: 300 s at 360 Hz, raw counts.
 pub fn ecg() -> Vec<i32> {
-    samples(include_bytes!("../../../data/ecg_mitbih208_360hz.i16"))
+    samples(include_bytes!("../../data/ecg_mitbih208_360hz.i16"))
 }
 
 /// Heart rate, one a second.
 pub fn heart_rates() -> Vec<i32> {
-    samples(include_bytes!("../../../data/hr_1hz_from_pyhrv.i16"))
+    samples(include_bytes!("../../data/hr_1hz_from_pyhrv.i16"))
 }
 
 /// RR intervals in milliseconds: the device counted 1/128 s, and somebody rounded.
 pub fn rr_millis() -> Vec<i32> {
-    samples(include_bytes!("../../../data/rr_ms_pyhrv.i16"))
+    samples(include_bytes!("../../data/rr_ms_pyhrv.i16"))
 }
 
 /// The same intervals in the device's own unit: a channel with the scale 78125 · 10⁻⁴ ms sends these.
@@ -41,7 +41,7 @@ pub fn rr_counts() -> Vec<i32> {
 
 /// A column of the glucose file: 1 glucose in mg/dL, 2 insulin in µU/min.
 fn column(index: usize) -> Vec<i32> {
-    let csv = include_str!("../../../data/cgm_insulin_simglucose_adult005.csv");
+    let csv = include_str!("../../data/cgm_insulin_simglucose_adult005.csv");
     csv.lines()
         .skip(1)
         .map(|line| line.split(',').nth(index).and_then(|text| text.parse().ok()).expect("a number"))
@@ -84,7 +84,7 @@ pub fn all() -> Vec<Signal> {
     let trend = |name, samples, step| Signal { name, samples, raw_bits: 16, step: Some(step), white: false };
     let mut all = vec![
         wave("ECG, MIT-BIH 208", ecg()),
-        wave("PPG", samples(include_bytes!("../../../data/ppg_peakdet.i16"))),
+        wave("PPG", samples(include_bytes!("../../data/ppg_peakdet.i16"))),
         trend("RR, ms as in the file", rr_millis(), 800),
         trend("RR, 1/128 s by the scale", rr_counts(), 800),
         trend("heart rate, 1 Hz", heart_rates(), 1000),
