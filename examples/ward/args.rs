@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub const HELP: &str = "\
@@ -16,6 +17,7 @@ usage: cargo run --release --example ward -- [options]
   --reorder P      percent of packets that are held back, 0 to 100             (30)
   --attack P       percent of packets upon which the relay corrupts, as many upon which it replays,
                    splices and forges, 0 to 20                                 (3)
+  --capture FILE   writes what the backend stored to FILE, for `cargo run --example inspect`
   --help           this text
 
 The devices, the backend, its storage and the relay share one clock. With the default speed, 20 seconds are
@@ -24,7 +26,7 @@ that a ward device did not send, and every device did at least three rekeys of e
 arguments.";
 
 /// What was asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Args {
     pub devices: usize,
     pub seconds: u64,
@@ -34,6 +36,7 @@ pub struct Args {
     pub duplicate: u64,
     pub reorder: u64,
     pub attack: u64,
+    pub capture: Option<PathBuf>,
 }
 
 impl Args {
@@ -48,6 +51,7 @@ impl Args {
             duplicate: 30,
             reorder: 30,
             attack: 3,
+            capture: None,
         };
         while let Some(word) = words.next() {
             if word == "--help" || word == "-h" {
@@ -58,6 +62,11 @@ impl Args {
                 Some((name, value)) => (name, Some(value.to_owned())),
                 None => (word.as_str(), None),
             };
+            if name == "--capture" {
+                let file = attached.or_else(|| words.next()).filter(|file| !file.is_empty());
+                args.capture = Some(file.ok_or("--capture needs a file after it")?.into());
+                continue;
+            }
             let &(name, least, most) = known(name).ok_or_else(|| format!("unknown argument `{word}`"))?;
             let text =
                 attached.or_else(|| words.next()).ok_or_else(|| format!("{name} needs a number after it"))?;

@@ -9,6 +9,7 @@
 )]
 
 mod args;
+mod capture;
 mod clock;
 mod device;
 mod oracle;
@@ -19,13 +20,14 @@ mod service;
 mod signals;
 
 use args::{Args, HELP};
+use capture::Capture;
 use clock::Clock;
 use device::Shown;
 use relay::{Deeds, Relay};
-use report::{DeviceReport, Report};
+use report::{DeviceReport, KindBytes, Report};
 use service::{Charts, Threads};
 use signals::Patient;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -145,7 +147,7 @@ fn run(args: Args) -> Result<Report, Error> {
     let impostors = impostors(&configs[0].identity, anchors)?;
 
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let relay = Relay::bind(args, clock, args.devices + impostors.len(), socket.local_addr()?)?;
+    let relay = Relay::bind(args.clone(), clock, args.devices + impostors.len(), socket.local_addr()?)?;
     let links = args.devices + impostors.len();
     let near = (0..links).map(|link| relay.near(link)).collect::<Result<Vec<_>, _>>()?;
     let far = (0..links).map(|link| relay.far(link)).collect::<Result<Vec<_>, _>>()?;
@@ -170,8 +172,9 @@ fn run(args: Args) -> Result<Report, Error> {
         Ok(())
     })?;
     let store = {
-        let charts = charts.clone();
-        spawn("store", move || service::store(&charts, clock, args.seed, &batches, &send_verdicts))?
+        let (charts, seed) = (charts.clone(), args.seed);
+        let capture = args.capture.as_deref().map(Capture::create).transpose()?;
+        spawn("store", move || service::store(&charts, clock, seed, capture, &batches, &send_verdicts))?
     };
     let backend = {
         let (stop, charts) = (stop.clone(), charts.clone());
@@ -229,15 +232,15 @@ fn run(args: Args) -> Result<Report, Error> {
     for (n, (log, identity)) in logs.into_iter().zip(&identities).enumerate() {
         let chart = charts.remove(identity).unwrap_or_default();
         let name = device_name(n);
-        let (mut json, mut cbor) = (0, 0);
+        let mut kinds = BTreeMap::new();
         for stored in &chart.stored {
-            let (in_json, in_cbor) = plain::encoded(&name, stored.sequence, &stored.fact)?;
-            json += in_json;
-            cbor += in_cbor;
+            let (json, cbor) = plain::encoded(&name, stored.sequence, &stored.fact)?;
+            let one = KindBytes { records: 1, bytes: stored.bytes, json, cbor };
+            kinds.entry(stored.fact.kind()).or_insert_with(KindBytes::default).add(&one);
         }
         let verdict = oracle::judge(&Patient::of(n, args.measured()), &chart, &log);
         let bytes_from_backend = service.bytes_sent.get(&far[n]).copied().unwrap_or(0);
-        devices.push(DeviceReport { name, verdict, log, bytes_from_backend, json, cbor });
+        devices.push(DeviceReport { name, verdict, log, bytes_from_backend, kinds });
     }
     Ok(Report {
         args,

@@ -5,6 +5,7 @@ use crate::device::Logbook;
 use crate::oracle::{Tally, Verdict};
 use crate::relay::Deeds;
 use crate::service::Summary;
+use crate::signals::Signal;
 use std::collections::BTreeMap;
 use vitalwire::framing::Lane;
 use vitalwire::wire::Pattern;
@@ -19,9 +20,40 @@ pub struct DeviceReport {
     pub verdict: Verdict,
     pub log: Logbook,
     pub bytes_from_backend: u64,
-    /// The same records in JSON and CBOR.
+    /// By signal and kind of record.
+    pub kinds: BTreeMap<Kind, KindBytes>,
+}
+
+/// The signal, of records that have one of their own, and the kind of record.
+pub type Kind = (Option<Signal>, &'static str);
+
+/// What records take, and the same records in JSON and CBOR.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KindBytes {
+    pub records: u64,
+    /// Before sealing, without batch and packet.
+    pub bytes: u64,
     pub json: u64,
     pub cbor: u64,
+}
+
+impl KindBytes {
+    pub const fn add(&mut self, more: &Self) {
+        self.records += more.records;
+        self.bytes += more.bytes;
+        self.json += more.json;
+        self.cbor += more.cbor;
+    }
+}
+
+/// The name of a lane, as it is printed and captured.
+pub const fn lane_name(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Alarm => "alarm",
+        Lane::Event => "event",
+        Lane::Trend => "trend",
+        Lane::Waveform => "waveform",
+    }
 }
 
 /// Everything.
@@ -87,6 +119,7 @@ impl Report {
         );
         self.print_records();
         self.print_channels();
+        self.print_kinds();
         self.print_bytes();
         self.print_sessions();
         self.print_latencies();
@@ -131,6 +164,28 @@ impl Report {
         }
     }
 
+    fn print_kinds(&self) {
+        println!(
+            "\n-- by kind of record: bytes before sealing, without batch and packet; mean, and mean in JSON and CBOR"
+        );
+        println!("{:<26}{:>9}{:>11}{:>9}{:>9}{:>9}", "", "records", "bytes", "mean", "JSON", "CBOR");
+        let mut kinds: BTreeMap<Kind, KindBytes> = BTreeMap::new();
+        for (kind, bytes) in self.devices.iter().flat_map(|device| &device.kinds) {
+            kinds.entry(*kind).or_default().add(bytes);
+        }
+        let mut total = KindBytes::default();
+        let line = |name: &str, KindBytes { records, bytes, json, cbor }: KindBytes| {
+            let [mean, json, cbor] = [bytes, json, cbor].map(|all| all as f64 / records.max(1) as f64);
+            println!("{name:<26}{records:>9}{bytes:>11}{mean:>9.1}{json:>9.1}{cbor:>9.1}");
+        };
+        for ((signal, what), bytes) in kinds {
+            let name = signal.map_or("", |signal| signal.name());
+            line(format!("{name} {what}").trim_start(), bytes);
+            total.add(&bytes);
+        }
+        line("all", total);
+    }
+
     fn print_bytes(&self) {
         println!(
             "\n-- bytes on the wire, everything counted: headers, tags, acknowledgements, repeats, handshakes, rekeys"
@@ -152,13 +207,10 @@ impl Report {
             );
         };
         for device in &self.devices {
-            let row = [
-                device.log.bytes_sent,
-                device.bytes_from_backend,
-                device.json,
-                device.cbor,
-                device.verdict.delivered,
-            ];
+            let (json, cbor) =
+                device.kinds.values().fold((0, 0), |sum, kind| (sum.0 + kind.json, sum.1 + kind.cbor));
+            let row =
+                [device.log.bytes_sent, device.bytes_from_backend, json, cbor, device.verdict.delivered];
             line(&device.name, row);
             total = std::array::from_fn(|n| total[n] + row[n]);
         }
@@ -218,8 +270,11 @@ impl Report {
             let [p50, p90, p99, max] = [500, 900, 990, 1000].map(|part| at(part).copied().unwrap_or(0));
             println!("{name:<18}{:>9}{p50:>9}{p90:>9}{p99:>9}{max:>9}", millis.len());
         };
-        for (lane, name) in Lane::ALL.into_iter().zip(["alarm", "event", "trend", "waveform"]) {
-            line(name, all.clone().filter(|(of, _)| *of == lane).map(|(_, millis)| *millis).collect());
+        for lane in Lane::ALL {
+            line(
+                lane_name(lane),
+                all.clone().filter(|(of, _)| *of == lane).map(|(_, millis)| *millis).collect(),
+            );
         }
         line("all", all.map(|(_, millis)| *millis).collect());
     }

@@ -1,5 +1,6 @@
 //! The service: the run loop of `vitalwire::backend::Backend`, a thread that computes handshakes, and one that stores.
 
+use crate::capture::Capture;
 use crate::clock::Clock;
 use crate::device::is_time_out;
 use crate::relay::Dice;
@@ -15,8 +16,9 @@ use vitalwire::backend::{
     Received,
 };
 use vitalwire::delivery::Ledger;
-use vitalwire::framing::Lane;
+use vitalwire::framing::{Lane, encode_record};
 use vitalwire::identity::Identity;
+use vitalwire::limits::MAX_RECORD;
 use vitalwire::wire::Pattern;
 use vitalwire::{CloseReason, Discards, Duration, Instant, OsEntropy};
 
@@ -36,6 +38,8 @@ pub struct Stored {
     pub sequence: u64,
     pub at: Instant,
     pub fact: Fact,
+    /// What the record takes in a batch, without the difference of its time.
+    pub bytes: u64,
 }
 
 /// The database of the ward.
@@ -63,7 +67,8 @@ impl Charts {
         let mark = batch.mark();
         let mut charts = self.lock();
         let chart = charts.entry(batch.identity()).or_default();
-        let new = chart.ledger.apply(&mark).map_err(|error| error.to_string())?;
+        let new = chart.ledger.apply(&mark).map_err(text)?;
+        let set = batch.descriptors().set();
         for record in batch.records() {
             let lane = mark.stream.lane;
             if new >> (record.sequence - mark.first) & 1 == 0 {
@@ -71,7 +76,10 @@ impl Charts {
                 continue;
             }
             let fact = Fact::of(lane, record.time, &record.record);
-            chart.stored.push(Stored { lane, sequence: record.sequence, at: now, fact });
+            // a block that was decoded is copied as it came, so this is what lay in the packet
+            let mut bytes = [0; MAX_RECORD];
+            let bytes = encode_record(&record.record, &set, &mut bytes).map_err(text)? as u64;
+            chart.stored.push(Stored { lane, sequence: record.sequence, at: now, fact, bytes });
             self.stored.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
@@ -95,6 +103,7 @@ pub fn store(
     charts: &Charts,
     clock: Clock,
     seed: u64,
+    mut capture: Option<Capture>,
     batches: &Receiver<OwnedBatch>,
     verdicts: &Sender<Verdict>,
 ) -> Result<(), String> {
@@ -111,7 +120,7 @@ pub fn store(
             }
             Err(RecvTimeoutError::Timeout) => {}
             // The backend has ended: so has this.
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Err(RecvTimeoutError::Disconnected) => return capture.map_or(Ok(()), Capture::finish),
         }
         let now = clock.now();
         while let Some(entry) = waiting.first_entry().filter(|entry| entry.key().0 <= now) {
@@ -121,10 +130,13 @@ pub fn store(
                 Verdict::Failed(batch.handle())
             } else {
                 charts.store(now, &batch)?;
+                if let Some(capture) = &mut capture {
+                    capture.write(&batch.as_batch())?;
+                }
                 Verdict::Stored(batch.handle())
             };
             if verdicts.send(verdict).is_err() {
-                return Ok(());
+                return capture.map_or(Ok(()), Capture::finish);
             }
         }
     }

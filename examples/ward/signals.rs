@@ -87,6 +87,18 @@ impl Fact {
         Self { lane, channel, time, content }
     }
 
+    /// Names its signal and what kind of record it is.
+    pub fn kind(&self) -> (Option<Signal>, &'static str) {
+        let signal = Signal::of_channel(self.channel);
+        match &self.content {
+            Content::Waveform { .. } => (signal, "waveform"),
+            Content::Measurement(_) => (signal, "measurement"),
+            Content::Trend(_) => (signal, "trend"),
+            Content::Alarm(_) => (signal, "alarm"),
+            Content::Other(_) => (None, "other"),
+        }
+    }
+
     /// Hands the record of this fact to `with`.
     pub fn with_record<R>(&self, with: impl FnOnce(&Record<'_>) -> R) -> Option<R> {
         Some(match &self.content {

@@ -1,0 +1,121 @@
+//! The deterministic figures of README.md: what records and blocks of real signals take, at the most.
+//!
+//! The measuring is shared with the report that prints them beside other encodings:
+//! `cargo run --release --manifest-path benches/figures/Cargo.toml`. Times are not held here.
+
+#![allow(
+    unreachable_pub,
+    reason = "the modules of a program are private: `pub` says what the others may use"
+)]
+
+#[allow(dead_code, reason = "the report prints more than is held here")]
+mod measure;
+#[allow(dead_code, reason = "as above")]
+mod signals;
+
+use measure::{BLOCK, BlockSizes, KindSizes};
+use vitalwire::limits::MAX_RECORD;
+
+/// Bytes that a record adds to a batch, mean over its examples: kind, the most it may be.
+const IN_BATCH: [(&str, f64); 11] = [
+    ("heart rate", 6.0),
+    ("SpO2, pulse", 11.0),
+    ("blood pressure, pulse", 15.0),
+    ("temperature", 8.0),
+    ("glucose", 8.0),
+    ("event: bolus", 14.0),
+    ("alarm", 14.0),
+    ("gap", 10.0),
+    ("ECG, 1 s of 360 Hz", 225.0),
+    ("60 heart rates, 1 Hz", 45.0),
+    ("acceleration, 1 s of 3 x 50 Hz", 155.0),
+];
+
+/// Bits per sample in blocks of 256, whole records counted: signal, the most it may be.
+const BITS: [(&str, f64); 8] = [
+    ("ECG, MIT-BIH 208", 4.80),
+    ("PPG", 8.08),
+    ("RR, ms as in the file", 8.05),
+    ("RR, 1/128 s by the scale", 5.15),
+    ("heart rate, 1 Hz", 4.8),
+    ("glucose, mg/dL", 2.7),
+    ("insulin, µU/min", 12.7),
+    ("constant", 1.3),
+];
+
+/// How far above the limit of its frequencies (`signals::limit`) a signal may be, in bits per sample.
+const ABOVE_LIMIT: [(&str, f64); 2] = [("glucose, mg/dL", 0.4), ("RR, 1/128 s by the scale", 0.3)];
+
+/// What a block has besides its samples, at the most: head, index of the first sample, status, coding, count, width.
+const HEAD: usize = 7;
+
+fn kind(name: &str) -> KindSizes {
+    let kinds = measure::kinds();
+    kinds.iter().find(|kind| kind.name == name).unwrap_or_else(|| panic!("no kind {name}")).sizes()
+}
+
+fn signal(name: &str) -> signals::Signal {
+    signals::all()
+        .into_iter()
+        .find(|signal| signal.name == name)
+        .unwrap_or_else(|| panic!("no signal {name}"))
+}
+
+fn blocks(name: &str) -> BlockSizes {
+    measure::blocks(&signal(name), BLOCK)
+}
+
+#[test]
+fn records_take_no_more_bytes_than_they_should() {
+    assert_eq!(measure::kinds().len(), IN_BATCH.len(), "each kind has a bound");
+    for (name, most) in IN_BATCH {
+        let KindSizes { in_batch, alone, .. } = kind(name);
+        println!("{name}: {alone:.2} alone, {in_batch:.2} in a batch, at most {most}");
+        assert!(in_batch <= most, "{name} adds {in_batch:.2} bytes to a batch");
+    }
+}
+
+#[test]
+fn blocks_take_no_more_bits_than_they_should() {
+    for (name, most) in BITS {
+        let bits = blocks(name).bits_per_sample;
+        println!("{name}: {bits:.3} bits per sample, at most {most}");
+        assert!(bits <= most, "{name} takes {bits:.3} bits per sample");
+    }
+}
+
+#[test]
+fn what_few_values_make_up_comes_close_to_its_limit() {
+    for (name, most) in ABOVE_LIMIT {
+        let limit = signals::limit(&signal(name));
+        let above = blocks(name).bits_per_sample - limit;
+        println!("{name}: {above:.3} bits above {limit:.3}, at most {most}");
+        assert!(above <= most, "{name} is {above:.3} bits above its limit");
+    }
+}
+
+#[test]
+fn noise_never_expands_beyond_raw_and_one_percent() {
+    for bits in [8, 12, 16] {
+        let signal = signal(&format!("noise, {bits} bits"));
+        // blocks as long as a record may be; in short ones the few bytes of the head weigh more
+        let len = (MAX_RECORD - HEAD) * 8 / bits;
+        let long = measure::blocks(&signal, len);
+        let short = measure::blocks(&signal, BLOCK);
+        println!(
+            "noise of {bits} bits: at most {} bytes for {len}, {} for 256",
+            long.greatest, short.greatest
+        );
+        assert!(long.greatest as f64 <= 1.01 * (len * bits) as f64 / 8.0, "{} bytes", long.greatest);
+        assert!(short.greatest <= BLOCK * bits / 8 + HEAD, "{} bytes", short.greatest);
+    }
+}
+
+#[test]
+fn a_full_packet_makes_its_overhead_small() {
+    for kind in measure::kinds() {
+        let KindSizes { in_batch, packet_share, own_packet, .. } = kind.sizes();
+        println!("{}: {own_packet:.1} in a packet of its own, {packet_share:.2} of a full one", kind.name);
+        assert!(in_batch < packet_share && packet_share <= own_packet, "{}", kind.name);
+    }
+}
