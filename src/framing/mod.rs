@@ -12,8 +12,11 @@ mod descriptor;
 mod frame;
 mod frames;
 mod lane;
+mod predictor;
 mod record;
 mod record_codec;
+mod rice;
+mod row;
 mod series;
 mod streams;
 #[cfg(test)]
@@ -34,6 +37,7 @@ pub use record::{
     Alarm, AlarmKind, Event, ExtensionRecord, Gap, GapReason, Measurement, Phase, Priority, Record,
 };
 pub use record_codec::encode_record;
+pub use row::Row;
 pub use streams::{BootStreams, BootTag, StreamEntry, StreamsFrame, StreamsWriter};
 pub use trend::{TrendBlock, TrendPoint, encode_trend};
 pub use values::{Absence, Mode, Quality, Status, Value, Values};
@@ -65,7 +69,7 @@ pub enum EncodeError {
 pub struct Encoded {
     /// The length of the record, in bytes.
     pub bytes: usize,
-    /// How many samples or points it holds: the first so many.
+    /// How many rows of samples, or points, it holds: the first so many.
     pub taken: usize,
 }
 
