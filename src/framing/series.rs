@@ -157,10 +157,8 @@ impl Size {
     }
 }
 
-/// How many bytes of state an encoder needs, whatever it encodes: the plan, and a size of each component.
-#[cfg(test)]
-pub(super) const STATE: usize =
-    size_of::<Plan>().saturating_add(size_of::<[Size; MAX_WAVEFORM_COMPONENTS]>());
+// What an encoder keeps, whatever it encodes: at most 1 KB on a 64-bit machine.
+const _: () = assert!(size_of::<Plan>() + size_of::<[Size; MAX_WAVEFORM_COMPONENTS]>() <= 1024);
 
 /// Plans the longest prefix of the rows that fits `limit` bytes, and its coding; `None` if not even one row fits.
 ///

@@ -397,11 +397,6 @@ fn rejects_needless_escapes_and_too_large_numbers() {
 }
 
 #[test]
-fn an_encoder_needs_less_than_a_kilobyte_of_state() {
-    assert!(super::super::series::STATE <= 1024);
-}
-
-#[test]
 fn a_block_takes_at_most_1024_samples() {
     for (len, taken) in [
         (MAX_BLOCK_SAMPLES - 1, MAX_BLOCK_SAMPLES - 1),
