@@ -377,6 +377,8 @@ fn records() {
         })
         .chain([(0..60).map(bell).collect()])
         .collect();
+    // runs of zeros: one that a number ends, an outlier, one up to the end
+    let plateau: Vec<i32> = (0..90).map(|n| if n == 50 { 60_000 } else { 97 - n / 33 }).collect();
     let mut records = vec![
         Record::Measurement(Measurement::new(1, Values::valid(&[72]).unwrap())),
         Record::Measurement(Measurement::new(2, Values::valid(&[120, 80, 66]).unwrap())),
@@ -393,6 +395,7 @@ fn records() {
         Record::Extension(ExtensionRecord { kind: 200, bytes: &[1, 2, 3] }),
         Record::Trend(TrendBlock::new(4, &beats)),
         Record::Trend(pressures.without(2, Absence::NotMeasured)),
+        Record::Waveform(WaveformBlock::new(40, 7, &plateau)),
         Record::Waveform(moved),
         Record::Waveform(moved.without(0, Absence::SensorOff)),
     ];

@@ -3,7 +3,7 @@
 
 use super::bits::{BitReader, BitWriter};
 use super::predictor::{PREDICTORS, Predictor};
-use super::rice::{Rice, first_parameter};
+use super::rice::{RiceReader, RiceSize, RiceWriter, first_parameter};
 use super::row::{Absences, Row};
 use super::{Absence, Mode, Quality, Status};
 use crate::codec::{BufferTooSmall, DecodeError};
@@ -108,16 +108,15 @@ impl<F: Fn(usize, usize) -> i32 + Copy> Numbers<F> {
         let mut best = (u64::MAX, Coding::Rice { predictor: 1, parameter: 0 });
         for predictor in 0..PREDICTORS {
             let parameter = first_parameter(remainders(self.of(component).take(9), predictor));
-            let mut rice = Rice::new(parameter);
-            let mut bits = 0u64;
+            let mut size = RiceSize::new(parameter);
             for number in remainders(self.of(component), predictor) {
-                bits = bits.wrapping_add(rice.cost(number).into());
-                if bits >= best.0 {
+                size.push(number);
+                if size.bits() >= best.0 {
                     break;
                 }
             }
-            if bits < best.0 {
-                best = (bits, Coding::Rice { predictor, parameter });
+            if size.bits() < best.0 {
+                best = (size.bits(), Coding::Rice { predictor, parameter });
             }
         }
         best.1
@@ -142,9 +141,10 @@ pub(super) struct Plan {
 #[derive(Clone, Copy, Debug)]
 struct Size {
     predictor: Predictor,
-    rice: Rice,
-    /// As Rice codes, without the coding.
-    rice_bits: u64,
+    /// As Rice codes.
+    rice: RiceSize,
+    /// The first number and the parameter in front of these.
+    first_bits: u64,
     /// The width that holds them all.
     width: u32,
 }
@@ -153,7 +153,8 @@ impl Size {
     /// Returns how many bits `rows` take, with the coding, in the shorter form; and whether that is raw.
     fn bits(&self, rows: usize) -> (u64, bool) {
         let raw = u64::from(self.width).saturating_mul(rows as u64).saturating_add(5);
-        (raw.min(self.rice_bits).saturating_add(4), raw < self.rice_bits)
+        let rice = self.rice.bits().saturating_add(self.first_bits);
+        (raw.min(rice).saturating_add(4), raw < rice)
     }
 }
 
@@ -209,7 +210,7 @@ fn measure<F: Fn(usize, usize) -> i32 + Copy>(
     rows: usize,
     mut accept: impl FnMut(usize, u64) -> bool,
 ) -> [Size; MAX_WAVEFORM_COMPONENTS] {
-    let none = Size { predictor: Predictor::new(0, 0), rice: Rice::new(0), rice_bits: 0, width: 0 };
+    let none = Size { predictor: Predictor::new(0, 0), rice: RiceSize::new(0), first_bits: 0, width: 0 };
     let mut sizes = [none; MAX_WAVEFORM_COMPONENTS];
     for row in 0..rows {
         let taken = row.saturating_add(1);
@@ -223,12 +224,10 @@ fn measure<F: Fn(usize, usize) -> i32 + Copy>(
             let value = (numbers.value)(row, component);
             size.width = size.width.max(width(value));
             if row == 0 {
-                let rice_bits = sized_len(value).saturating_add(5);
-                let predictor = Predictor::new(predictor, value);
-                *size = Size { predictor, rice: Rice::new(parameter), rice_bits, ..*size };
+                size.first_bits = sized_len(value).saturating_add(5);
+                (size.predictor, size.rice) = (Predictor::new(predictor, value), RiceSize::new(parameter));
             } else {
-                let cost = size.rice.cost(size.predictor.remainder(value));
-                size.rice_bits = size.rice_bits.saturating_add(cost.into());
+                size.rice.push(size.predictor.remainder(value));
             }
             bits = bits.saturating_add(size.bits(taken).0);
         }
@@ -248,7 +247,7 @@ pub(super) fn write<F: Fn(usize, usize) -> i32 + Copy>(
     //= SPEC.md#blocks
     //# An encoder MUST keep every sample: decoding yields exactly the samples that were taken.
     let codings = plan.codings.get(..numbers.components).unwrap_or_default();
-    let mut states = [(Predictor::new(0, 0), Rice::new(0)); MAX_WAVEFORM_COMPONENTS];
+    let mut states = [(Predictor::new(0, 0), RiceWriter::new(0)); MAX_WAVEFORM_COMPONENTS];
     for (component, (coding, state)) in codings.iter().zip(&mut states).enumerate() {
         match *coding {
             Coding::Raw { width } => {
@@ -264,7 +263,7 @@ pub(super) fn write<F: Fn(usize, usize) -> i32 + Copy>(
                 let first = (numbers.value)(0, component);
                 write_sized(first, out)?;
                 out.bits(parameter, 5)?;
-                *state = (Predictor::new(predictor, first), Rice::new(parameter));
+                *state = (Predictor::new(predictor, first), RiceWriter::new(parameter));
             }
         }
     }
@@ -273,7 +272,14 @@ pub(super) fn write<F: Fn(usize, usize) -> i32 + Copy>(
             let value = (numbers.value)(row, component);
             match *coding {
                 Coding::Raw { width } => out.bits(value as u32, width)?,
-                Coding::Rice { .. } if row > 0 => rice.write(predictor.remainder(value), out)?,
+                Coding::Rice { .. } if row > 0 => {
+                    let before = *predictor;
+                    let ahead = || {
+                        let mut predictor = before;
+                        (row..plan.taken).map(move |row| predictor.remainder((numbers.value)(row, component)))
+                    };
+                    rice.write(predictor.remainder(value), ahead, out)?;
+                }
                 Coding::Rice { .. } | Coding::Absent(_) => {}
             }
         }
@@ -319,7 +325,7 @@ impl<'a> EncodedSeries<'a> {
         let mut states = [State::Absent(Absence::Unknown); MAX_WAVEFORM_COMPONENTS];
         let used = states.get_mut(..self.components()).ok_or(DecodeError::OutOfRange)?;
         for state in used {
-            *state = State::read(&mut bits)?;
+            *state = State::read(&mut bits, self.rows)?;
         }
         Ok(SeriesReader { bits, left: self.rows, next: 0, components: self.components, states })
     }
@@ -342,17 +348,18 @@ impl<'a> EncodedSeries<'a> {
 enum State {
     Absent(Absence),
     Raw { width: u32 },
-    First { value: i32, predictor: u8, parameter: u32 },
-    Rice { predictor: Predictor, rice: Rice },
+    First { value: i32, predictor: u8, rice: RiceReader },
+    Rice { predictor: Predictor, rice: RiceReader },
 }
 
 impl State {
-    fn read(bits: &mut BitReader<'_>) -> Result<Self, DecodeError> {
+    fn read(bits: &mut BitReader<'_>, rows: u16) -> Result<Self, DecodeError> {
         let coding = bits.bits(4)?;
         Ok(match (coding, coding.checked_sub(Coding::RICE)) {
             (_, Some(predictor)) => {
                 let value = read_sized(bits)?;
-                Self::First { value, predictor: predictor as u8, parameter: bits.bits(5)? }
+                let rice = RiceReader::new(bits.bits(5)?, u32::from(rows).saturating_sub(1));
+                Self::First { value, predictor: predictor as u8, rice }
             }
             (Coding::RAW, _) => Self::Raw { width: bits.bits(5)?.saturating_add(1) },
             //= SPEC.md#blocks
@@ -397,10 +404,9 @@ impl SeriesReader<'_> {
                 State::Absent(_) => continue,
                 State::Raw { width } => read_signed(*width, &mut self.bits)?,
                 State::Rice { predictor, rice } => predictor.value(rice.read(&mut self.bits)?),
-                State::First { value, predictor, parameter } => {
-                    let value = *value;
-                    let predictor = Predictor::new(*predictor, value);
-                    *state = State::Rice { predictor, rice: Rice::new(*parameter) };
+                State::First { value, predictor, rice } => {
+                    let (value, rice) = (*value, *rice);
+                    *state = State::Rice { predictor: Predictor::new(*predictor, value), rice };
                     value
                 }
             };

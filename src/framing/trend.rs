@@ -1,6 +1,6 @@
 use super::bits::{BitReader, BitWriter};
 use super::record_codec::{KIND_TREND, head_len, write_head};
-use super::rice::{Rice, first_parameter};
+use super::rice::{RiceReader, RiceSize, RiceWriter, first_parameter};
 use super::row::{Absences, Row};
 use super::series::{self, BlockHead, EncodedSeries, Numbers, read_sized, sized_len, write_sized};
 use super::{Absence, ChannelDescriptor, ChannelKind, DescriptorSet, EncodeError, Encoded, Status};
@@ -207,7 +207,7 @@ impl Timing {
 #[derive(Clone, Copy, Debug)]
 enum Steps<'a> {
     Period(u32),
-    Listed { rice: Rice, bits: BitReader<'a>, step: u32, first: bool },
+    Listed { rice: RiceReader, bits: BitReader<'a>, step: u32, first: bool },
     Intervals,
 }
 
@@ -368,7 +368,8 @@ impl<'a> TrendBlock<'a> {
         count: usize,
         mut bits: BitReader<'a>,
     ) -> Result<(Steps<'a>, BitReader<'a>), DecodeError> {
-        let rice = Rice::new(bits.bits(5)?);
+        // the first step stands apart
+        let rice = RiceReader::new(bits.bits(5)?, count.saturating_sub(2) as u32);
         let steps = Steps::Listed { rice, bits, step: first, first: true };
         let mut ahead = steps;
         let mut regular = true;
@@ -459,8 +460,8 @@ pub fn encode_trend(
     let first_absent = absences.get(0).is_some();
     let timing = Timing::of(list, rows, nominal, first_absent);
     let parameter = first_parameter(list.changes(rows));
-    let (mut rice, mut changes_left) = (Rice::new(parameter), list.changes(rows));
-    let mut step_bits = if matches!(timing, Timing::Listed(_)) { 5u64 } else { 0 };
+    let (mut size, mut changes_left) = (RiceSize::new(parameter), list.changes(rows));
+    let parameter_bits = if matches!(timing, Timing::Listed(_)) { 5u64 } else { 0 };
     let fixed = (head_len(block.channel) as u64).saturating_mul(8).saturating_add(BlockHead::BITS);
     // the first points may be regular although all are not
     let mut steps = list.steps(rows);
@@ -472,10 +473,9 @@ pub fn encode_trend(
             timing => timing,
         };
         if count > 2 && matches!(timing, Timing::Listed(_)) {
-            let cost = changes_left.next().map_or(0, |change| rice.cost(change));
-            step_bits = step_bits.saturating_add(cost.into());
+            size.push(changes_left.next().unwrap_or(0));
         }
-        fixed.saturating_add(timing.bits()).saturating_add(step_bits)
+        fixed.saturating_add(timing.bits()).saturating_add(parameter_bits).saturating_add(size.bits())
     };
     let numbers = Numbers { rows, components, absences, value: |row, component| list.value(row, component) };
     let plan =
@@ -490,9 +490,12 @@ pub fn encode_trend(
     timing.write(&mut bits)?;
     if let Timing::Listed(_) = timing {
         bits.bits(parameter, 5)?;
-        let mut rice = Rice::new(parameter);
-        for change in list.changes(plan.taken) {
-            rice.write(change, &mut bits)?;
+        let mut rice = RiceWriter::new(parameter);
+        let mut changes = list.changes(plan.taken);
+        loop {
+            let ahead = changes.clone();
+            let Some(change) = changes.next() else { break };
+            rice.write(change, || ahead, &mut bits)?;
         }
     }
     series::write(&numbers, &plan, &mut bits)?;

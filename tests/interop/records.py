@@ -20,27 +20,50 @@ class Bits:
         return bytes(int(self.text[i:i + 8], 2) for i in range(0, len(self.text), 8))
 
 
-class Rice:
+class Mean:
     def __init__(self, k0):
-        self.m = 4 << k0
+        self.m = 64 << k0
 
     def k(self):
-        return max(0, (self.m // 4).bit_length() - 1)
+        return max(0, ((self.m + 32) // 64).bit_length() - 1)
+
+    def flat(self):
+        return self.m < 16
 
     def after(self, u):
-        self.m += u - self.m // 4
+        self.m += 16 * min(u, 16 << self.k()) - self.m // 4
+
+
+def low(n, width):
+    return format(n & (1 << width) - 1, f"0{width}b") if width else ""
+
+
+def code(v, k):
+    q, w = v >> k, v.bit_length() - 1
+    return "1" * q + "0" + low(v, k) if q < 16 else "1" * 16 + low(w, 5) + low(v, w)
 
 
 def codes_of(numbers, k0=None):
-    """Returns the first parameter and the Rice codes."""
+    """Returns the first parameter and the code of each number, some of which are empty."""
     k0 = k_of(numbers) if k0 is None else k0
-    rice, codes = Rice(k0), []
-    for u in numbers:
-        k = rice.k()
-        q = u >> k
-        low = format(u & (1 << k) - 1, f"0{k}b") if k else ""
-        codes.append("1" * q + "0" + low if q < 20 else "1" * 20 + format(u, "032b"))
-        rice.after(u)
+    mean, codes, left, behind = Mean(k0), [], 0, False
+    for i, u in enumerate(numbers):
+        text = ""
+        if left:
+            left -= 1
+        elif behind:
+            text, behind = code(u - 1, mean.k()), False
+        elif mean.flat():
+            r = next((j for j, v in enumerate(numbers[i:]) if v), len(numbers) - i)
+            w = (r + 1).bit_length() - 1
+            text = "1" * w + "0" + low(r + 1, w)
+            left, behind = max(0, r - 1), r > 0
+            if r == 0:
+                text += code(u - 1, mean.k())
+        else:
+            text = code(u, mean.k())
+        codes.append(text)
+        mean.after(u)
     return k0, codes
 
 
@@ -127,13 +150,46 @@ class BitReader:
     def sized(self):
         return self.signed(self.take(5) + 1)
 
-    def code(self, rice):
-        q = 0
-        while q < 20 and self.take(1):
-            q += 1
-        k = rice.k()
-        u = self.take(32) if q == 20 else q << k | self.take(k)
-        rice.after(u)
+    def ones(self):
+        n = 0
+        while n < 16 and self.take(1):
+            n += 1
+        return n
+
+    def code(self, k):
+        q = self.ones()
+        if q < 16:
+            return q << k | self.take(k)
+        w = self.take(5)
+        return 1 << w | self.take(w)
+
+
+class Numbers:
+    """The Rice codes of `count` numbers."""
+
+    def __init__(self, bits, k0, count):
+        self.bits, self.mean, self.left, self.zeros, self.behind = bits, Mean(k0), count, 0, False
+
+    def next(self):
+        k, bits = self.mean.k(), self.bits
+        if self.zeros:
+            self.zeros -= 1
+            u = 0
+        elif self.behind:
+            self.behind = False
+            u = bits.code(k) + 1
+        elif self.mean.flat():
+            w = bits.ones()
+            r = (1 << w | bits.take(w)) - 1
+            assert r <= self.left, "run"
+            if r:
+                self.zeros, self.behind, u = r - 1, True, 0
+            else:
+                u = bits.code(k) + 1
+        else:
+            u = bits.code(k)
+        self.mean.after(u)
+        self.left -= 1
         return u
 
 
@@ -156,10 +212,10 @@ def read_block(data, components, regular=None, has_timing=False):
         elif timing == 1:
             steps = [b.sized()] * (n - 1)
         elif timing == 2:
-            steps, rice = [b.sized()], None
-            rice = Rice(b.take(5))
+            steps = [b.sized()]
+            changes = Numbers(b, b.take(5), n - 2)
             for _ in range(n - 2):
-                steps.append(steps[-1] + unfold(b.code(rice)))
+                steps.append(steps[-1] + unfold(changes.next()))
     codings, columns, absent = [], [[] for _ in range(components)], []
     for c in range(components):
         coding = b.take(4)
@@ -169,7 +225,7 @@ def read_block(data, components, regular=None, has_timing=False):
             codings.append((coding, b.take(5) + 1))
         elif coding >= 2:
             columns[c].append(b.sized())
-            codings.append((coding, Rice(b.take(5))))
+            codings.append((coding, Numbers(b, b.take(5), n - 1)))
         else:
             codings.append((coding, None))
     for i in range(n):
@@ -179,7 +235,7 @@ def read_block(data, components, regular=None, has_timing=False):
             elif coding == 1:
                 columns[c].append(None)
             elif i > 0:
-                columns[c].append(wrap(predict(coding - 2, columns[c]) + unfold(b.code(state))))
+                columns[c].append(wrap(predict(coding - 2, columns[c]) + unfold(state.next())))
     rows = [list(row) for row in zip(*columns)]
     assert b.at > len(b.text) - 8 and "1" not in b.text[b.at:], "filling"
     if has_timing and steps is None:

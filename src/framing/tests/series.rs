@@ -378,22 +378,53 @@ fn rejects_sized_numbers_wider_than_needed() {
     assert_eq!(first(32, 0x3fff_ffff), Err(DecodeError::NonCanonical));
 }
 
+/// A block of first sample 0 and `codes` of the numbers behind it, by predictor 1.
+fn coded(count: u32, parameter: u32, codes: &[(u32, u32)]) -> Result<Vec<i32>, DecodeError> {
+    let bytes =
+        bits(&[0x63, 0], &[&front(LAST, count)[..], &[(0, 5), (0, 1), (parameter, 5)], codes].concat());
+    with_set(|set| {
+        decode(&bytes, set).map(|record| match record {
+            Record::Waveform(block) => block.samples().collect(),
+            _ => panic!("not a waveform"),
+        })
+    })
+}
+
 //= SPEC.md#blocks
 //= type=test
-//# A reader MUST refuse a Rice code that is escaped without need, or whose number exceeds 32 bits.
+//# A reader MUST refuse a code that is escaped without need, or whose number exceeds 32 bits.
 #[test]
 fn rejects_needless_escapes_and_too_large_numbers() {
-    let block = |parameter: u32, code: &[(u32, u32)]| {
-        let bytes =
-            bits(&[0x63, 0], &[&front(LAST, 2)[..], &[(0, 5), (0, 1), (parameter, 5)], code].concat());
-        with_set(|set| decode(&bytes, set).map(|_| ()))
-    };
-    let escaped = |number: u32| block(4, &[(0xf_ffff, 20), (number, 32)]);
-    assert_eq!(escaped(20 << 4), Ok(()));
-    assert_eq!(escaped((20 << 4) - 1), Err(DecodeError::NonCanonical));
-    assert_eq!(escaped(u32::MAX), Ok(()));
-    assert_eq!(block(31, &[(0b10, 2), (0, 31)]), Ok(()));
-    assert_eq!(block(31, &[(0b110, 3), (0, 31)]), Err(DecodeError::OutOfRange));
+    let escaped = |width: u32, low: u32| coded(2, 4, &[(0xffff, 16), (width, 5), (low, width)]);
+    // 256 = 16 · 2^4 and 255 = fold(128) and fold(−128)
+    assert_eq!(escaped(8, 0), Ok(vec![0, 128]));
+    assert_eq!(escaped(7, 127), Err(DecodeError::NonCanonical));
+    assert_eq!(escaped(31, 0x7fff_ffff), Ok(vec![0, i32::MIN]));
+    assert_eq!(coded(2, 31, &[(0b10, 2), (0, 31)]), Ok(vec![0, 1 << 30]));
+    assert_eq!(coded(2, 31, &[(0b110, 3), (0, 31)]), Err(DecodeError::OutOfRange));
+    // behind a run, one more than the number in the code: six zeros make the mean flat, then a run of none
+    let flat = [(0, 1), (0, 1), (0, 1), (0, 1), (0, 1), (0, 1)];
+    let behind = |low: u32| coded(8, 0, &[&flat[..], &[(0, 1), (0xffff, 16), (31, 5), (low, 31)]].concat());
+    assert_eq!(behind(0x7fff_fffe).map(|samples| samples[7]), Ok(i32::MIN));
+    assert_eq!(behind(0x7fff_ffff), Err(DecodeError::OutOfRange));
+}
+
+//= SPEC.md#blocks
+//= type=test
+//# A reader MUST refuse a run of more zeros than there are numbers left.
+#[test]
+fn rejects_runs_beyond_the_end() {
+    // the mean starts at 64 64ths, and is below 16 behind the fifth zero: 64, 48, 36, 27, 21, 16, 12
+    let zeros = [(0, 1); 6];
+    let run = |count: u32, codes: &[(u32, u32)]| coded(count, 0, &[&zeros[..], codes].concat());
+    // 3 zeros: 4 = 1 00
+    assert_eq!(run(10, &[(0b110, 3), (0b00, 2)]), Ok(vec![0; 10]));
+    assert_eq!(run(9, &[(0b110, 3), (0b00, 2)]), Err(DecodeError::OutOfRange));
+    // 3 zeros, and the fourth number is 2 = fold(1): 1 in the code
+    assert_eq!(run(11, &[(0b110, 3), (0b00, 2), (0b10, 2)]).map(|samples| samples[10]), Ok(1));
+    // no zero, then 1 = fold(−1)
+    assert_eq!(run(8, &[(0, 1), (0, 1)]).map(|samples| samples[7]), Ok(-1));
+    assert_eq!(run(1024, &[(0xffff, 16), (0, 16)]), Err(DecodeError::OutOfRange));
 }
 
 #[test]
