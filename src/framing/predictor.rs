@@ -41,7 +41,10 @@ impl Predictor {
 
     /// Returns the prediction: the last number, and the weighted differences rounded to the nearest.
     pub(super) fn predict(&self) -> i32 {
-        let Some([a, b, c]) = self.weights else { return 0 };
+        self.weights.map_or(0, |weights| self.predict_by(weights))
+    }
+
+    fn predict_by(&self, [a, b, c]: [i8; 3]) -> i32 {
         let [first, second, third] = self.differences;
         // |sum| < 2^31 · 41 + 4
         let product = |weight: i8, difference: i32| i64::from(weight).wrapping_mul(difference.into());
@@ -71,6 +74,24 @@ impl Predictor {
         self.update(value);
         value
     }
+}
+
+/// Estimates for each predictor how many bits a series takes: the widths of what remains, summed up.
+pub(super) fn estimates(mut values: impl Iterator<Item = i32>) -> [u32; PREDICTORS as usize] {
+    let mut sums = [0u32; PREDICTORS as usize];
+    let Some(first) = values.next() else { return sums };
+    let mut history = Predictor::new(0, first);
+    let width = |remainder: i32| 32u32.wrapping_sub(fold(remainder).leading_zeros());
+    for value in values {
+        if let [zero, others @ ..] = &mut sums {
+            *zero = zero.wrapping_add(width(value));
+            for (sum, weights) in others.iter_mut().zip(WEIGHTS) {
+                *sum = sum.wrapping_add(width(value.wrapping_sub(history.predict_by(weights))));
+            }
+        }
+        history.update(value);
+    }
+    sums
 }
 
 /// Maps a signed remainder to an unsigned one: 0, −1, 1, −2 → 0, 1, 2, 3.

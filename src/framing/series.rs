@@ -2,12 +2,15 @@
 //! in plain bits, or absent.
 
 use super::bits::{BitReader, BitWriter};
-use super::predictor::{PREDICTORS, Predictor};
+use super::predictor::{Predictor, estimates};
 use super::rice::{RiceReader, RiceSize, RiceWriter, first_parameter};
 use super::row::{Absences, Row};
 use super::{Absence, Mode, Quality, Status};
 use crate::codec::{BufferTooSmall, DecodeError};
 use crate::limits::MAX_WAVEFORM_COMPONENTS;
+
+/// How many predictors are tried, of those with the least estimates.
+const COUNTED: usize = 3;
 
 /// How the numbers of one component are coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,9 +107,16 @@ impl<F: Fn(usize, usize) -> i32 + Copy> Numbers<F> {
     }
 
     /// Finds the predictor that takes the fewest bits, and its first parameter.
+    ///
+    /// All are estimated, and only those that seem best are counted.
     fn choose(&self, component: usize) -> Coding {
+        let mut estimates = estimates(self.of(component));
         let mut best = (u64::MAX, Coding::Rice { predictor: 1, parameter: 0 });
-        for predictor in 0..PREDICTORS {
+        for _ in 0..COUNTED {
+            let least = estimates.iter_mut().enumerate().min_by_key(|(_, estimate)| **estimate);
+            let Some((predictor, estimate)) = least else { break };
+            *estimate = u32::MAX;
+            let predictor = predictor as u8;
             let parameter = first_parameter(remainders(self.of(component).take(9), predictor));
             let mut size = RiceSize::new(parameter);
             for number in remainders(self.of(component), predictor) {
