@@ -14,7 +14,7 @@ use std::time::{Instant as Clock, SystemTime, UNIX_EPOCH};
 use vitalwire::backend::{Backend, BackendConfig, BackendEvent, Batch, BatchRef, Grant, Inbound, Received};
 use vitalwire::crypto::{Psk, SigningKey, StaticSecret};
 use vitalwire::delivery::Ledger;
-use vitalwire::framing::{BatchRecord, Quality, Record, Value};
+use vitalwire::framing::{BatchRecord, Quality, Record, Row, Value};
 use vitalwire::identity::{
     Authority, Credential, CredentialRequest, Identity, LocalIdentity, Role, Scopes, SubjectId, Time,
     TrustAnchors,
@@ -229,6 +229,13 @@ fn store(ledgers: &mut BTreeMap<Identity, Ledger>, batch: &Batch<'_>) -> Option<
     Some(batch.handle())
 }
 
+/// Rows of numbers; what is absent is null.
+fn rows(rows: impl Iterator<Item = Row>) -> String {
+    let row = |row: Row| row.iter().map(optional).collect::<Vec<_>>().join(", ");
+    let rows: Vec<_> = rows.map(|numbers| format!("[{}]", row(numbers))).collect();
+    format!("[{}]", rows.join(", "))
+}
+
 fn json(batch: &Batch<'_>, record: &BatchRecord<'_>) -> String {
     let mut text = format!(
         "{{\"lane\": {}, \"sequence\": {}, \"time\": {}, ",
@@ -261,22 +268,23 @@ fn json(batch: &Batch<'_>, record: &BatchRecord<'_>) -> String {
             }
         }
         Record::Trend(t) => {
-            let points: Vec<_> = t.points().collect();
-            let times: Vec<u64> = points.iter().map(|point| point.offset.as_millis()).collect();
+            let times: Vec<u64> = t.rows().map(|(offset, _)| offset.as_millis()).collect();
             let steps: Vec<u64> = times.iter().zip(times.iter().skip(1)).map(|(a, b)| b - a).collect();
-            let values: Vec<i32> = points.iter().map(|point| point.raw).collect();
             format!(
-                "\"kind\": \"trend\", \"channel\": {}, \"mode\": {}, \"quality\": {}, \"steps\": {steps:?}, \"values\": {values:?}",
-                t.channel, t.status.mode as u8, t.status.quality as u8
+                "\"kind\": \"trend\", \"channel\": {}, \"mode\": {}, \"quality\": {}, \"steps\": {steps:?}, \"rows\": {}",
+                t.channel,
+                t.status.mode as u8,
+                t.status.quality as u8,
+                rows(t.rows().map(|(_, row)| row))
             )
         }
         Record::Waveform(w) => format!(
-            "\"kind\": \"waveform\", \"channel\": {}, \"mode\": {}, \"quality\": {}, \"index\": {}, \"samples\": {:?}",
+            "\"kind\": \"waveform\", \"channel\": {}, \"mode\": {}, \"quality\": {}, \"index\": {}, \"rows\": {}",
             w.channel,
             w.status.mode as u8,
             w.status.quality as u8,
             w.first_sample,
-            w.samples().collect::<Vec<_>>()
+            rows(w.rows())
         ),
         Record::Event(e) => format!(
             "\"kind\": \"event\", \"channel\": {}, \"mode\": {}, \"code\": {}, \"value\": {}",

@@ -232,17 +232,24 @@ fn value(value: &Value) -> Json {
     }
 }
 
+/// The numbers of a row, null where absent.
+fn numbers(row: &Row) -> Json {
+    row.iter().collect::<Vec<_>>().into()
+}
+
 fn describe(record: &Record<'_>) -> Json {
     match record {
         Record::Measurement(m) => json!({ "kind": "measurement", "channel": m.channel, "mode": m.mode as u8,
             "values": m.values.iter().map(value).collect::<Vec<_>>() }),
         Record::Trend(t) => json!({ "kind": "trend", "channel": t.channel, "mode": t.status.mode as u8,
             "quality": t.status.quality as u8,
-            "points": t.points().map(|p| json!([p.offset.as_millis(), p.raw])).collect::<Vec<_>>() }),
+            "absent": (0..t.components()).map(|c| t.absence(c).map(|reason| reason as u8)).collect::<Vec<_>>(),
+            "points": t.rows().map(|(offset, row)| json!([offset.as_millis(), numbers(&row)])).collect::<Vec<_>>() }),
         Record::Waveform(w) => {
             json!({ "kind": "waveform", "channel": w.channel, "first_sample": w.first_sample,
             "mode": w.status.mode as u8, "quality": w.status.quality as u8,
-            "samples": w.samples().collect::<Vec<_>>() })
+            "absent": (0..w.components()).map(|c| w.absence(c).map(|reason| reason as u8)).collect::<Vec<_>>(),
+            "rows": w.rows().map(|row| numbers(&row)).collect::<Vec<_>>() })
         }
         Record::Event(e) => {
             json!({ "kind": "event", "channel": e.channel, "mode": e.mode as u8, "code": e.code,
@@ -262,6 +269,32 @@ fn describe(record: &Record<'_>) -> Json {
     }
 }
 
+/// White noise with a deviation of about 18: the sum of four numbers of 5 bits.
+fn bell(n: u32) -> i32 {
+    let mut state = n.wrapping_mul(0x9e37_79b9);
+    for _ in 0..3 {
+        state = (state ^ state >> 16).wrapping_mul(0x7feb_352d);
+    }
+    (0..4).map(|term| (state >> (5 * term) & 31) as i32 - 16).sum()
+}
+
+/// The weights of SPEC.md, "Blocks".
+const CURVES: [[i32; 3]; 13] = [
+    [0, 0, 0],
+    [8, 0, 0],
+    [16, -8, 0],
+    [12, -6, 0],
+    [8, -2, 0],
+    [15, -10, 2],
+    [9, 0, -2],
+    [2, -2, 0],
+    [8, -4, 0],
+    [6, -2, 0],
+    [10, -8, 2],
+    [17, -14, 4],
+    [4, 4, 0],
+];
+
 #[test]
 fn records() {
     let rate = [Component::new(147_842, 264_864)];
@@ -277,11 +310,17 @@ fn records() {
     }];
     let mut ecg = ChannelDescriptor::new(40, ChannelKind::Waveform, 131_329, (&volt).into());
     ecg.rate = Some(Rate::per_second(360));
+    let axes = [8_456_155, 8_456_156, 8_456_157].map(|metric| Component::scaled(metric, 268_768, -2));
+    let mut motion = ChannelDescriptor::new(41, ChannelKind::Waveform, 8_456_155, (&axes).into());
+    motion.rate = Some(Rate { numerator: 25, denominator: 2 });
+    let interval = [Component::new(0xf000_0001, 264_338)];
     let channels = [
         ChannelDescriptor::new(1, ChannelKind::Numeric, 147_842, (&rate).into()),
         ChannelDescriptor::new(2, ChannelKind::Numeric, 150_020, (&pressure).into()),
         ChannelDescriptor::new(3, ChannelKind::Event, 8_519_681, Components::from(&[])),
+        ChannelDescriptor::new(4, ChannelKind::Numeric, 0xf000_0001, (&interval).into()),
         ecg,
+        motion,
     ];
     let mut bytes = [0u8; 256];
     let len = encode_descriptors(&channels, &mut bytes).unwrap();
@@ -317,7 +356,35 @@ fn records() {
         Value::Absent(Absence::Failed),
         Value::Present(-1, Quality::Valid),
     ]);
-    let records = [
+    let beats: Vec<TrendPoint> = [0, 812, 1_640, 2_431, 3_270]
+        .into_iter()
+        .zip([799, 812, 828, 791, 839])
+        .map(|(offset, raw)| TrendPoint { offset: Duration::from_millis(offset), raw })
+        .collect();
+    let offsets = [0, 60_000, 120_000].map(Duration::from_millis);
+    let pressures = TrendBlock::compound(2, 3, &offsets, &[120, 80, 0, 118, 79, 0, 121, 83, 0]);
+    let swing = |n: i32, width: i32| (f64::from(n) * 0.4).sin() * f64::from(width);
+    let moved: Vec<i32> =
+        (0..40).flat_map(|n| [swing(n, 300) as i32, swing(n + 2, 900) as i32, 981 - n * n % 7]).collect();
+    let moved = WaveformBlock::interleaved(41, 25, 3, &moved);
+    // a block for each predictor: its own extrapolation, disturbed a little, and kicked now and then; and white noise
+    let disturbed = CURVES.iter().zip(core::iter::repeat(3000)).chain([(&[17, -14, 4], 0)]);
+    let curves: Vec<Vec<i32>> = disturbed
+        .map(|([a, b, c], kick)| {
+            let mut samples = vec![400, 500, 300, 260];
+            for n in 4..60i32 {
+                let at = |back: usize| samples[samples.len() - back] - samples[samples.len() - back - 1];
+                let kick = if n % 13 == 0 { kick * (n % 2) - kick / 2 } else { n * n % 5 - 2 };
+                let next = (a * at(1) + b * at(2) + c * at(3) + 4).div_euclid(8) + kick;
+                samples.push(samples[samples.len() - 1] + next);
+            }
+            samples
+        })
+        .chain([(0..60).map(bell).collect()])
+        .collect();
+    // runs of zeros: one that a number ends, an outlier, one up to the end
+    let plateau: Vec<i32> = (0..90).map(|n| if n == 50 { 60_000 } else { 97 - n / 33 }).collect();
+    let mut records = vec![
         Record::Measurement(Measurement::new(1, Values::valid(&[72]).unwrap())),
         Record::Measurement(Measurement::new(2, Values::valid(&[120, 80, 66]).unwrap())),
         Record::Measurement(Measurement { mode: Mode::Test, ..Measurement::new(2, doubtful.unwrap()) }),
@@ -340,7 +407,13 @@ fn records() {
         Record::AlarmLimits(AlarmLimits { low: Some(50), high: Some(120), ..AlarmLimits::new(1) }),
         Record::AlarmLimits(AlarmLimits { component: 1, high: Some(-3), ..AlarmLimits::new(2) }),
         Record::Extension(ExtensionRecord { kind: 200, bytes: &[1, 2, 3] }),
+        Record::Trend(TrendBlock::new(4, &beats)),
+        Record::Trend(pressures.without(2, Absence::NotMeasured)),
+        Record::Waveform(WaveformBlock::new(40, 7, &plateau)),
+        Record::Waveform(moved),
+        Record::Waveform(moved.without(0, Absence::SensorOff)),
     ];
+    records.extend(curves.iter().map(|samples| Record::Waveform(WaveformBlock::new(40, 1, samples))));
     let cases: Vec<Json> = records
         .iter()
         .map(|record| {

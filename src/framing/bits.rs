@@ -1,7 +1,7 @@
 use crate::codec::{BufferTooSmall, DecodeError};
 
-/// The longest run of one bits: it says that 32 plain bits follow.
-pub(super) const ESCAPE: u32 = 20;
+/// The longest run of one bits: it says that a number with its own width follows.
+pub(super) const ESCAPE: u32 = 16;
 
 /// Writes bits, the highest bit of a byte first.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl<'a> BitWriter<'a> {
         Ok(())
     }
 
-    /// Writes `count` one bits, at most 20, and a zero bit behind fewer than 20.
+    /// Writes `count` one bits, at most 16, and a zero bit behind fewer than 16.
     pub(super) fn unary(&mut self, count: u32) -> Result<(), BufferTooSmall> {
         if count < ESCAPE {
             let ones = 1u32.wrapping_shl(count).wrapping_sub(1);
@@ -97,7 +97,7 @@ impl<'a> BitReader<'a> {
         Ok(value)
     }
 
-    /// Reads one bits up to a zero bit, or 20 of them.
+    /// Reads one bits up to a zero bit, or 16 of them.
     pub(super) fn unary(&mut self) -> Result<u32, DecodeError> {
         self.refill();
         let ones = self.acc.leading_ones();

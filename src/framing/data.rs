@@ -8,8 +8,8 @@ use serde::ser::{SerializeSeq, SerializeStruct};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    AlarmLimits, BootTag, Component, Components, DescriptorSet, Gap, Rate, SetHash, TrendBlock, TrendPoint,
-    Value, Values, WaveformBlock,
+    Absence, AlarmLimits, BootTag, Component, Components, DescriptorSet, Gap, Rate, SetHash, TrendBlock,
+    TrendPoint, Value, Values, WaveformBlock,
 };
 use crate::limits::MAX_COMPONENTS;
 use crate::time::Duration;
@@ -75,7 +75,7 @@ impl<'de> Deserialize<'de> for Values {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Values, A::Error> {
-                let mut all = [Value::Absent(super::Absence::Unknown); MAX_COMPONENTS];
+                let mut all = [Value::Absent(Absence::Unknown); MAX_COMPONENTS];
                 let mut len = 0usize;
                 while let Some(value) = values.next_element()? {
                     let place = all.get_mut(len).ok_or_else(|| de::Error::invalid_length(len, &self))?;
@@ -110,23 +110,53 @@ impl<'de> Deserialize<'de> for TrendPoint {
     }
 }
 
+/// The numbers of one component of a block, or why there are none.
+struct Series<I>(usize, Result<I, Absence>);
+
+impl<I: Iterator<Item = i32> + Clone> Serialize for Series<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.1 {
+            Ok(numbers) => {
+                let numbers = Sequence(self.0, numbers.clone());
+                serializer.serialize_newtype_variant("Series", 0, "present", &numbers)
+            }
+            Err(absence) => serializer.serialize_newtype_variant("Series", 1, "absent", absence),
+        }
+    }
+}
+
 impl Serialize for TrendBlock<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut block = serializer.serialize_struct("Trend", 3)?;
+        let series = |component| {
+            let numbers = self.rows().filter_map(move |(_, row)| row.get(component));
+            Series(self.len(), self.absence(component).map_or(Ok(numbers), Err))
+        };
+        let mut block = serializer.serialize_struct("Trend", 4)?;
         block.serialize_field("channel", &self.channel)?;
         block.serialize_field("status", &self.status)?;
-        block.serialize_field("points", &Sequence(self.len(), self.points()))?;
+        block.serialize_field("offsets", &Sequence(self.len(), self.rows().map(|(offset, _)| offset)))?;
+        block.serialize_field(
+            "components",
+            &Sequence(self.components(), (0..self.components()).map(series)),
+        )?;
         block.end()
     }
 }
 
 impl Serialize for WaveformBlock<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut block = serializer.serialize_struct("Waveform", 4)?;
+        let series = |component| {
+            Series(self.len(), self.absence(component).map_or_else(|| Ok(self.component(component)), Err))
+        };
+        let mut block = serializer.serialize_struct("Waveform", 5)?;
         block.serialize_field("channel", &self.channel)?;
         block.serialize_field("first_sample", &self.first_sample)?;
         block.serialize_field("status", &self.status)?;
-        block.serialize_field("samples", &Sequence(self.len(), self.samples()))?;
+        block.serialize_field("rows", &self.len())?;
+        block.serialize_field(
+            "components",
+            &Sequence(self.components(), (0..self.components()).map(series)),
+        )?;
         block.end()
     }
 }
@@ -255,4 +285,4 @@ macro_rules! identifiers {
     )*};
 }
 
-identifiers!(BootTag: 4, SetHash: 8);
+identifiers!(BootTag: 4, SetHash: 16);

@@ -17,8 +17,13 @@ mod frames;
 mod lane;
 #[cfg(feature = "alloc")]
 mod owned;
+#[cfg(feature = "alloc")]
+mod owned_blocks;
+mod predictor;
 mod record;
 mod record_codec;
+mod rice;
+mod row;
 mod series;
 mod streams;
 #[cfg(test)]
@@ -37,12 +42,15 @@ pub use frame::{DescriptorsFrame, Frame, FrameKind, RefusedFrame, RefusedReason,
 pub use frames::{FrameWriter, Frames};
 pub use lane::Lane;
 #[cfg(feature = "alloc")]
-pub use owned::{AnnotationBuf, DescriptorBuf, ExtensionBuf, RecordBuf, TrendBuf, WaveformBuf};
+pub use owned::{AnnotationBuf, DescriptorBuf, ExtensionBuf, RecordBuf};
+#[cfg(feature = "alloc")]
+pub use owned_blocks::{TrendBuf, WaveformBuf};
 pub use record::{
     Alarm, AlarmKind, AlarmLimits, Annotation, Event, ExtensionRecord, Gap, GapReason, Measurement, Phase,
     Priority, Record,
 };
 pub use record_codec::encode_record;
+pub use row::Row;
 pub use streams::{BootStreams, BootTag, StreamEntry, StreamsFrame, StreamsWriter};
 pub use trend::{TrendBlock, TrendPoint, encode_trend};
 pub use values::{Absence, Mode, Quality, Status, Value, Values};
@@ -74,7 +82,7 @@ pub enum EncodeError {
 pub struct Encoded {
     /// The length of the record, in bytes.
     pub bytes: usize,
-    /// How many samples or points it holds: the first so many.
+    /// How many rows of samples, or points, it holds: the first so many.
     pub taken: usize,
 }
 

@@ -9,9 +9,9 @@ use super::data::checked;
 use super::descriptor::is_well_formed;
 use super::{
     Alarm, AlarmLimits, Annotation, ChannelDescriptor, ChannelKind, Component, Event, ExtensionRecord, Gap,
-    Measurement, Mode, Rate, Record, Status, TrendBlock, TrendPoint, WaveformBlock,
+    Measurement, Mode, Rate, Record, TrendBuf, WaveformBuf,
 };
-use crate::limits::{MAX_ANNOTATION_TEXT, MAX_BLOCK_SAMPLES, MAX_RECORD};
+use crate::limits::{MAX_ANNOTATION_TEXT, MAX_RECORD};
 use crate::time::Duration;
 
 /// A [`Record`] that owns what it says.
@@ -81,77 +81,6 @@ impl From<&Record<'_>> for RecordBuf {
             Record::AlarmLimits(limits) => Self::AlarmLimits(*limits),
             Record::Extension(extension) => Self::Extension(extension.into()),
         }
-    }
-}
-
-/// A [`TrendBlock`] that owns its points; example at [`RecordBuf`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename = "Trend", remote = "Self")]
-pub struct TrendBuf {
-    /// The channel's number.
-    pub channel: u8,
-    /// What holds for every point.
-    pub status: Status,
-    /// The points, at most 1024; the first one's offset is zero, the others do not descend.
-    pub points: Vec<TrendPoint>,
-}
-
-checked!(TrendBuf, "no points, too many, or times that descend", |block| {
-    let ascends = block.points.windows(2).all(|pair| match pair {
-        [one, next] => one.offset <= next.offset,
-        _ => true,
-    });
-    let starts = block.points.first().is_some_and(|point| point.offset == Duration::ZERO);
-    starts && ascends && block.points.len() <= MAX_BLOCK_SAMPLES
-});
-
-impl TrendBuf {
-    /// Borrows it as a block.
-    pub fn as_block(&self) -> TrendBlock<'_> {
-        let mut block = TrendBlock::new(self.channel, &self.points);
-        block.status = self.status;
-        block
-    }
-}
-
-impl From<&TrendBlock<'_>> for TrendBuf {
-    fn from(block: &TrendBlock<'_>) -> Self {
-        Self { channel: block.channel, status: block.status, points: block.points().collect() }
-    }
-}
-
-/// A [`WaveformBlock`] that owns its samples; example at [`RecordBuf`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename = "Waveform", remote = "Self")]
-pub struct WaveformBuf {
-    /// The channel's number.
-    pub channel: u8,
-    /// The index of the first sample, counted since boot.
-    pub first_sample: u64,
-    /// What holds for every sample.
-    pub status: Status,
-    /// The samples, at most 1024.
-    pub samples: Vec<i32>,
-}
-
-checked!(WaveformBuf, "no samples, too many, or beyond the last index", |block| {
-    let last = block.first_sample.checked_add(block.samples.len() as u64);
-    last.is_some() && (1..=MAX_BLOCK_SAMPLES).contains(&block.samples.len())
-});
-
-impl WaveformBuf {
-    /// Borrows it as a block.
-    pub fn as_block(&self) -> WaveformBlock<'_> {
-        let mut block = WaveformBlock::new(self.channel, self.first_sample, &self.samples);
-        block.status = self.status;
-        block
-    }
-}
-
-impl From<&WaveformBlock<'_>> for WaveformBuf {
-    fn from(block: &WaveformBlock<'_>) -> Self {
-        let samples = block.samples().collect();
-        Self { channel: block.channel, first_sample: block.first_sample, status: block.status, samples }
     }
 }
 

@@ -7,10 +7,8 @@ from crypto import (PATTERNS, Noise, blake2s, derive, dh, ephemeral, expand, ext
                     public_of, varint)
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from records import (
-    alarm, alarm_limits, annotation, descriptor, descriptors, event, extension, gap, measurement, qualified, trend,
-    waveform,
-)
+from records import (CODINGS_READ, alarm, alarm_limits, annotation, block, descriptor, descriptors, event, extension, gap,
+                     head, measurement, qualified, read_block)
 from session import read_frames, read_items, read_limits
 
 VECTORS = pathlib.Path(__file__).resolve().parent.parent / "vectors"
@@ -161,44 +159,53 @@ def frames():
         assert read_frames(alone) == [(alone[0], alone[1:])] and read_frames(followed)[0] == (alone[0], alone[1:])
 
 
-def record_forms(r):
-    """Every encoding that SPEC.md leaves to the encoder."""
+def record_form(r):
+    """The one encoding of a record that is no block."""
     kind = r["kind"]
     if kind == "measurement":
         states = [v["state"] for v in r["values"]]
         raw = [v["raw"] for v in r["values"] if "raw" in v]
         plain = r["mode"] == 0 and not any(states)
-        yield measurement(r["channel"], raw) if plain else qualified(r["channel"], r["mode"], states, raw)
+        return measurement(r["channel"], raw) if plain else qualified(r["channel"], r["mode"], states, raw)
     elif kind == "event":
-        yield event(r["channel"], r["mode"], r["code"], r["value"])
+        return event(r["channel"], r["mode"], r["code"], r["value"])
     elif kind == "alarm":
-        yield alarm(r["channel"], r["mode"], r["phase"], r["priority"], r["alarm_kind"], r["code"],
+        return alarm(r["channel"], r["mode"], r["phase"], r["priority"], r["alarm_kind"], r["code"],
                     (r["value"], r["low_limit"], r["high_limit"]))
     elif kind == "gap":
-        yield gap(0 if r["lane"] is None else r["lane"] + 1, r["first"], r["count"], r["reason"])
+        return gap(0 if r["lane"] is None else r["lane"] + 1, r["first"], r["count"], r["reason"])
     elif kind == "annotation":
-        yield annotation(r["channel"], r["mode"], r["code"], r["span"], r["text"])
+        return annotation(r["channel"], r["mode"], r["code"], r["span"], r["text"])
     elif kind == "alarm_limits":
-        yield alarm_limits(r["channel"], r["mode"], r["component"], r["low"], r["high"])
+        return alarm_limits(r["channel"], r["mode"], r["component"], r["low"], r["high"])
     elif kind == "extension":
-        yield extension(r["type"], un(r["bytes"]))
-    else:
-        for coding in range(5):
-            for k0 in range(32):
-                yield from block_forms(r, coding, k0)
+        return extension(r["type"], un(r["bytes"]))
 
 
-def block_forms(r, coding, k0):
-    values = r.get("samples") or [raw for _, raw in r["points"]]
-    if coding > len(values):
-        return
+def check_block(r, data, channels):
+    """Reads a block, and writes it again with other codings."""
+    number, channel = r["channel"], channels[r["channel"]]
+    components = len(channel["components"])
+    rate = channel["rate"]
+    regular = 1000 * rate[1] / rate[0] if rate else None
+    CODINGS_READ.clear()
+    start = len(head({"trend": 2, "waveform": 3}[r["kind"]], number))
     if r["kind"] == "waveform":
-        yield waveform(r["channel"], r["first_sample"], values, coding, r["mode"], r["quality"], k0=k0)
-        return
-    times = [offset for offset, _ in r["points"]]
-    steps = [q - p for p, q in zip(times, times[1:])]
-    for k0_steps in range(32 if len(set(steps)) > 1 else 1):
-        yield trend(r["channel"], steps, values, coding, r["mode"], r["quality"], k0=k0, k0_steps=k0_steps)
+        start += len(varint(r["first_sample"]))
+    is_trend = r["kind"] == "trend"
+    mode, quality, absent, steps, rows = read_block(data[start:], components, regular, is_trend)
+    assert (mode, quality, absent) == (r["mode"], r["quality"], r["absent"])
+    if is_trend:
+        times = [offset for offset, _ in r["points"]]
+        assert steps == [q - p for p, q in zip(times, times[1:])] and rows == [row for _, row in r["points"]]
+    else:
+        assert rows == r["rows"]
+    seen = set(CODINGS_READ)
+    for coding in [0] + list(range(2, 16)):
+        codings = [("absent", reason) if reason else coding for reason in absent]
+        again = block(rows, codings, mode, quality, (steps, regular, False) if is_trend else None)
+        assert read_block(again, components, regular, is_trend) == (mode, quality, absent, steps, rows)
+    return seen
 
 
 def records():
@@ -208,8 +215,13 @@ def records():
         components = [(p["metric"], p["unit"], p["scale"], p["offset"]) for p in c["components"]]
         channels[c["number"]] = descriptor(c["kind"], c["metric"], components, c["rate"], c["site"])
     assert descriptors(channels).hex() == file["set"]["bytes"]
+    seen = set()
     for case in file["records"]:
-        assert un(case["bytes"]) in record_forms(case["record"]), case
+        if case["record"]["kind"] in ("trend", "waveform"):
+            seen |= check_block(case["record"], un(case["bytes"]), {c["number"]: c for c in file["set"]["channels"]})
+        else:
+            assert un(case["bytes"]) == record_form(case["record"]), case
+    assert seen == set(range(16)), seen
 
 
 def main():

@@ -369,6 +369,7 @@ CHANNELS = {
     5: descriptor(EVENT, 196617, []),
     6: descriptor(ALARM, 196618, []),
     7: descriptor(NUMERIC, 150456, [(150456, 262688, ONE, (0, 0))], rate=(1, 2)),
+    8: descriptor(WAVEFORM, 8456155, [(8456155 + i, 268768, (1, -2), (0, 0)) for i in range(3)], rate=(25, 2)),
     200: descriptor(NUMERIC, 151562, [(151562, 264928, ONE, (0, 0))]),
 }
 SENSOR = {8: descriptor(NUMERIC, 150364, [(150364, 268192, ONE, (0, 0)), (0, 0, ONE, (0, 0))])}  # plugged in later
@@ -383,17 +384,27 @@ def all_kinds(d):
     d.accept(2, t + 2, qualified(2, 0, [0, 1, 18], [1190, 790]), kind="qualified", channel=2, mode=0,
              states=[0, 1, 18], values=[1190, 790])
     d.accept(2, t + 3, qualified(200, 2, [0], [18]), kind="qualified", channel=200, mode=2, states=[0], values=[18])
-    for coding, steps in ((0, [2000] * 3), (1, [1500] * 3), (2, [0, 7, 2**31 - 1]), (3, [2000, 2001, 1999]), (4, [0] * 3)):
-        values = [97, 96, 98, -5]
-        d.accept(2, t, trend(7, steps, values, coding, quality=coding % 4, regular=2000), kind="trend", channel=7,
-                 mode=0, quality=coding % 4, steps=steps, values=values)
-    d.accept(2, t, trend(1, [], [60], 0, mode=1), kind="trend", channel=1, mode=1, quality=0, steps=[], values=[60])
+    for coding, steps in ((0, [2000] * 3), (2, [1500] * 3), (3, [0, 7, 2**31 - 1]), (7, [2000, 2001, 1999]), (15, [0] * 3)):
+        rows = [[97], [96], [98], [-5]]
+        d.accept(2, t, trend(7, steps, rows, [coding], quality=coding % 4, regular=2000), kind="trend", channel=7,
+                 mode=0, quality=coding % 4, steps=steps, rows=rows)
+    d.accept(2, t, trend(1, [], [[60]], [0], mode=1), kind="trend", channel=1, mode=1, quality=0, steps=[], rows=[[60]])
+    steps, rows = [812, 799, 2**31 - 1], [[-4], [812], [799], [2**31 - 1]]
+    d.accept(2, t, trend(200, steps, rows, [3], intervals=True), kind="trend", channel=200, mode=0, quality=0,
+             steps=steps, rows=rows)
+    rows = [[1200 + i, 800 - i, None] for i in range(9)]
+    d.accept(2, t, trend(2, [900] * 8, rows, [4, 0, ("absent", 17)]), kind="trend", channel=2, mode=0, quality=0,
+             steps=[900] * 8, rows=rows)
     index = 2**40
-    for coding in range(5):
+    for coding in [0, *range(2, 16)]:
         for samples in ([round(900 * random.gauss(0, 1) ** 3) for _ in range(250)], WILD, [5, 5, 5, 5]):
-            d.accept(3, t, waveform(3, index, samples, coding), kind="waveform", channel=3, mode=0, quality=0,
-                     index=index, samples=samples)
+            rows = [[x] for x in samples]
+            d.accept(3, t, waveform(3, index, rows, [coding]), kind="waveform", channel=3, mode=0, quality=0,
+                     index=index, rows=rows)
             index += len(samples)
+        rows = [[round(random.gauss(0, 50)), None, i * i] for i in range(60)]
+        d.accept(3, t, waveform(8, index, rows, [coding, ("absent", 18), 7]), kind="waveform", channel=8, mode=0, quality=0,
+                 index=index, rows=rows)
     d.accept(1, t, event(4, 0, 2**32 - 1, -9), kind="event", channel=4, mode=0, code=2**32 - 1, value=-9)
     d.accept(1, t, event(4, 1, 0, None), kind="event", channel=4, mode=1, code=0, value=None)
     d.accept(1, t, event(5, 0, 77, None), kind="event", channel=5, mode=0, code=77, value=None)

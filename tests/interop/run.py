@@ -24,8 +24,10 @@ WAYS = [
 def run(backend, backend_options, device_options):
     with tempfile.TemporaryDirectory() as directory:
         file = pathlib.Path(directory) / "provision.json"
+        # into files: nobody reads a pipe while the device runs
+        stored, log = (open(pathlib.Path(directory) / name, "w+") for name in ("stored", "log"))
         server = subprocess.Popen([backend, "--provision", file, "--seconds", "120", *backend_options],
-                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                  stdout=stored, stderr=log)
         try:
             while not file.exists() and server.poll() is None:
                 time.sleep(0.05)
@@ -33,9 +35,10 @@ def run(backend, backend_options, device_options):
                                     capture_output=True, timeout=110)
             if device.returncode:
                 return f"the device failed:\n{device.stderr}"
-            stored, log = server.communicate(timeout=20)
+            server.wait(timeout=20)
         finally:
             server.kill()
+            stored, log = (file.seek(0) or file.read() for file in (stored, log))
     if server.returncode:
         return f"the backend failed:\n{log}"
     sent = [json.loads(line) for line in device.stdout.splitlines()]

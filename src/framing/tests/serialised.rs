@@ -61,7 +61,18 @@ proptest! {
         let points: Vec<_> = (0..).zip(&samples).map(point).collect();
         let mut trend = TrendBlock::new(HEART_RATE, &points);
         trend.status = status;
-        for record in [Record::from(waveform), Record::from(trend)] {
+        // rows of two components, and of one of these
+        let rows = samples.len() / 2;
+        let offsets: Vec<_> = points[..rows].iter().map(|point| point.offset).collect();
+        let pairs = WaveformBlock::interleaved(ECG, first_sample, 2, &samples[..2 * rows]);
+        let compound = TrendBlock::compound(OXIMETER, 2, &offsets, &samples[..2 * rows]);
+        let mut records = vec![Record::from(waveform), Record::from(trend)];
+        if rows > 0 {
+            records.extend([pairs, pairs.without(0, Absence::Failed)].map(Record::from));
+            records.push(pairs.without(0, Absence::Failed).without(1, Absence::Withheld).into());
+            records.extend([compound, compound.without(1, Absence::Overflow)].map(Record::from));
+        }
+        for record in records {
             for read in through_each_format::<RecordBuf>(&record) {
                 prop_assert_eq!(read.as_record(), record.clone());
             }
@@ -77,7 +88,7 @@ fn encoded_blocks_serialise_like_listed_ones() {
         let record = Record::from(WaveformBlock::new(ECG, 7, &[3, 4, 5]));
         let bytes = encode(&record, set).unwrap();
         let decoded = decode(&bytes, set).unwrap();
-        let json = r#"{"waveform":{"channel":3,"first_sample":7,"status":{"mode":"real","quality":"valid"},"samples":[3,4,5]}}"#;
+        let json = r#"{"waveform":{"channel":3,"first_sample":7,"status":{"mode":"real","quality":"valid"},"rows":3,"components":[{"present":[3,4,5]}]}}"#;
         assert_eq!(serde_json::to_string(&record).unwrap(), json);
         assert_eq!(serde_json::to_string(&decoded).unwrap(), json);
         assert_eq!(RecordBuf::from(&decoded).as_record(), record);
@@ -88,7 +99,7 @@ fn encoded_blocks_serialise_like_listed_ones() {
 fn descriptors_come_back() {
     with_set(|set| {
         let owned: Vec<DescriptorBuf> = set.channels().map(|channel| (&channel).into()).collect();
-        assert_eq!(owned.len(), 8);
+        assert_eq!(owned.len(), 9);
         for read in through_each_format::<Vec<DescriptorBuf>>(set) {
             assert_eq!(read, owned);
         }
@@ -101,7 +112,7 @@ fn descriptors_come_back() {
 
 #[test]
 fn identifiers_come_back_and_are_hex_where_people_read() {
-    let (tag, hash) = (BootTag([0, 0x1f, 0xa0, 0xff]), SetHash([9, 8, 7, 6, 5, 4, 3, 2]));
+    let (tag, hash) = (BootTag([0, 0x1f, 0xa0, 0xff]), SetHash([9; 16]));
     comes_back(&tag);
     comes_back(&hash);
     comes_back(&Lane::Alarm);
@@ -150,19 +161,28 @@ fn what_could_not_be_encoded_is_refused() {
     refused::<RecordBuf>(r#"{"extension":{"kind":9,"bytes":"0"}}"#);
     refused::<RecordBuf>(r#"{"prophecy":{"kind":9}}"#);
     let status = r#""status":{"mode":"real","quality":"valid"}"#;
-    refused::<RecordBuf>(&format!(
-        r#"{{"waveform":{{"channel":1,"first_sample":0,{status},"samples":[]}}}}"#
-    ));
-    let end = u64::MAX;
-    refused::<RecordBuf>(&format!(
-        r#"{{"waveform":{{"channel":1,"first_sample":{end},{status},"samples":[1]}}}}"#
-    ));
-    let point = |offset: u32| format!(r#"{{"offset":{offset},"raw":0}}"#);
-    let trend = |points: &str| format!(r#"{{"trend":{{"channel":1,{status},"points":[{points}]}}}}"#);
-    assert!(serde_json::from_str::<RecordBuf>(&trend(&point(0))).is_ok());
-    refused::<RecordBuf>(&trend(""));
-    refused::<RecordBuf>(&trend(&point(1)));
-    refused::<RecordBuf>(&trend(&[point(0), point(2), point(1)].join(",")));
+    let waveform = |first: u64, rows: u32, components: &str| {
+        format!(
+            r#"{{"waveform":{{"channel":1,"first_sample":{first},{status},"rows":{rows},"components":[{components}]}}}}"#
+        )
+    };
+    let (pair, absent) = (r#"{"present":[1,2]}"#, r#"{"absent":"sensor_off"}"#);
+    assert!(serde_json::from_str::<RecordBuf>(&waveform(0, 2, &[pair, absent].join(","))).is_ok());
+    refused::<RecordBuf>(&waveform(0, 0, r#"{"present":[]}"#));
+    refused::<RecordBuf>(&waveform(0, 2, ""));
+    refused::<RecordBuf>(&waveform(0, 3, pair));
+    refused::<RecordBuf>(&waveform(0, 1025, absent));
+    refused::<RecordBuf>(&waveform(0, 2, &[pair; 13].join(",")));
+    refused::<RecordBuf>(&waveform(u64::MAX, 2, pair));
+    let trend = |offsets: &str, components: &str| {
+        format!(r#"{{"trend":{{"channel":1,{status},"offsets":[{offsets}],"components":[{components}]}}}}"#)
+    };
+    assert!(serde_json::from_str::<RecordBuf>(&trend("0,2", pair)).is_ok());
+    refused::<RecordBuf>(&trend("", r#"{"present":[]}"#));
+    refused::<RecordBuf>(&trend("1,2", pair));
+    refused::<RecordBuf>(&trend("0", pair));
+    refused::<RecordBuf>(&trend("0,2,1", r#"{"present":[1,2,3]}"#));
+    refused::<RecordBuf>(&trend("0,2", &[pair; 9].join(",")));
     let text = "x".repeat(129);
     refused::<RecordBuf>(&format!(
         r#"{{"annotation":{{"channel":null,"mode":"real","code":0,"span":0,"text":"{text}"}}}}"#
