@@ -304,6 +304,22 @@ fn json(batch: &Batch<'_>, record: &BatchRecord<'_>) -> String {
             g.count,
             g.reason as u8
         ),
+        Record::Annotation(a) => format!(
+            "\"kind\": \"annotation\", \"channel\": {}, \"mode\": {}, \"code\": {}, \"span\": {}, \"text\": {}",
+            optional(a.channel.map(Into::into)),
+            a.mode as u8,
+            a.code,
+            a.span.as_millis(),
+            serde_json::Value::from(a.text)
+        ),
+        Record::AlarmLimits(l) => format!(
+            "\"kind\": \"alarm_limits\", \"channel\": {}, \"mode\": {}, \"component\": {}, \"limits\": [{}, {}]",
+            l.channel,
+            l.mode as u8,
+            l.component,
+            optional(l.low),
+            optional(l.high)
+        ),
         Record::Extension(e) => {
             format!("\"kind\": \"extension\", \"number\": {}, \"bytes\": \"{}\"", e.kind, hex(e.bytes))
         }

@@ -67,6 +67,8 @@ pub const MAX_BLOCK_SAMPLES: usize = 1024;
 pub const MAX_BATCH_RECORDS: usize = 64;
 /// The longest encoded record, in bytes (SPEC.md, "Records frame").
 pub const MAX_RECORD: usize = 1024;
+/// The longest text of an annotation, in bytes of UTF-8. SPEC.md, "Annotation".
+pub const MAX_ANNOTATION_TEXT: usize = 128;
 
 /// The most streams named in one session (SPEC.md, "Streams").
 pub const MAX_STREAMS: usize = 16;

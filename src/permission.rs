@@ -9,8 +9,8 @@ pub(crate) fn permits(scopes: Scopes, record: &Record<'_>) -> bool {
     match record {
         Record::Measurement(_) | Record::Trend(_) => scopes.contains(Scopes::MEASUREMENTS),
         Record::Waveform(_) => scopes.contains(Scopes::WAVEFORMS),
-        Record::Event(_) => scopes.contains(Scopes::EVENTS),
-        Record::Alarm(_) => scopes.contains(Scopes::ALARMS),
+        Record::Event(_) | Record::Annotation(_) => scopes.contains(Scopes::EVENTS),
+        Record::Alarm(_) | Record::AlarmLimits(_) => scopes.contains(Scopes::ALARMS),
         // They carry no clinical value, and the ledger needs them.
         Record::Gap(_) => scopes.intersects(Scopes::PUBLISH),
         // An extension's meaning is unknown, so only a device that may publish everything may send one.

@@ -252,6 +252,10 @@ fn describe(record: &Record<'_>) -> Json {
             "value": a.value, "low_limit": a.low_limit, "high_limit": a.high_limit }),
         Record::Gap(g) => json!({ "kind": "gap", "lane": g.lane.map(Lane::code), "first": g.first,
             "count": g.count, "reason": g.reason as u8 }),
+        Record::Annotation(a) => json!({ "kind": "annotation", "channel": a.channel, "mode": a.mode as u8,
+            "code": a.code, "span": a.span.as_millis(), "text": a.text }),
+        Record::AlarmLimits(l) => json!({ "kind": "alarm_limits", "channel": l.channel, "mode": l.mode as u8,
+            "component": l.component, "low": l.low, "high": l.high }),
         Record::Extension(e) => json!({ "kind": "extension", "type": e.kind, "bytes": hex(e.bytes) }),
         _ => panic!("a kind without a vector"),
     }
@@ -325,6 +329,15 @@ fn records() {
         Record::Alarm(alarm),
         Record::Alarm(Alarm::new(1, AlarmKind::Technical, Priority::Low, Phase::End, 196_680)),
         Record::Gap(Gap { lane: None, first: 1000, count: 64, reason: GapReason::OutboxFull }),
+        Record::Annotation(Annotation {
+            channel: Some(40),
+            span: Duration::from_secs(12),
+            text: "électrodes",
+            ..Annotation::new(67_109_132)
+        }),
+        Record::Annotation(Annotation { mode: Mode::Demonstration, ..Annotation::new(0) }),
+        Record::AlarmLimits(AlarmLimits { low: Some(50), high: Some(120), ..AlarmLimits::new(1) }),
+        Record::AlarmLimits(AlarmLimits { component: 1, high: Some(-3), ..AlarmLimits::new(2) }),
         Record::Extension(ExtensionRecord { kind: 200, bytes: &[1, 2, 3] }),
     ];
     let cases: Vec<Json> = records

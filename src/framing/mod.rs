@@ -9,6 +9,7 @@ mod ack;
 mod batch;
 mod bits;
 mod descriptor;
+mod extension;
 mod frame;
 mod frames;
 mod lane;
@@ -31,7 +32,8 @@ pub use frame::{DescriptorsFrame, Frame, FrameKind, RefusedFrame, RefusedReason,
 pub use frames::{FrameWriter, Frames};
 pub use lane::Lane;
 pub use record::{
-    Alarm, AlarmKind, Event, ExtensionRecord, Gap, GapReason, Measurement, Phase, Priority, Record,
+    Alarm, AlarmKind, AlarmLimits, Annotation, Event, ExtensionRecord, Gap, GapReason, Measurement, Phase,
+    Priority, Record,
 };
 pub use record_codec::encode_record;
 pub use streams::{BootStreams, BootTag, StreamEntry, StreamsFrame, StreamsWriter};

@@ -1,4 +1,5 @@
 use super::{Lane, Mode, TrendBlock, Values, WaveformBlock};
+use crate::time::Duration;
 
 /// One clinical fact.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,10 @@ pub enum Record<'a> {
     Alarm(Alarm),
     /// Records that do not exist any more.
     Gap(Gap),
+    /// A remark on what was recorded.
+    Annotation(Annotation<'a>),
+    /// The limits at which a channel raises alarms.
+    AlarmLimits(AlarmLimits),
     /// A record of a kind that this version does not know.
     Extension(ExtensionRecord<'a>),
 }
@@ -176,6 +181,72 @@ pub struct Gap {
     pub reason: GapReason,
 }
 
+/// A remark on what was recorded, by the device or somebody at it: a symptom, an artefact, a change of electrodes.
+///
+/// # Security
+/// The text is for remarks on the signal. Nothing that tells who the patient is belongs into it: no name, no date of
+/// birth, no number of a record. A device that lets people type has to see to that.
+///
+/// ```
+/// use vitalwire::Duration;
+/// use vitalwire::framing::{Annotation, Record};
+/// let mut remark = Annotation::new(67_109_132); // VW_EVT_ARTEFACT
+/// remark.channel = Some(3);
+/// remark.span = Duration::from_secs(12);
+/// remark.text = "electrodes changed";
+/// let record = Record::from(remark);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Annotation<'a> {
+    /// The channel that it is about; `None`: all of them.
+    pub channel: Option<u8>,
+    /// How it came to be.
+    pub mode: Mode,
+    /// What it says: an ISO/IEEE 11073-10101 code, or a private one; 0 if only the text says it.
+    pub code: u32,
+    /// How long what it is about lasted, from the record's time on, at most 2^32 − 1 ms; zero: a moment.
+    pub span: Duration,
+    /// More in words, at most 128 bytes; may be empty.
+    pub text: &'a str,
+}
+
+impl Annotation<'_> {
+    /// Makes a real annotation of the record's moment and of no channel, without text.
+    pub const fn new(code: u32) -> Self {
+        Self { channel: None, mode: Mode::Real, code, span: Duration::ZERO, text: "" }
+    }
+}
+
+/// The limits at which a device raises alarms from here on: what it is set to, not that something happened.
+///
+/// ```
+/// use vitalwire::framing::{AlarmLimits, Record};
+/// let mut limits = AlarmLimits::new(1);
+/// limits.low = Some(50);
+/// limits.high = Some(120);
+/// let record = Record::from(limits);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AlarmLimits {
+    /// The channel's number.
+    pub channel: u8,
+    /// Which of its components, from 0 on.
+    pub component: u8,
+    /// How they came to be.
+    pub mode: Mode,
+    /// The low limit, in the scale of the component; `None`: there is none.
+    pub low: Option<i32>,
+    /// The high limit, in the scale of the component; `None`: there is none.
+    pub high: Option<i32>,
+}
+
+impl AlarmLimits {
+    /// Says that the first component of a channel has no limits.
+    pub const fn new(channel: u8) -> Self {
+        Self { channel, component: 0, mode: Mode::Real, low: None, high: None }
+    }
+}
+
 /// A record of a kind that this version does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExtensionRecord<'a> {
@@ -183,4 +254,20 @@ pub struct ExtensionRecord<'a> {
     pub kind: u8,
     /// Its content.
     pub bytes: &'a [u8],
+}
+
+/// Each kind of record is a [`Record`].
+macro_rules! records {
+    ($($name:ident($kind:ty)),*) => {$(
+        impl<'a> From<$kind> for Record<'a> {
+            fn from(record: $kind) -> Self {
+                Self::$name(record)
+            }
+        }
+    )*};
+}
+
+records! {
+    Measurement(Measurement), Trend(TrendBlock<'a>), Waveform(WaveformBlock<'a>), Event(Event), Alarm(Alarm),
+    Gap(Gap), Annotation(Annotation<'a>), AlarmLimits(AlarmLimits), Extension(ExtensionRecord<'a>)
 }

@@ -1,7 +1,7 @@
 use super::{
-    Alarm, AlarmKind, ChannelDescriptor, ChannelKind, DescriptorSet, EncodeError, Event, ExtensionRecord,
-    Gap, GapReason, Lane, Measurement, Mode, Phase, Priority, Quality, Record, TrendBlock, Value, Values,
-    WaveformBlock, encode_trend, encode_waveform,
+    Alarm, AlarmKind, ChannelDescriptor, ChannelKind, DescriptorSet, EncodeError, Event, Gap, GapReason,
+    Lane, Measurement, Mode, Phase, Priority, Quality, Record, TrendBlock, Value, Values, WaveformBlock,
+    encode_trend, encode_waveform,
 };
 use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer, varint_len};
 use crate::limits::MAX_RECORD;
@@ -126,9 +126,11 @@ fn write_record(
             out.varint(gap.count)?;
             out.u8(gap.reason as u8)?;
         }
-        Record::Extension(extension) => {
-            write_head(KIND_EXTENSION, extension.kind, out)?;
-            out.prefixed(extension.bytes)?;
+        Record::Annotation(_) | Record::AlarmLimits(_) | Record::Extension(_) => {
+            super::extension::write(record, set, |extension| {
+                write_head(KIND_EXTENSION, extension.kind, out)?;
+                Ok(out.prefixed(extension.bytes)?)
+            })?;
         }
         Record::Trend(_) | Record::Waveform(_) => return Err(EncodeError::WrongKind),
     }
@@ -152,7 +154,7 @@ fn write_measurement(measurement: &Measurement, out: &mut Writer<'_>) -> Result<
     })
 }
 
-fn write_optional(value: Option<i32>, out: &mut Writer<'_>) -> Result<(), BufferTooSmall> {
+pub(super) fn write_optional(value: Option<i32>, out: &mut Writer<'_>) -> Result<(), BufferTooSmall> {
     value.map_or(Ok(()), |value| out.signed(value.into()))
 }
 
@@ -207,7 +209,7 @@ impl<'a> Record<'a> {
             KIND_GAP => Self::Gap(read_gap(number, reader)?),
             //= SPEC.md#extension
             //# A receiver MUST skip and report an extension record of a kind that it does not know, and read on behind it.
-            _ => Self::Extension(ExtensionRecord { kind: number, bytes: reader.prefixed(MAX_RECORD)? }),
+            _ => super::extension::read(number, reader.prefixed(MAX_RECORD)?, set)?,
         };
         //= SPEC.md#records
         //# A reader MUST refuse a record of more than 1024 bytes.
@@ -222,7 +224,7 @@ fn read_raw(reader: &mut Reader<'_>) -> Result<i32, DecodeError> {
     i32::try_from(reader.signed()?).map_err(|_| DecodeError::OutOfRange)
 }
 
-fn read_optional(present: bool, reader: &mut Reader<'_>) -> Result<Option<i32>, DecodeError> {
+pub(super) fn read_optional(present: bool, reader: &mut Reader<'_>) -> Result<Option<i32>, DecodeError> {
     if present { read_raw(reader).map(Some) } else { Ok(None) }
 }
 

@@ -7,7 +7,10 @@ from crypto import (PATTERNS, Noise, blake2s, derive, dh, ephemeral, expand, ext
                     public_of, varint)
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from records import alarm, descriptor, descriptors, event, extension, gap, measurement, qualified, trend, waveform
+from records import (
+    alarm, alarm_limits, annotation, descriptor, descriptors, event, extension, gap, measurement, qualified, trend,
+    waveform,
+)
 from session import read_frames, read_items, read_limits
 
 VECTORS = pathlib.Path(__file__).resolve().parent.parent / "vectors"
@@ -173,6 +176,10 @@ def record_forms(r):
                     (r["value"], r["low_limit"], r["high_limit"]))
     elif kind == "gap":
         yield gap(0 if r["lane"] is None else r["lane"] + 1, r["first"], r["count"], r["reason"])
+    elif kind == "annotation":
+        yield annotation(r["channel"], r["mode"], r["code"], r["span"], r["text"])
+    elif kind == "alarm_limits":
+        yield alarm_limits(r["channel"], r["mode"], r["component"], r["low"], r["high"])
     elif kind == "extension":
         yield extension(r["type"], un(r["bytes"]))
     else:

@@ -17,7 +17,10 @@ import time
 from dataclasses import dataclass, field
 
 from crypto import Malformed, Reader, blake2s, public_of, signed, varint
-from records import alarm, descriptor, descriptors, event, extension, gap, measurement, qualified, trend, waveform
+from records import (
+    alarm, alarm_limits, annotation, descriptor, descriptors, event, extension, gap, measurement, qualified, trend,
+    waveform,
+)
 from session import (F_ACK, F_CLOSE, F_CREDIT, F_DESCRIPTORS, F_HINT, F_PADDING, F_PING, F_PONG, F_RECORDS, F_REFUSED,
                      F_REKEY, F_REKEYED, F_STREAMS, F_WANT_DESCRIPTORS, Handshake, Verifier, frame, log, read_frames)
 
@@ -374,6 +377,13 @@ def all_kinds(d):
     d.accept(1, t, event(4, 1, 0, None), kind="event", channel=4, mode=1, code=0, value=None)
     d.accept(1, t, event(5, 0, 77, None), kind="event", channel=5, mode=0, code=77, value=None)
     d.accept(1, t, gap(3, 100000, 5, 1), kind="gap", number=3, first=100000, count=5, reason=1)
+    d.accept(1, t, annotation(3, 0, 67109132, 12000, "électrodes"), kind="annotation", channel=3, mode=0, code=67109132,
+             span=12000, text="électrodes")
+    d.accept(1, t, annotation(None, 2, 0, 2**32 - 1, ""), kind="annotation", channel=None, mode=2, code=0,
+             span=2**32 - 1, text="")
+    d.accept(0, t, alarm_limits(2, 0, 1, -5, 90), kind="alarm_limits", channel=2, mode=0, component=1, limits=[-5, 90])
+    d.accept(0, t, alarm_limits(1, 1, 0, None, None), kind="alarm_limits", channel=1, mode=1, component=0,
+             limits=[None, None])
     d.accept(1, t, extension(255, b"hello"), kind="extension", number=255, bytes=b"hello".hex())
     for phase in range(6):
         limits = [(72, 50, 120), (None, 50, None), (None,) * 3][phase % 3]

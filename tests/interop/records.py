@@ -118,6 +118,18 @@ def extension(kind, body):
     return head(7, kind) + prefixed(body)
 
 
+def annotation(channel, mode, code, span, text):
+    """`channel` may be None."""
+    body = bytes([mode | (channel is not None) << 2]) + (bytes([channel]) if channel is not None else b"")
+    return extension(1, body + varint(code) + varint(span) + text.encode())
+
+
+def alarm_limits(channel, mode, component, low, high):
+    """`low` and `high` may be None."""
+    body = bytes([channel, mode | (low is not None) << 2 | (high is not None) << 3 | component << 4])
+    return extension(2, body + b"".join(signed(v) for v in (low, high) if v is not None))
+
+
 def descriptor(kind, metric, components, rate=None, site=0):
     out = bytes([kind]) + varint(metric) + varint(site)
     out += varint(rate[0]) + varint(rate[1]) if rate else varint(0)

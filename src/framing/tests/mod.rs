@@ -1,5 +1,6 @@
 //! Tests of frames, records and codecs: one set of channels serves all.
 
+mod extensions;
 mod frames;
 mod records;
 mod series;

@@ -67,9 +67,26 @@ fn any_record() -> impl Strategy<Value = Record<'static>> {
     let gap = (lane, any::<u32>(), 1..u64::MAX >> 1, reason).prop_map(|(lane, first, count, reason)| {
         Record::Gap(Gap { lane, first: first.into(), count, reason })
     });
-    let extension = any::<u8>()
+    let extension = (0..=255u8)
+        .prop_filter("kinds that are known have content of their own", |kind| ![1, 2].contains(kind))
         .prop_map(|kind| Record::Extension(ExtensionRecord { kind, bytes: b"what later versions say" }));
-    prop_oneof![4 => measurement, 1 => event, 2 => alarm, 1 => gap, 1 => extension]
+    let limits = (any_mode(), 0..4u8, any::<Option<i32>>(), any::<Option<i32>>()).prop_map(
+        |(mode, component, one, other)| {
+            let (low, high) = if one > other && other.is_some() { (other, one) } else { (one, other) };
+            Record::AlarmLimits(AlarmLimits { channel: PRESSURE, component, mode, low, high })
+        },
+    );
+    let channel = prop_oneof![Just(None), Just(Some(ECG)), Just(Some(RR))];
+    let texts = prop_oneof![Just(""), Just("electrodes changed"), Just("Ωμέγα ✓")];
+    let annotation = (channel, any_mode(), any::<u32>(), any::<u32>(), texts).prop_map(
+        |(channel, mode, code, span, text)| {
+            let span = crate::time::Duration::from_millis(span.into());
+            Record::Annotation(Annotation { channel, mode, code, span, text })
+        },
+    );
+    prop_oneof![
+        4 => measurement, 1 => event, 2 => alarm, 1 => gap, 1 => extension, 1 => limits, 1 => annotation
+    ]
 }
 
 proptest! {
@@ -291,9 +308,9 @@ fn rejects_records_longer_than_the_limit() {
         let content = vec![0; MAX_RECORD];
         // head and length take 3 bytes
         for (len, good) in [(MAX_RECORD - 4, true), (MAX_RECORD - 3, true), (MAX_RECORD - 2, false)] {
-            let record = Record::Extension(ExtensionRecord { kind: 1, bytes: &content[..len] });
+            let record = Record::Extension(ExtensionRecord { kind: 3, bytes: &content[..len] });
             assert_eq!(encode(&record, set).is_ok(), good);
-            let bytes = [&[0xe1, len as u8 | 0x80, (len >> 7) as u8], &content[..len]].concat();
+            let bytes = [&[0xe3, len as u8 | 0x80, (len >> 7) as u8], &content[..len]].concat();
             assert_eq!(decode(&bytes, set).is_ok(), good, "{len}");
         }
     });
