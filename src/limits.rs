@@ -61,7 +61,9 @@ pub const MAX_CHANNELS: usize = 64;
 pub const MAX_DESCRIPTOR_SET: usize = 2048;
 /// The most values of one compound measurement (SPEC.md, "Measurement").
 pub const MAX_COMPONENTS: usize = 8;
-/// The most samples of one trend or waveform block (SPEC.md, "Blocks").
+/// The most components of a waveform channel (SPEC.md, "Descriptors").
+pub const MAX_WAVEFORM_COMPONENTS: usize = 12;
+/// The most points of one trend block, and rows of samples of one waveform block (SPEC.md, "Blocks").
 pub const MAX_BLOCK_SAMPLES: usize = 1024;
 /// The most records of one batch (SPEC.md, "Records frame").
 pub const MAX_BATCH_RECORDS: usize = 64;

@@ -1,6 +1,6 @@
 use super::EncodeError;
 use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer, varint_len};
-use crate::limits::{MAX_CHANNELS, MAX_COMPONENTS, MAX_DESCRIPTOR_SET};
+use crate::limits::{MAX_CHANNELS, MAX_COMPONENTS, MAX_DESCRIPTOR_SET, MAX_WAVEFORM_COMPONENTS};
 use crate::time::Duration;
 
 /// The first byte of an encoded set: the version of the encoding.
@@ -10,9 +10,9 @@ const FORMAT: u8 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum ChannelKind {
-    /// Measurements, and trends if it has one component.
+    /// Measurements and trends.
     Numeric = 1,
-    /// Waveforms.
+    /// Waveforms, of all its components at once.
     Waveform = 2,
     /// Events.
     Event = 3,
@@ -252,7 +252,7 @@ pub struct ChannelDescriptor<'a> {
     pub site: u32,
     /// How often it is sampled; a waveform needs it.
     pub rate: Option<Rate>,
-    /// Its quantities: 1 to 8 if numeric, 1 for a waveform, at most 1 for an event, at most 8 for an alarm source.
+    /// Its quantities: 1 to 8 if numeric, 1 to 12 for a waveform, at most 1 for an event, at most 8 for an alarm source.
     pub components: Components<'a>,
     /// Further fields: each a varint type and prefixed bytes, in strictly ascending order of type.
     pub extensions: &'a [u8],
@@ -268,7 +268,7 @@ impl<'a> ChannelDescriptor<'a> {
     fn is_consistent(&self) -> bool {
         let components = match self.kind {
             ChannelKind::Numeric => 1..=MAX_COMPONENTS,
-            ChannelKind::Waveform => 1..=1,
+            ChannelKind::Waveform => 1..=MAX_WAVEFORM_COMPONENTS,
             ChannelKind::Event => 0..=1,
             ChannelKind::Alarm => 0..=MAX_COMPONENTS,
         };
@@ -293,7 +293,7 @@ impl<'a> ChannelDescriptor<'a> {
             numerator => Some(Rate { numerator, denominator: reader.varint_as()? }),
         };
         let count = reader.u8()?;
-        if usize::from(count) > MAX_COMPONENTS || rate.is_some_and(|rate| rate.denominator == 0) {
+        if usize::from(count) > MAX_WAVEFORM_COMPONENTS || rate.is_some_and(|rate| rate.denominator == 0) {
             return Err(DecodeError::OutOfRange);
         }
         let mut ahead = reader.clone();
@@ -428,7 +428,7 @@ pub fn encode_descriptors(channels: &[ChannelDescriptor<'_>], out: &mut [u8]) ->
     let mut len = 1;
     *out.first_mut().ok_or(too_small(len))? = FORMAT;
     for channel in channels {
-        if channel.components.len() > MAX_COMPONENTS {
+        if channel.components.len() > MAX_WAVEFORM_COMPONENTS {
             return Err(EncodeError::OutOfRange);
         }
         // the content goes behind the longest prefix that it can have, and then up to its own prefix

@@ -13,8 +13,11 @@ mod extension;
 mod frame;
 mod frames;
 mod lane;
+mod predictor;
 mod record;
 mod record_codec;
+mod rice;
+mod row;
 mod series;
 mod streams;
 #[cfg(test)]
@@ -36,6 +39,7 @@ pub use record::{
     Priority, Record,
 };
 pub use record_codec::encode_record;
+pub use row::Row;
 pub use streams::{BootStreams, BootTag, StreamEntry, StreamsFrame, StreamsWriter};
 pub use trend::{TrendBlock, TrendPoint, encode_trend};
 pub use values::{Absence, Mode, Quality, Status, Value, Values};
@@ -67,7 +71,7 @@ pub enum EncodeError {
 pub struct Encoded {
     /// The length of the record, in bytes.
     pub bytes: usize,
-    /// How many samples or points it holds: the first so many.
+    /// How many rows of samples, or points, it holds: the first so many.
     pub taken: usize,
 }
 

@@ -1,236 +1,36 @@
-//! The codec of trend and waveform blocks: fixed predictors, adaptive Rice codes, and raw numbers.
+//! The codec of trend and waveform blocks: rows of numbers, each component with a predictor and adaptive Rice codes, or
+//! in plain bits, or absent.
 
-use super::bits::{BitReader, BitWriter, ESCAPE};
-use super::{Mode, Quality, Status};
+use super::bits::{BitReader, BitWriter};
+use super::predictor::{PREDICTORS, Predictor};
+use super::rice::{Rice, first_parameter};
+use super::row::{Absences, Row};
+use super::{Absence, Mode, Quality, Status};
 use crate::codec::{BufferTooSmall, DecodeError};
+use crate::limits::MAX_WAVEFORM_COMPONENTS;
 
-/// How the integers of a series are coded.
+/// How the numbers of one component are coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
-    /// Two's complement, all with the same number of bits.
-    Raw,
-    /// Rice codes of what remains after a predictor of this order, 0 to 3.
-    Rice(u8),
+enum Coding {
+    /// Two's complement, all with the same number of bits, 1 to 32.
+    Raw { width: u32 },
+    /// Not at all.
+    Absent(Absence),
+    /// Rice codes of what remains after prediction, from this first parameter on.
+    Rice { predictor: u8, parameter: u32 },
 }
 
 impl Coding {
-    /// Returns the code: 0 raw, 1 to 4 the orders 0 to 3.
-    pub(super) const fn code(self) -> u8 {
-        match self {
-            Self::Raw => 0,
-            Self::Rice(order) => order.saturating_add(1),
-        }
-    }
-
-    pub(super) const fn from_code(code: u8) -> Result<Self, DecodeError> {
-        match code {
-            0 => Ok(Self::Raw),
-            1..=4 => Ok(Self::Rice(code.saturating_sub(1))),
-            _ => Err(DecodeError::OutOfRange),
-        }
-    }
-}
-
-/// Maps a signed remainder to an unsigned one: 0, −1, 1, −2 → 0, 1, 2, 3.
-const fn fold(value: i32) -> u32 {
-    (value.wrapping_shl(1) ^ value.wrapping_shr(31)) as u32
-}
-
-const fn unfold(value: u32) -> i32 {
-    (value.wrapping_shr(1) ^ (value & 1).wrapping_neg()) as i32
-}
-
-/// Predicts a number from up to three before it, modulo 2^32.
-#[derive(Clone, Copy, Debug)]
-struct Predictor {
-    order: u8,
-    /// How many numbers were seen, up to 3.
-    seen: u8,
-    /// The last difference of order 0, 1 and 2.
-    last: [i32; 3],
-}
-
-impl Predictor {
-    /// Starts with the first number of a series.
-    const fn new(order: u8, first: i32) -> Self {
-        Self { order, seen: 1, last: [first, 0, 0] }
-    }
-
-    /// Returns the prediction: order p extrapolates a polynomial of degree p − 1.
-    const fn predict(&self) -> i32 {
-        let order = if self.order < self.seen { self.order } else { self.seen };
-        let [zeroth, first, second] = self.last;
-        match order {
-            0 => 0,
-            1 => zeroth,
-            2 => zeroth.wrapping_add(first),
-            _ => zeroth.wrapping_add(first).wrapping_add(second),
-        }
-    }
-
-    const fn update(&mut self, value: i32) {
-        let first = value.wrapping_sub(self.last[0]);
-        let second = if self.seen >= 2 { first.wrapping_sub(self.last[1]) } else { 0 };
-        self.last = [value, first, second];
-        self.seen = if self.seen < 3 { self.seen.wrapping_add(1) } else { 3 };
-    }
-}
-
-/// The adaptive Rice code: its parameter follows the mean of the numbers before.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rice {
-    /// Eight times the running mean; below 2^35.
-    mean: u64,
-}
-
-impl Rice {
-    /// Starts with a parameter, 0 to 31.
-    pub(super) const fn new(parameter: u32) -> Self {
-        Self { mean: 8u64.wrapping_shl(parameter) }
-    }
-
-    /// Returns the parameter for the next number.
-    const fn parameter(self) -> u32 {
-        match self.mean.wrapping_shr(3).checked_ilog2() {
-            Some(log) => log,
-            None => 0,
-        }
-    }
-
-    const fn update(&mut self, number: u32) {
-        self.mean = self.mean.wrapping_sub(self.mean.wrapping_shr(3)).wrapping_add(number as u64);
-    }
-
-    /// Returns how many bits `number` takes, and goes on to the next.
-    pub(super) const fn cost(&mut self, number: u32) -> u64 {
-        let parameter = self.parameter();
-        let quotient = number.wrapping_shr(parameter);
-        self.update(number);
-        if quotient < ESCAPE {
-            quotient.wrapping_add(1).wrapping_add(parameter) as u64
-        } else {
-            ESCAPE.wrapping_add(32) as u64
-        }
-    }
-
-    pub(super) fn write(&mut self, number: u32, out: &mut BitWriter<'_>) -> Result<(), BufferTooSmall> {
-        let parameter = self.parameter();
-        let quotient = number.wrapping_shr(parameter);
-        self.update(number);
-        out.unary(quotient.min(ESCAPE))?;
-        if quotient < ESCAPE { out.bits(number, parameter) } else { out.bits(number, 32) }
-    }
-
-    pub(super) fn read(&mut self, bits: &mut BitReader<'_>) -> Result<u32, DecodeError> {
-        let parameter = self.parameter();
-        let quotient = bits.unary()?;
-        let number = if quotient < ESCAPE {
-            let high = u64::from(quotient).wrapping_shl(parameter);
-            //= SPEC.md#blocks
-            //# A reader MUST refuse a Rice code that is escaped without need, or whose number exceeds 32 bits.
-            u32::try_from(high).map_err(|_| DecodeError::OutOfRange)? | bits.bits(parameter)?
-        } else {
-            let number = bits.bits(32)?;
-            if number.wrapping_shr(parameter) < ESCAPE {
-                return Err(DecodeError::NonCanonical);
-            }
-            number
-        };
-        self.update(number);
-        Ok(number)
-    }
-}
-
-/// Returns the parameter that suits the first few of `numbers`.
-pub(super) fn first_parameter(numbers: impl Iterator<Item = u32>) -> u32 {
-    let (mut sum, mut count) = (0u64, 0u64);
-    for number in numbers.take(8) {
-        sum = sum.saturating_add(number.into());
-        count = count.saturating_add(1);
-    }
-    sum.checked_div(count).and_then(u64::checked_ilog2).unwrap_or(0)
-}
-
-/// Returns what remains of each number but the first after prediction.
-fn remainders(values: impl Iterator<Item = i32>, order: u8) -> impl Iterator<Item = u32> {
-    let mut predictor: Option<Predictor> = None;
-    values.filter_map(move |value| match &mut predictor {
-        None => {
-            predictor = Some(Predictor::new(order, value));
-            None
-        }
-        Some(predictor) => {
-            let remainder = fold(value.wrapping_sub(predictor.predict()));
-            predictor.update(value);
-            Some(remainder)
-        }
-    })
-}
-
-/// Returns the order, up to `max`, whose remainders have the smallest sum.
-fn best_order(values: impl Iterator<Item = i32> + Clone, max: u8) -> u8 {
-    (0..=max)
-        .min_by_key(|&order| {
-            remainders(values.clone(), order).fold(0u64, |sum, number| sum.saturating_add(number.into()))
-        })
-        .unwrap_or(0)
+    const RAW: u32 = 0;
+    const ABSENT: u32 = 1;
+    /// The code of predictor 0.
+    const RICE: u32 = 2;
 }
 
 /// Returns how many bits `value` takes in two's complement, 1 to 32.
 const fn width(value: i32) -> u32 {
     let magnitude = value ^ value.wrapping_shr(31);
     33u32.wrapping_sub(magnitude.leading_zeros())
-}
-
-/// How a series will be written.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Plan {
-    pub(super) coding: Coding,
-    /// How many numbers: the first so many.
-    pub(super) taken: usize,
-    /// The first Rice parameter, or the width less one.
-    parameter: u32,
-}
-
-/// Plans the longest prefix of `values` that fits `limit` bytes, and its shortest coding.
-///
-/// `others` returns how many bits everything but the series takes with so many numbers, which never shrinks; it
-/// is asked for 1, 2, 3 and so on.
-pub(super) fn plan(
-    values: impl Iterator<Item = i32> + Clone,
-    max_order: u8,
-    limit: usize,
-    mut others: impl FnMut(usize) -> u64,
-) -> Option<Plan> {
-    let limit = (limit as u64).saturating_mul(8);
-    let order = best_order(values.clone(), max_order);
-    let parameter = first_parameter(remainders(values.clone(), order));
-    let first = values.clone().next()?;
-    let mut rice = Rice::new(parameter);
-    // the first number has a width of its own; then come 5 bits and the codes
-    let mut rice_bits = sized_len(first).saturating_add(5);
-    let mut raw_width = 1;
-    let mut best = Plan { coding: Coding::Raw, taken: 0, parameter: 0 };
-    let mut remainders = remainders(values.clone(), order);
-    for (index, value) in values.enumerate() {
-        let taken = index.saturating_add(1);
-        if index > 0 {
-            rice_bits = rice_bits.saturating_add(rice.cost(remainders.next()?));
-        }
-        raw_width = raw_width.max(width(value));
-        let raw_bits = u64::from(raw_width).saturating_mul(taken as u64).saturating_add(5);
-        if others(taken).saturating_add(raw_bits.min(rice_bits)) > limit {
-            break;
-        }
-        best = if raw_bits < rice_bits {
-            Plan { coding: Coding::Raw, taken, parameter: raw_width.saturating_sub(1) }
-        } else {
-            // a predictor of order p needs p numbers before
-            let order = order.min(u8::try_from(index).unwrap_or(u8::MAX));
-            Plan { coding: Coding::Rice(order), taken, parameter }
-        };
-    }
-    (best.taken > 0).then_some(best)
 }
 
 /// Returns how many bits a number takes with its own width in front.
@@ -260,57 +60,307 @@ fn read_signed(width: u32, bits: &mut BitReader<'_>) -> Result<i32, DecodeError>
     Ok((bits.bits(width)?.wrapping_shl(unused) as i32).wrapping_shr(unused))
 }
 
-/// What stands in front of the series of a block.
+/// What stands at the front of a block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlockHead {
     pub(super) status: Status,
-    pub(super) coding: Coding,
-    /// 1 to 1024.
+    /// How many rows, 1 to 1024.
     pub(super) count: usize,
 }
 
 impl BlockHead {
     /// How many bits it takes.
-    pub(super) const BITS: u64 = 17;
+    pub(super) const BITS: u64 = 14;
 
     pub(super) fn write(&self, out: &mut BitWriter<'_>) -> Result<(), BufferTooSmall> {
         out.bits(self.status.mode as u32, 2)?;
         out.bits(self.status.quality as u32, 2)?;
-        out.bits(self.coding.code().into(), 3)?;
         out.bits(self.count.saturating_sub(1) as u32, 10)
     }
 
     pub(super) fn read(bits: &mut BitReader<'_>) -> Result<Self, DecodeError> {
         let mode = Mode::from_code(bits.bits(2)? as u8)?;
         let quality = Quality::from_bits(bits.bits(2)? as u8);
-        let coding = Coding::from_code(bits.bits(3)? as u8)?;
         let count = (bits.bits(10)? as usize).saturating_add(1);
-        Ok(Self { status: Status { mode, quality }, coding, count })
+        Ok(Self { status: Status { mode, quality }, count })
     }
 }
 
+/// The numbers that are to be encoded.
+#[derive(Clone, Copy)]
+pub(super) struct Numbers<F> {
+    pub(super) rows: usize,
+    pub(super) components: usize,
+    pub(super) absences: Absences,
+    /// Returns the number of a row and a component.
+    pub(super) value: F,
+}
+
+impl<F: Fn(usize, usize) -> i32 + Copy> Numbers<F> {
+    /// Lists the numbers of a component.
+    fn of(&self, component: usize) -> impl Iterator<Item = i32> + Clone + use<F> {
+        let value = self.value;
+        (0..self.rows).map(move |row| value(row, component))
+    }
+
+    /// Finds the predictor that takes the fewest bits, and its first parameter.
+    fn choose(&self, component: usize) -> Coding {
+        let mut best = (u64::MAX, Coding::Rice { predictor: 1, parameter: 0 });
+        for predictor in 0..PREDICTORS {
+            let parameter = first_parameter(remainders(self.of(component).take(9), predictor));
+            let mut rice = Rice::new(parameter);
+            let mut bits = 0u64;
+            for number in remainders(self.of(component), predictor) {
+                bits = bits.wrapping_add(rice.cost(number).into());
+                if bits >= best.0 {
+                    break;
+                }
+            }
+            if bits < best.0 {
+                best = (bits, Coding::Rice { predictor, parameter });
+            }
+        }
+        best.1
+    }
+}
+
+/// Returns what remains of each number but the first after prediction.
+fn remainders(mut values: impl Iterator<Item = i32>, predictor: u8) -> impl Iterator<Item = u32> {
+    let mut predictor = values.next().map(|first| Predictor::new(predictor, first));
+    values.filter_map(move |value| predictor.as_mut().map(|predictor| predictor.remainder(value)))
+}
+
+/// How a series will be written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    codings: [Coding; MAX_WAVEFORM_COMPONENTS],
+    /// How many rows: the first so many.
+    pub(super) taken: usize,
+}
+
+/// What the rows so far take of one component.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    predictor: Predictor,
+    rice: Rice,
+    /// As Rice codes, without the coding.
+    rice_bits: u64,
+    /// The width that holds them all.
+    width: u32,
+}
+
+impl Size {
+    /// Returns how many bits `rows` take, with the coding, in the shorter form; and whether that is raw.
+    fn bits(&self, rows: usize) -> (u64, bool) {
+        let raw = u64::from(self.width).saturating_mul(rows as u64).saturating_add(5);
+        (raw.min(self.rice_bits).saturating_add(4), raw < self.rice_bits)
+    }
+}
+
+/// How many bytes of state an encoder needs, whatever it encodes: the plan, and a size of each component.
+#[cfg(test)]
+pub(super) const STATE: usize =
+    size_of::<Plan>().saturating_add(size_of::<[Size; MAX_WAVEFORM_COMPONENTS]>());
+
+/// Plans the longest prefix of the rows that fits `limit` bytes, and its coding; `None` if not even one row fits.
+///
+/// `others` returns how many bits everything but the series takes with so many rows, which never shrinks; it is
+/// asked for 1, 2, 3 and so on.
+pub(super) fn plan<F: Fn(usize, usize) -> i32 + Copy>(
+    numbers: &Numbers<F>,
+    limit: usize,
+    mut others: impl FnMut(usize) -> u64,
+) -> Option<Plan> {
+    let limit = (limit as u64).saturating_mul(8);
+    let mut codings = [Coding::Absent(Absence::Unknown); MAX_WAVEFORM_COMPONENTS];
+    for (component, coding) in codings.iter_mut().enumerate().take(numbers.components) {
+        *coding = match numbers.absences.get(component) {
+            Some(reason) => Coding::Absent(reason),
+            None => numbers.choose(component),
+        };
+    }
+    let codings = codings.get_mut(..numbers.components)?;
+    let mut taken = 0;
+    measure(numbers, codings, numbers.rows, |rows, bits| {
+        let fits = others(rows).saturating_add(bits) <= limit;
+        if fits {
+            taken = rows;
+        }
+        fits
+    });
+    if taken == 0 {
+        return None;
+    }
+    let sizes = measure(numbers, codings, taken, |_, _| true);
+    for (coding, size) in codings.iter_mut().zip(sizes) {
+        if let (Coding::Rice { .. }, (_, true)) = (&coding, size.bits(taken)) {
+            *coding = Coding::Raw { width: size.width };
+        }
+    }
+    let mut plan = Plan { codings: [Coding::Absent(Absence::Unknown); MAX_WAVEFORM_COMPONENTS], taken };
+    for (place, coding) in plan.codings.iter_mut().zip(codings) {
+        *place = *coding;
+    }
+    Some(plan)
+}
+
+/// Measures row by row what up to `rows` rows take, until `accept` refuses a number of rows and of bits.
+fn measure<F: Fn(usize, usize) -> i32 + Copy>(
+    numbers: &Numbers<F>,
+    codings: &[Coding],
+    rows: usize,
+    mut accept: impl FnMut(usize, u64) -> bool,
+) -> [Size; MAX_WAVEFORM_COMPONENTS] {
+    let none = Size { predictor: Predictor::new(0, 0), rice: Rice::new(0), rice_bits: 0, width: 0 };
+    let mut sizes = [none; MAX_WAVEFORM_COMPONENTS];
+    for row in 0..rows {
+        let taken = row.saturating_add(1);
+        let mut bits = 0u64;
+        for (component, (size, coding)) in sizes.iter_mut().zip(codings).enumerate() {
+            let Coding::Rice { predictor, parameter } = *coding else {
+                // the coding and the reason
+                bits = bits.saturating_add(4 + 3);
+                continue;
+            };
+            let value = (numbers.value)(row, component);
+            size.width = size.width.max(width(value));
+            if row == 0 {
+                let rice_bits = sized_len(value).saturating_add(5);
+                let predictor = Predictor::new(predictor, value);
+                *size = Size { predictor, rice: Rice::new(parameter), rice_bits, ..*size };
+            } else {
+                let cost = size.rice.cost(size.predictor.remainder(value));
+                size.rice_bits = size.rice_bits.saturating_add(cost.into());
+            }
+            bits = bits.saturating_add(size.bits(taken).0);
+        }
+        if !accept(taken, bits) {
+            break;
+        }
+    }
+    sizes
+}
+
 /// Writes the numbers as planned.
-pub(super) fn write(
-    values: impl Iterator<Item = i32>,
+pub(super) fn write<F: Fn(usize, usize) -> i32 + Copy>(
+    numbers: &Numbers<F>,
     plan: &Plan,
     out: &mut BitWriter<'_>,
 ) -> Result<(), BufferTooSmall> {
     //= SPEC.md#blocks
     //# An encoder MUST keep every sample: decoding yields exactly the samples that were taken.
-    let mut values = values.take(plan.taken);
-    match plan.coding {
-        Coding::Raw => {
-            out.bits(plan.parameter, 5)?;
-            values.try_for_each(|value| out.bits(value as u32, plan.parameter.saturating_add(1)))
+    let codings = plan.codings.get(..numbers.components).unwrap_or_default();
+    let mut states = [(Predictor::new(0, 0), Rice::new(0)); MAX_WAVEFORM_COMPONENTS];
+    for (component, (coding, state)) in codings.iter().zip(&mut states).enumerate() {
+        match *coding {
+            Coding::Raw { width } => {
+                out.bits(Coding::RAW, 4)?;
+                out.bits(width.saturating_sub(1), 5)?;
+            }
+            Coding::Absent(reason) => {
+                out.bits(Coding::ABSENT, 4)?;
+                out.bits((reason as u32).saturating_sub(Absence::Unknown as u32), 3)?;
+            }
+            Coding::Rice { predictor, parameter } => {
+                out.bits(Coding::RICE.saturating_add(predictor.into()), 4)?;
+                let first = (numbers.value)(0, component);
+                write_sized(first, out)?;
+                out.bits(parameter, 5)?;
+                *state = (Predictor::new(predictor, first), Rice::new(parameter));
+            }
         }
-        Coding::Rice(order) => {
-            let Some(first) = values.next() else { return Ok(()) };
-            write_sized(first, out)?;
-            out.bits(plan.parameter, 5)?;
-            let mut rice = Rice::new(plan.parameter);
-            remainders(core::iter::once(first).chain(values), order)
-                .try_for_each(|number| rice.write(number, out))
+    }
+    for row in 0..plan.taken {
+        for (component, (coding, (predictor, rice))) in codings.iter().zip(&mut states).enumerate() {
+            let value = (numbers.value)(row, component);
+            match *coding {
+                Coding::Raw { width } => out.bits(value as u32, width)?,
+                Coding::Rice { .. } if row > 0 => rice.write(predictor.remainder(value), out)?,
+                Coding::Rice { .. } | Coding::Absent(_) => {}
+            }
         }
+    }
+    Ok(())
+}
+
+/// A series that was checked: where it stands, and how long it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EncodedSeries<'a> {
+    bits: BitReader<'a>,
+    rows: u16,
+    components: u8,
+}
+
+impl<'a> EncodedSeries<'a> {
+    /// Checks a series of so many rows; returns it and the bits behind it.
+    ///
+    /// The work is bounded by the numbers that are declared.
+    pub(super) fn check(
+        bits: BitReader<'a>,
+        rows: usize,
+        components: usize,
+    ) -> Result<(Self, BitReader<'a>), DecodeError> {
+        let rows = u16::try_from(rows).map_err(|_| DecodeError::OutOfRange)?;
+        let components = u8::try_from(components).map_err(|_| DecodeError::OutOfRange)?;
+        let series = Self { bits, rows, components };
+        let mut reader = series.start()?;
+        while reader.read()?.is_some() {}
+        Ok((series, reader.bits))
+    }
+
+    pub(super) const fn rows(&self) -> usize {
+        self.rows as usize
+    }
+
+    pub(super) const fn components(&self) -> usize {
+        self.components as usize
+    }
+
+    fn start(&self) -> Result<SeriesReader<'a>, DecodeError> {
+        let mut bits = self.bits;
+        let mut states = [State::Absent(Absence::Unknown); MAX_WAVEFORM_COMPONENTS];
+        let used = states.get_mut(..self.components()).ok_or(DecodeError::OutOfRange)?;
+        for state in used {
+            *state = State::read(&mut bits)?;
+        }
+        Ok(SeriesReader { bits, left: self.rows, next: 0, components: self.components, states })
+    }
+
+    /// Starts to read from the front.
+    pub(super) fn read(&self) -> SeriesReader<'a> {
+        // it was checked, so that this cannot fail
+        self.start().unwrap_or(SeriesReader {
+            bits: BitReader::new(&[]),
+            left: 0,
+            next: 0,
+            components: self.components,
+            states: [State::Absent(Absence::Unknown); MAX_WAVEFORM_COMPONENTS],
+        })
+    }
+}
+
+/// Where the reader is in one component.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Absent(Absence),
+    Raw { width: u32 },
+    First { value: i32, predictor: u8, parameter: u32 },
+    Rice { predictor: Predictor, rice: Rice },
+}
+
+impl State {
+    fn read(bits: &mut BitReader<'_>) -> Result<Self, DecodeError> {
+        let coding = bits.bits(4)?;
+        Ok(match (coding, coding.checked_sub(Coding::RICE)) {
+            (_, Some(predictor)) => {
+                let value = read_sized(bits)?;
+                Self::First { value, predictor: predictor as u8, parameter: bits.bits(5)? }
+            }
+            (Coding::RAW, _) => Self::Raw { width: bits.bits(5)?.saturating_add(1) },
+            //= SPEC.md#blocks
+            //# A reader MUST refuse an unknown reason of absence.
+            _ => Self::Absent(Absence::from_code(bits.bits(3)? as u8).ok_or(DecodeError::OutOfRange)?),
+        })
     }
 }
 
@@ -318,63 +368,74 @@ pub(super) fn write(
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SeriesReader<'a> {
     bits: BitReader<'a>,
-    left: usize,
-    state: State,
+    /// The rows that are not complete yet.
+    left: u16,
+    /// The component that comes next.
+    next: u8,
+    components: u8,
+    states: [State; MAX_WAVEFORM_COMPONENTS],
 }
 
-#[derive(Clone, Copy, Debug)]
-enum State {
-    Raw { width: u32 },
-    First { value: i32, rice: Rice, order: u8 },
-    Rice { rice: Rice, predictor: Predictor },
-}
+impl SeriesReader<'_> {
+    /// Tells why a component is absent.
+    pub(super) fn absence(&self, component: usize) -> Option<Absence> {
+        match self.states.get(component) {
+            Some(State::Absent(reason)) if component < usize::from(self.components) => Some(*reason),
+            _ => None,
+        }
+    }
 
-impl<'a> SeriesReader<'a> {
-    /// Starts to read `count` numbers.
-    pub(super) fn new(mut bits: BitReader<'a>, coding: Coding, count: usize) -> Result<Self, DecodeError> {
-        let state = match coding {
-            Coding::Raw => State::Raw { width: bits.bits(5)?.saturating_add(1) },
-            Coding::Rice(order) => {
-                //= SPEC.md#blocks
-                //# A reader MUST refuse an unknown coding, and an order that is not below the number of samples.
-                if usize::from(order) >= count {
-                    return Err(DecodeError::NonCanonical);
+    /// Reads one number with its component, or `None` at the end; absent components are left out.
+    pub(super) fn read(&mut self) -> Result<Option<(u8, i32)>, DecodeError> {
+        while self.left > 0 {
+            let component = self.next;
+            self.next = component.saturating_add(1);
+            if self.next >= self.components {
+                self.next = 0;
+                self.left = self.left.saturating_sub(1);
+            }
+            let Some(state) = self.states.get_mut(usize::from(component)) else { break };
+            let value = match state {
+                State::Absent(_) => continue,
+                State::Raw { width } => read_signed(*width, &mut self.bits)?,
+                State::Rice { predictor, rice } => predictor.value(rice.read(&mut self.bits)?),
+                State::First { value, predictor, parameter } => {
+                    let value = *value;
+                    let predictor = Predictor::new(*predictor, value);
+                    *state = State::Rice { predictor, rice: Rice::new(*parameter) };
+                    value
                 }
-                let value = read_sized(&mut bits)?;
-                State::First { value, rice: Rice::new(bits.bits(5)?), order }
-            }
-        };
-        Ok(Self { bits, left: count, state })
+            };
+            return Ok(Some((component, value)));
+        }
+        Ok(None)
     }
 
-    /// Reads one number, or `None` at the end.
-    pub(super) fn read(&mut self) -> Result<Option<i32>, DecodeError> {
-        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
-        self.left = left;
-        Ok(Some(match &mut self.state {
-            State::Raw { width } => read_signed(*width, &mut self.bits)?,
-            State::First { value, rice, order } => {
-                let (value, rice) = (*value, *rice);
-                self.state = State::Rice { rice, predictor: Predictor::new(*order, value) };
-                value
+    /// Reads a row, or `None` at the end.
+    pub(super) fn row(&mut self) -> Option<Row> {
+        let before = self.left.checked_sub(1)?;
+        let mut row = Row::new(self.components);
+        // a row ends with its last component, be it absent or not
+        while self.left > before {
+            let rest = self.states.get(usize::from(self.next)..usize::from(self.components));
+            if rest.is_some_and(|rest| rest.iter().all(|state| matches!(state, State::Absent(_)))) {
+                self.next = 0;
+                self.left = before;
+                break;
             }
-            State::Rice { rice, predictor } => {
-                let value = predictor.predict().wrapping_add(unfold(rice.read(&mut self.bits)?));
-                predictor.update(value);
-                value
-            }
-        }))
+            let (component, value) = self.read().ok()??;
+            row.set(component, value);
+        }
+        Some(row)
     }
 
-    pub(super) const fn left(&self) -> usize {
-        self.left
-    }
-
-    /// Reads all that is left and returns the bits behind it.
-    ///
-    /// The work is bounded by the count.
-    pub(super) fn check(mut self) -> Result<BitReader<'a>, DecodeError> {
-        while self.read()?.is_some() {}
-        Ok(self.bits)
+    /// Reads the next number of a component.
+    pub(super) fn component(&mut self, wanted: usize) -> Option<i32> {
+        loop {
+            let (component, value) = self.read().ok()??;
+            if usize::from(component) == wanted {
+                return Some(value);
+            }
+        }
     }
 }

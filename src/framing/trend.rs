@@ -1,7 +1,9 @@
 use super::bits::{BitReader, BitWriter};
 use super::record_codec::{KIND_TREND, head_len, write_head};
-use super::series::{self, BlockHead, Rice, SeriesReader, read_sized, sized_len, write_sized};
-use super::{ChannelDescriptor, ChannelKind, DescriptorSet, EncodeError, Encoded, Status};
+use super::rice::{Rice, first_parameter};
+use super::row::{Absences, Row};
+use super::series::{self, BlockHead, EncodedSeries, Numbers, read_sized, sized_len, write_sized};
+use super::{Absence, ChannelDescriptor, ChannelKind, DescriptorSet, EncodeError, Encoded, Status};
 use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer};
 use crate::limits::{MAX_BLOCK_SAMPLES, MAX_RECORD};
 use crate::time::Duration;
@@ -18,29 +20,111 @@ pub struct TrendPoint {
     pub raw: i32,
 }
 
-/// A series of values of a numeric channel with one component: listed by who encodes, or still encoded and checked.
+/// A series of values of a numeric channel: listed by who encodes, or still encoded and checked.
 ///
-/// What is missing has no point; a measurement record can say why.
+/// What is missing has no point; a measurement record can say why. A component that is missing in the whole block is
+/// absent, with the reason.
 ///
 /// ```
 /// use vitalwire::Duration;
-/// use vitalwire::framing::{TrendBlock, TrendPoint};
+/// use vitalwire::framing::{Absence, TrendBlock, TrendPoint};
 /// let points = [72, 73, 71].map(|raw| TrendPoint { offset: Duration::ZERO, raw });
 /// assert_eq!(TrendBlock::new(1, &points).points().count(), 3);
+///
+/// // oxygen saturation, pulse rate and perfusion index, which this sensor does not tell now
+/// let offsets = [Duration::ZERO, Duration::from_secs(1)];
+/// let block = TrendBlock::compound(2, 3, &offsets, &[98, 72, 0, 97, 73, 0]).without(2, Absence::NotMeasured);
+/// let (offset, row) = block.rows().last().unwrap();
+/// assert_eq!((offset, row.get(0), row.get(2)), (offsets[1], Some(97), None));
 /// ```
 #[derive(Clone, Copy)]
 pub struct TrendBlock<'a> {
     /// The channel's number.
     pub channel: u8,
-    /// What holds for every point.
+    /// What holds for every value that is there.
     pub status: Status,
     points: Points<'a>,
 }
 
 #[derive(Clone, Copy)]
 enum Points<'a> {
-    Listed(&'a [TrendPoint]),
-    Encoded { steps: Steps<'a>, values: SeriesReader<'a>, bytes: &'a [u8] },
+    Listed { list: List<'a>, absences: Absences },
+    Encoded { steps: Steps<'a>, series: EncodedSeries<'a>, bytes: &'a [u8] },
+}
+
+/// What is listed by who encodes.
+#[derive(Clone, Copy)]
+enum List<'a> {
+    Simple(&'a [TrendPoint]),
+    Compound { components: usize, offsets: &'a [Duration], values: &'a [i32] },
+}
+
+impl List<'_> {
+    const fn len(&self) -> usize {
+        match self {
+            Self::Simple(points) => points.len(),
+            Self::Compound { offsets, .. } => offsets.len(),
+        }
+    }
+
+    const fn components(&self) -> usize {
+        match self {
+            Self::Simple(_) => 1,
+            Self::Compound { components, .. } => *components,
+        }
+    }
+
+    /// Tells whether each point has a value of each component.
+    fn is_complete(&self) -> bool {
+        match self {
+            Self::Simple(_) => true,
+            Self::Compound { components, offsets, values } => {
+                offsets.len().checked_mul(*components) == Some(values.len())
+            }
+        }
+    }
+
+    fn offset(&self, row: usize) -> Duration {
+        match self {
+            Self::Simple(points) => points.get(row).map(|point| point.offset),
+            Self::Compound { offsets, .. } => offsets.get(row).copied(),
+        }
+        .unwrap_or(Duration::ZERO)
+    }
+
+    fn value(&self, row: usize, component: usize) -> i32 {
+        match self {
+            Self::Simple(points) => points.get(row).map(|point| point.raw),
+            Self::Compound { components, values, .. } => {
+                values.get(row.saturating_mul(*components).saturating_add(component)).copied()
+            }
+        }
+        .unwrap_or(0)
+    }
+
+    /// Returns the time from a point to the next one, if it is in range.
+    fn step(&self, row: usize) -> Option<u32> {
+        let (a, b) = (self.offset(row).as_millis(), self.offset(row.saturating_add(1)).as_millis());
+        b.checked_sub(a).filter(|&step| step <= MAX_STEP).map(|step| step as u32)
+    }
+
+    /// Lists the steps of time between the first `rows` points; those out of range count as zero.
+    fn steps(self, rows: usize) -> impl Iterator<Item = u32> + Clone {
+        (0..rows.saturating_sub(1)).map(move |row| self.step(row).unwrap_or(0))
+    }
+
+    /// Lists the changes of the steps, folded.
+    fn changes(self, rows: usize) -> impl Iterator<Item = u32> + Clone {
+        // steps have 31 bits, so that their differences folded have 32
+        self.steps(rows)
+            .zip(self.steps(rows).skip(1))
+            .map(|(a, b)| crate::codec::zigzag(i64::from(b).saturating_sub(a.into())) as u32)
+    }
+
+    /// Tells whether each step is the value of the first component at its end.
+    fn is_intervals(self, rows: usize) -> bool {
+        self.steps(rows).zip(1..).all(|(step, row)| i64::from(step) == i64::from(self.value(row, 0)))
+    }
 }
 
 /// Where the times of the points come from.
@@ -52,6 +136,8 @@ enum Timing {
     Regular(u32),
     /// A list that starts with this step, in milliseconds.
     Listed(u32),
+    /// The values of the first component, as those of a channel of intervals between heart beats are.
+    Intervals,
 }
 
 impl Timing {
@@ -60,23 +146,31 @@ impl Timing {
             Self::Nominal => 0,
             Self::Regular(_) => 1,
             Self::Listed(_) => 2,
+            Self::Intervals => 3,
         }
     }
 
-    /// Finds the shortest way to write these steps.
-    fn of(mut steps: impl Iterator<Item = u32>, nominal: Option<u32>) -> Self {
+    /// Finds the shortest way to write the steps of the first `rows` points.
+    fn of(list: List<'_>, rows: usize, nominal: Option<u32>, first_absent: bool) -> Self {
+        let mut steps = list.steps(rows);
         match steps.next() {
             None => Self::Nominal,
-            Some(first) if steps.any(|step| step != first) => Self::Listed(first),
-            Some(first) if Some(first) == nominal => Self::Nominal,
-            Some(first) => Self::Regular(first),
+            Some(first) if steps.all(|step| step == first) => {
+                if Some(first) == nominal {
+                    Self::Nominal
+                } else {
+                    Self::Regular(first)
+                }
+            }
+            Some(_) if !first_absent && list.is_intervals(rows) => Self::Intervals,
+            Some(first) => Self::Listed(first),
         }
     }
 
     /// Returns how many bits it takes, without the list.
     fn bits(self) -> u64 {
         match self {
-            Self::Nominal => 2,
+            Self::Nominal | Self::Intervals => 2,
             Self::Regular(step) | Self::Listed(step) => sized_len(step as i32).saturating_add(2),
         }
     }
@@ -84,7 +178,7 @@ impl Timing {
     fn write(self, out: &mut BitWriter<'_>) -> Result<(), BufferTooSmall> {
         out.bits(self.code().into(), 2)?;
         match self {
-            Self::Nominal => Ok(()),
+            Self::Nominal | Self::Intervals => Ok(()),
             // steps have 31 bits
             Self::Regular(step) | Self::Listed(step) => write_sized(step as i32, out),
         }
@@ -94,11 +188,12 @@ impl Timing {
         let step =
             |bits: &mut BitReader<'_>| u32::try_from(read_sized(bits)?).map_err(|_| DecodeError::OutOfRange);
         //= SPEC.md#trend
-        //# A reader MUST refuse a timing that is not the first one in the table that fits the points.
+        //# A reader MUST refuse timing 0 of more than one point without a period, timing 1 where 0 fits, and timings 2 and 3 where all steps are alike.
         let timing = match bits.bits(2)? {
             0 if count == 1 || nominal.is_some() => Self::Nominal,
             1 if count > 1 => Self::Regular(step(bits)?),
             2 if count > 2 => Self::Listed(step(bits)?),
+            3 if count > 2 => Self::Intervals,
             _ => return Err(DecodeError::OutOfRange),
         };
         match timing {
@@ -113,22 +208,25 @@ impl Timing {
 enum Steps<'a> {
     Period(u32),
     Listed { rice: Rice, bits: BitReader<'a>, step: u32, first: bool },
+    Intervals,
 }
 
 impl Steps<'_> {
-    fn read(&mut self) -> Result<u32, DecodeError> {
+    /// Reads the step to a point whose first component is `value`.
+    fn read(&mut self, value: Option<i32>) -> Result<u32, DecodeError> {
+        //= SPEC.md#trend
+        //# A reader MUST refuse a step of time below 0 or above 2^31 − 1 milliseconds.
+        let checked = |step: i64| {
+            let step = i32::try_from(step).ok().and_then(|step| u32::try_from(step).ok());
+            step.ok_or(DecodeError::OutOfRange)
+        };
         match self {
             Self::Period(period) => Ok(*period),
+            Self::Intervals => checked(value.ok_or(DecodeError::OutOfRange)?.into()),
             Self::Listed { rice, bits, step, first } => {
                 if !core::mem::take(first) {
                     let change = crate::codec::unzigzag(rice.read(bits)?.into());
-                    let next = i64::from(*step).saturating_add(change);
-                    //= SPEC.md#trend
-                    //# A reader MUST refuse a step of time below 0 or above 2^31 − 1 milliseconds.
-                    *step = i32::try_from(next)
-                        .ok()
-                        .and_then(|step| u32::try_from(step).ok())
-                        .ok_or(DecodeError::OutOfRange)?;
+                    *step = checked(i64::from(*step).saturating_add(change))?;
                 }
                 Ok(*step)
             }
@@ -137,16 +235,47 @@ impl Steps<'_> {
 }
 
 impl<'a> TrendBlock<'a> {
-    /// Makes a block of real and valid points to be encoded; the first one's offset is zero, the others do not descend.
+    /// Makes a block of real and valid points of one component to be encoded; the first one's offset is zero, the others
+    /// do not descend.
     pub const fn new(channel: u8, points: &'a [TrendPoint]) -> Self {
-        Self { channel, status: Status::REAL, points: Points::Listed(points) }
+        Self::listed(channel, List::Simple(points))
+    }
+
+    /// Makes a block of real and valid points of several components to be encoded: the time of each point since the first,
+    /// and the values point by point, all components of one together.
+    ///
+    /// A number of values that does not go with the number of points is refused when it is encoded.
+    pub const fn compound(
+        channel: u8,
+        components: usize,
+        offsets: &'a [Duration],
+        values: &'a [i32],
+    ) -> Self {
+        Self::listed(channel, List::Compound { components, offsets, values })
+    }
+
+    const fn listed(channel: u8, list: List<'a>) -> Self {
+        Self { channel, status: Status::REAL, points: Points::Listed { list, absences: Absences::NONE } }
+    }
+
+    /// Marks a component as absent in the whole block: what is listed of it is not looked at.
+    ///
+    /// Changes nothing in a block that was decoded, or where there is no such component.
+    #[must_use]
+    pub fn without(mut self, component: usize, reason: Absence) -> Self {
+        if let Points::Listed { list, absences } = &mut self.points
+            && component < list.components()
+        {
+            absences.set(component, reason);
+        }
+        self
     }
 
     /// Returns how many points there are.
     pub const fn len(&self) -> usize {
         match &self.points {
-            Points::Listed(list) => list.len(),
-            Points::Encoded { values, .. } => values.left(),
+            Points::Listed { list, .. } => list.len(),
+            Points::Encoded { series, .. } => series.rows(),
         }
     }
 
@@ -155,24 +284,55 @@ impl<'a> TrendBlock<'a> {
         self.len() == 0
     }
 
-    /// Lists the points.
+    /// Returns how many components each point has, absent ones included.
+    pub const fn components(&self) -> usize {
+        match &self.points {
+            Points::Listed { list, .. } => list.components(),
+            Points::Encoded { series, .. } => series.components(),
+        }
+    }
+
+    /// Tells why a component has no values in this block; `None` if it has.
+    pub fn absence(&self, component: usize) -> Option<Absence> {
+        match &self.points {
+            Points::Listed { absences, .. } => absences.get(component),
+            Points::Encoded { series, .. } => series.read().absence(component),
+        }
+    }
+
+    /// Lists the points with the value of the first component: of the only one, mostly. None if it is absent.
     pub fn points(&self) -> impl Iterator<Item = TrendPoint> + Clone + 'a {
-        let (list, mut encoded) = match self.points {
-            Points::Listed(list) => (list, None),
-            Points::Encoded { steps, values, .. } => (&[][..], Some((steps, values))),
+        self.rows().filter_map(|(offset, row)| Some(TrendPoint { offset, raw: row.get(0)? }))
+    }
+
+    /// Lists the points, each with its time since the time of the record and the values of all components.
+    pub fn rows(&self) -> impl Iterator<Item = (Duration, Row)> + Clone + 'a {
+        let (list, absences, mut encoded) = match self.points {
+            Points::Listed { list, absences } => (list, absences, None),
+            Points::Encoded { steps, series, .. } => {
+                (List::Simple(&[]), Absences::NONE, Some((steps, series.read())))
+            }
         };
+        let listed = (0..list.len()).map(move |index| {
+            let mut row = Row::new(list.components() as u8);
+            for component in (0..list.components()).filter(|&component| absences.get(component).is_none()) {
+                row.set(component as u8, list.value(index, component));
+            }
+            (list.offset(index), row)
+        });
         let mut last: Option<Duration> = None;
-        list.iter().copied().chain(core::iter::from_fn(move || {
-            let (steps, values) = encoded.as_mut()?;
-            let raw = values.read().ok()??;
+        listed.chain(core::iter::from_fn(move || {
+            let (steps, series) = encoded.as_mut()?;
+            let row = series.row()?;
             let offset = match last {
                 None => Duration::ZERO,
                 Some(last) => {
-                    Duration::from_millis(last.as_millis().saturating_add(steps.read().ok()?.into()))
+                    let step = steps.read(row.get(0)).ok()?;
+                    Duration::from_millis(last.as_millis().saturating_add(step.into()))
                 }
             };
             last = Some(offset);
-            Some(TrendPoint { offset, raw })
+            Some((offset, row))
         }))
     }
 
@@ -182,7 +342,7 @@ impl<'a> TrendBlock<'a> {
         reader: &mut Reader<'a>,
         set: &DescriptorSet<'_>,
     ) -> Result<Self, DecodeError> {
-        let nominal =
+        let (nominal, components) =
             set.channel(channel).and_then(|channel| fits(&channel)).ok_or(DecodeError::OutOfRange)?;
         let mut start = reader.clone();
         let mut bits = BitReader::new(reader.clone().rest());
@@ -191,11 +351,15 @@ impl<'a> TrendBlock<'a> {
             Timing::Nominal => (Steps::Period(nominal.unwrap_or(0)), bits),
             Timing::Regular(step) => (Steps::Period(step), bits),
             Timing::Listed(step) => Self::check_steps(step, head.count, bits)?,
+            Timing::Intervals => (Steps::Intervals, bits),
         };
-        let values = SeriesReader::new(bits, head.coding, head.count)?;
-        reader.bytes(values.check()?.finish()?)?;
+        let (series, bits) = EncodedSeries::check(bits, head.count, components)?;
+        if let Steps::Intervals = steps {
+            Self::check_intervals(series)?;
+        }
+        reader.bytes(bits.finish()?)?;
         let bytes = start.bytes(start.remaining().saturating_sub(reader.remaining()))?;
-        Ok(Self { channel, status: head.status, points: Points::Encoded { steps, values, bytes } })
+        Ok(Self { channel, status: head.status, points: Points::Encoded { steps, series, bytes } })
     }
 
     /// Checks a list of steps; returns it and the bits behind it.
@@ -209,18 +373,33 @@ impl<'a> TrendBlock<'a> {
         let mut ahead = steps;
         let mut regular = true;
         for _ in 1..count {
-            regular &= ahead.read()? == first;
+            regular &= ahead.read(None)? == first;
         }
         match ahead {
             Steps::Listed { bits, .. } if !regular => Ok((steps, bits)),
             _ => Err(DecodeError::NonCanonical),
         }
     }
+
+    /// Checks that the values of the first component are steps, and not all alike.
+    fn check_intervals(series: EncodedSeries<'_>) -> Result<(), DecodeError> {
+        let mut reader = series.read();
+        let mut first = None;
+        let mut regular = true;
+        reader.row();
+        while let Some(row) = reader.row() {
+            let step = Steps::Intervals.read(row.get(0))?;
+            regular &= *first.get_or_insert(step) == step;
+        }
+        if regular { Err(DecodeError::NonCanonical) } else { Ok(()) }
+    }
 }
 
 impl PartialEq for TrendBlock<'_> {
     fn eq(&self, other: &Self) -> bool {
-        (self.channel, self.status) == (other.channel, other.status) && self.points().eq(other.points())
+        (self.channel, self.status, self.components()) == (other.channel, other.status, other.components())
+            && (0..self.components()).all(|component| self.absence(component) == other.absence(component))
+            && self.rows().eq(other.rows())
     }
 }
 
@@ -229,33 +408,17 @@ impl core::fmt::Debug for TrendBlock<'_> {
         f.debug_struct("TrendBlock")
             .field("channel", &self.channel)
             .field("status", &self.status)
+            .field("components", &self.components())
             .field("len", &self.len())
             .finish_non_exhaustive()
     }
 }
 
-/// Returns the channel's period, if it has one, if it may have trends.
-fn fits(channel: &ChannelDescriptor<'_>) -> Option<Option<u32>> {
-    let numeric = channel.kind == ChannelKind::Numeric && channel.components.len() == 1;
+/// Returns the channel's period, if it has one, and how many components a block of it has, if it may have trends.
+fn fits(channel: &ChannelDescriptor<'_>) -> Option<(Option<u32>, usize)> {
     let period =
         channel.rate.and_then(super::Rate::period_ms).filter(|&period| u64::from(period) <= MAX_STEP);
-    numeric.then_some(period)
-}
-
-/// Lists the steps of time between the points; those out of range count as zero.
-fn steps(points: &[TrendPoint]) -> impl Iterator<Item = u32> + Clone + '_ {
-    points.windows(2).map(|pair| match pair {
-        [a, b] => b.offset.as_millis().saturating_sub(a.offset.as_millis()) as u32,
-        _ => 0,
-    })
-}
-
-/// Lists the changes of the steps.
-fn changes(points: &[TrendPoint]) -> impl Iterator<Item = u32> + Clone + '_ {
-    // steps have 31 bits, so that their differences folded have 32
-    steps(points)
-        .zip(steps(points).skip(1))
-        .map(|(a, b)| crate::codec::zigzag(i64::from(b).saturating_sub(a.into())) as u32)
+    (channel.kind == ChannelKind::Numeric).then_some((period, channel.components.len()))
 }
 
 /// Encodes as many points of a block as fit `out`, at most 1024 of them and 1024 bytes, and says how many.
@@ -263,70 +426,75 @@ fn changes(points: &[TrendPoint]) -> impl Iterator<Item = u32> + Clone + '_ {
 /// The rest goes into a further record with its own time. A block that was decoded is copied whole.
 ///
 /// # Errors
-/// [`EncodeError::BufferTooSmall`] if not even one point fits; [`EncodeError::UnknownChannel`],
-/// [`EncodeError::WrongKind`]; [`EncodeError::OutOfRange`] without points, or if their offsets do not start at
-/// zero, descend, or have a step of 2^31 ms or more.
+/// [`EncodeError::BufferTooSmall`] if not even one point fits; [`EncodeError::UnknownChannel`];
+/// [`EncodeError::WrongKind`], also if the channel has another number of components; [`EncodeError::OutOfRange`]
+/// without points or with values that do not go with them, or if the offsets do not start at zero, descend, or have a
+/// step of 2^31 ms or more.
 pub fn encode_trend(
     block: &TrendBlock<'_>,
     set: &DescriptorSet<'_>,
     out: &mut [u8],
 ) -> Result<Encoded, EncodeError> {
     let channel = set.channel(block.channel).ok_or(EncodeError::UnknownChannel)?;
-    let nominal = fits(&channel).ok_or(EncodeError::WrongKind)?;
+    let (nominal, components) = fits(&channel).ok_or(EncodeError::WrongKind)?;
+    if components != block.components() {
+        return Err(EncodeError::WrongKind);
+    }
     let limit = out.len().min(MAX_RECORD);
     let mut writer = Writer::new(out.get_mut(..limit).unwrap_or_default());
-    let points = match block.points {
-        Points::Listed(points) => points.get(..MAX_BLOCK_SAMPLES).unwrap_or(points),
+    let (list, absences) = match block.points {
+        Points::Listed { list, absences } => (list, absences),
         Points::Encoded { bytes, .. } => {
             write_head(KIND_TREND, block.channel, &mut writer)?;
             writer.bytes(bytes)?;
             return Ok(Encoded { bytes: writer.len(), taken: block.len() });
         }
     };
-    let first = *points.first().ok_or(EncodeError::OutOfRange)?;
-    let in_order = points.windows(2).all(|pair| match pair {
-        [a, b] => {
-            a.offset <= b.offset && b.offset.as_millis().saturating_sub(a.offset.as_millis()) <= MAX_STEP
-        }
-        _ => true,
-    });
-    if first.offset != Duration::ZERO || !in_order {
+    let rows = list.len().min(MAX_BLOCK_SAMPLES);
+    let in_order = (1..rows).all(|row| list.step(row.saturating_sub(1)).is_some());
+    if rows == 0 || !list.is_complete() || list.offset(0) != Duration::ZERO || !in_order {
         return Err(EncodeError::OutOfRange);
     }
 
-    let timing = Timing::of(steps(points), nominal);
-    let parameter = series::first_parameter(changes(points));
-    let (mut rice, mut changes_left) = (Rice::new(parameter), changes(points));
+    let first_absent = absences.get(0).is_some();
+    let timing = Timing::of(list, rows, nominal, first_absent);
+    let parameter = first_parameter(list.changes(rows));
+    let (mut rice, mut changes_left) = (Rice::new(parameter), list.changes(rows));
     let mut step_bits = if matches!(timing, Timing::Listed(_)) { 5u64 } else { 0 };
-    let fixed = (head_len(block.channel) as u64)
-        .saturating_mul(8)
-        .saturating_add(BlockHead::BITS)
-        .saturating_add(timing.bits());
+    let fixed = (head_len(block.channel) as u64).saturating_mul(8).saturating_add(BlockHead::BITS);
+    // the first points may be regular although all are not
+    let mut steps = list.steps(rows);
+    let first_step = steps.next().unwrap_or(0);
+    let alike = steps.take_while(|&step| step == first_step).count().saturating_add(2);
     let others = |count: usize| {
+        let timing = match timing {
+            Timing::Intervals if (2..=alike).contains(&count) => Timing::Regular(first_step),
+            timing => timing,
+        };
         if count > 2 && matches!(timing, Timing::Listed(_)) {
-            step_bits = step_bits.saturating_add(changes_left.next().map_or(0, |change| rice.cost(change)));
+            let cost = changes_left.next().map_or(0, |change| rice.cost(change));
+            step_bits = step_bits.saturating_add(cost.into());
         }
-        fixed.saturating_add(step_bits)
+        fixed.saturating_add(timing.bits()).saturating_add(step_bits)
     };
-    let values = points.iter().map(|point| point.raw);
-    let plan = series::plan(values.clone(), 2, limit, others)
-        .ok_or(BufferTooSmall { needed: limit.saturating_add(1) })?;
+    let numbers = Numbers { rows, components, absences, value: |row, component| list.value(row, component) };
+    let plan =
+        series::plan(&numbers, limit, others).ok_or(BufferTooSmall { needed: limit.saturating_add(1) })?;
 
-    let points = points.get(..plan.taken).unwrap_or(points);
-    // what was taken may be regular although the rest is not
-    let timing = Timing::of(steps(points), nominal);
+    // what was taken may have a shorter timing although the rest has not
+    let timing = Timing::of(list, plan.taken, nominal, first_absent);
     write_head(KIND_TREND, block.channel, &mut writer)?;
     let start = writer.len();
     let mut bits = BitWriter::new(writer.reserve(limit.saturating_sub(start))?);
-    BlockHead { status: block.status, coding: plan.coding, count: plan.taken }.write(&mut bits)?;
+    BlockHead { status: block.status, count: plan.taken }.write(&mut bits)?;
     timing.write(&mut bits)?;
     if let Timing::Listed(_) = timing {
         bits.bits(parameter, 5)?;
         let mut rice = Rice::new(parameter);
-        for change in changes(points) {
+        for change in list.changes(plan.taken) {
             rice.write(change, &mut bits)?;
         }
     }
-    series::write(values, &plan, &mut bits)?;
+    series::write(&numbers, &plan, &mut bits)?;
     Ok(Encoded { bytes: start.saturating_add(bits.finish()?), taken: plan.taken })
 }

@@ -72,6 +72,16 @@ pub enum Absence {
     Withheld = 22,
 }
 
+impl Absence {
+    /// Reads the code of a block: how far it is behind [`Absence::Unknown`].
+    pub(super) const fn from_code(code: u8) -> Option<Self> {
+        match Value::from_state(code.wrapping_add(Self::Unknown as u8)) {
+            Ok(Value::Absent(absence)) => Some(absence),
+            _ => None,
+        }
+    }
+}
+
 /// One value of a measurement: an integer in the channel's scale, or the reason why there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Value {
@@ -194,7 +204,7 @@ impl core::fmt::Debug for Values {
     }
 }
 
-/// What holds for every sample of a block.
+/// What holds for every value of a block that is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Status {
     /// How the samples came to be.

@@ -23,6 +23,8 @@ const PUMP: u8 = 5;
 const KEYS: u8 = 6;
 /// The device itself.
 const EQUIPMENT: u8 = 7;
+/// Acceleration along three axes, 50 Hz.
+const MOTION: u8 = 8;
 /// RR intervals, without a rate, behind the escape.
 const RR: u8 = 200;
 
@@ -37,6 +39,7 @@ fn with_set<R>(with: impl FnOnce(&DescriptorSet<'_>) -> R) -> R {
         offset: Decimal::new(-5120, -3),
         ..Component::new(131_329, 266_418)
     }];
+    let motion = [8_456_155, 8_456_156, 8_456_157].map(|metric| Component::scaled(metric, 268_768, -2));
     let volume = [Component::scaled(157_884, 263_762, -2)];
     let numeric =
         |number, components| ChannelDescriptor::new(number, ChannelKind::Numeric, 150_020, components);
@@ -56,6 +59,10 @@ fn with_set<R>(with: impl FnOnce(&DescriptorSet<'_>) -> R) -> R {
         },
         ChannelDescriptor::new(KEYS, ChannelKind::Event, 0xf000_0001, (&[]).into()),
         ChannelDescriptor::new(EQUIPMENT, ChannelKind::Alarm, 69_798, (&[]).into()),
+        ChannelDescriptor {
+            rate: Some(Rate::per_second(50)),
+            ..ChannelDescriptor::new(MOTION, ChannelKind::Waveform, 8_456_155, (&motion).into())
+        },
         numeric(RR, (&one).into()),
     ];
     let mut bytes = [0; 512];

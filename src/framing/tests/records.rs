@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::codec::DecodeError;
-use crate::limits::{MAX_BATCH_RECORDS, MAX_CHANNELS, MAX_COMPONENTS, MAX_DESCRIPTOR_SET, MAX_RECORD};
+use crate::limits::{MAX_BATCH_RECORDS, MAX_CHANNELS, MAX_COMPONENTS, MAX_WAVEFORM_COMPONENTS, MAX_DESCRIPTOR_SET, MAX_RECORD};
 use proptest::prelude::*;
 
 fn any_mode() -> impl Strategy<Value = Mode> {
@@ -423,16 +423,16 @@ fn rejects_sets_too_large_or_out_of_order() {
 //# A reader MUST refuse a channel whose kind, rate and number of components do not go together as the table says.
 #[test]
 fn rejects_channels_that_are_inconsistent() {
-    let component = [Component::new(1, 2); MAX_COMPONENTS + 1];
+    let component = [Component::new(1, 2); MAX_WAVEFORM_COMPONENTS + 1];
     let rate = Some(Rate::per_second(1));
     for (kind, rate, counts) in [
         (ChannelKind::Numeric, None, 1..=8),
         (ChannelKind::Numeric, rate, 1..=8),
-        (ChannelKind::Waveform, rate, 1..=1),
+        (ChannelKind::Waveform, rate, 1..=12),
         (ChannelKind::Event, None, 0..=1),
         (ChannelKind::Alarm, None, 0..=8),
     ] {
-        for count in 0..=9 {
+        for count in 0..=13 {
             let channel =
                 ChannelDescriptor { rate, ..ChannelDescriptor::new(1, kind, 1, component[..count].into()) };
             let good = encode_descriptors(&[channel], &mut [0; 256]).is_ok();

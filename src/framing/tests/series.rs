@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::codec::DecodeError;
+use crate::framing::predictor::Predictor;
 use crate::limits::{MAX_BLOCK_SAMPLES, MAX_RECORD};
 use crate::time::Duration;
 use proptest::prelude::*;
@@ -59,7 +60,88 @@ fn any_status() -> impl Strategy<Value = Status> {
     (mode, 0..4u8).prop_map(|(mode, quality)| Status { mode, quality: Quality::from_bits(quality) })
 }
 
+/// Which components of three are absent.
+fn any_absences() -> impl Strategy<Value = Vec<(usize, Absence)>> {
+    proptest::collection::vec((0..3usize, 0..7u8), 0..4).prop_map(|absences| {
+        absences.into_iter().map(|(at, code)| (at, Absence::from_code(code).unwrap())).collect()
+    })
+}
+
 proptest! {
+    #[test]
+    fn any_rows_of_a_waveform_round_trip_in_blocks_of_any_limit(
+        series in any_series(),
+        others in any_series(),
+        noise in proptest::collection::vec(any::<i16>(), 1..600),
+        absences in any_absences(),
+        limit in 60usize..1100,
+    ) {
+        with_set(|set| {
+            let rows = series.iter().zip(&others).zip(&noise);
+            let samples: Vec<i32> = rows.flat_map(|((&a, &b), &c)| [a, b, c.into()]).collect();
+            let mut block = WaveformBlock::interleaved(MOTION, 7, 3, &samples);
+            for &(component, reason) in &absences {
+                block = block.without(component, reason);
+            }
+            let mut out = vec![0; limit];
+            while !block.is_empty() {
+                let encoded = encode_waveform(&block, set, &mut out).unwrap();
+                let Ok(Record::Waveform(decoded)) = decode(&out[..encoded.bytes], set) else {
+                    panic!("not decoded")
+                };
+                prop_assert!(decoded.rows().eq(block.rows().take(encoded.taken)));
+                for component in 0..4 {
+                    prop_assert_eq!(decoded.absence(component), block.absence(component));
+                    let samples = block.component(component).take(encoded.taken);
+                    prop_assert!(decoded.component(component).eq(samples));
+                }
+                prop_assert_eq!(&encode(&Record::Waveform(decoded), set).unwrap(), &out[..encoded.bytes]);
+                block = block.rest(encoded.taken);
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn any_compound_trend_round_trips_in_blocks_of_any_limit(
+        points in any_points(),
+        others in any_series(),
+        intervals in any::<bool>(),
+        absences in any_absences(),
+        limit in 60usize..1100,
+    ) {
+        with_set(|set| {
+            let absences = absences.into_iter().filter(|&(component, _)| component < 2).collect::<Vec<_>>();
+            let mut rows: Vec<_> = points.iter().zip(&others).map(|(point, &other)| (point.offset, [point.raw, other])).collect();
+            if intervals {
+                for at in 1..rows.len() {
+                    rows[at].1[0] = (rows[at].0.as_millis() - rows[at - 1].0.as_millis()) as i32;
+                }
+            }
+            let mut out = vec![0; limit];
+            while let Some(&(start, _)) = rows.first() {
+                let offsets: Vec<_> = rows
+                    .iter()
+                    .map(|(offset, _)| Duration::from_millis(offset.as_millis() - start.as_millis()))
+                    .collect();
+                let values: Vec<_> = rows.iter().flat_map(|row| row.1).collect();
+                let mut block = TrendBlock::compound(OXIMETER, 2, &offsets, &values);
+                for &(component, reason) in &absences {
+                    block = block.without(component, reason);
+                }
+                let encoded = encode_trend(&block, set, &mut out).unwrap();
+                prop_assert!(encoded.bytes <= limit.min(MAX_RECORD) && encoded.taken > 0);
+                let decoded = decode(&out[..encoded.bytes], set).unwrap();
+                let taken = TrendBlock::compound(OXIMETER, 2, &offsets[..encoded.taken], &values[..2 * encoded.taken]);
+                let taken = absences.iter().fold(taken, |taken, &(component, reason)| taken.without(component, reason));
+                prop_assert_eq!(&decoded, &Record::Trend(taken));
+                prop_assert_eq!(&encode(&decoded, set).unwrap(), &out[..encoded.bytes]);
+                rows.drain(..encoded.taken);
+            }
+            Ok(())
+        })?;
+    }
+
     //= SPEC.md#blocks
     //= type=test
     //# An encoder MUST keep every sample: decoding yields exactly the samples that were taken.
@@ -160,22 +242,25 @@ proptest! {
         }),
     ) {
         let bytes = with_set(|set| encode(&Record::Waveform(WaveformBlock::new(ECG, 0, &samples)), set)).unwrap();
-        // head and index take 2 bytes, the front 17 bits, the width 5 bits
-        prop_assert!(bytes.len() <= 2 + (17 + 5 + 200 * width as usize).div_ceil(8));
+        // head and index take 2 bytes, the front 14 bits, coding and width 9 bits
+        prop_assert!(bytes.len() <= 2 + (14 + 9 + 200 * width as usize).div_ceil(8));
     }
 }
 
-/// The front of a block: real, valid, a coding, a number of samples.
+/// The front of a block: real, valid, a number of rows; then the coding of its only component.
 fn front(coding: u32, count: u32) -> [(u32, u32); 4] {
-    [(0, 2), (0, 2), (coding, 3), (count - 1, 10)]
+    [(0, 2), (0, 2), (count - 1, 10), (coding, 4)]
 }
+
+/// The coding of predictor 1, the last value.
+const LAST: u32 = 3;
 
 #[test]
 fn a_waveform_block_reads_as_written_in_the_text() {
     // the first sample 50 in 7 bits; parameter 2; code 1 0 01: 1 · 4 + 1 = 5 = fold(−3)
-    let fields = [&front(2, 2)[..], &[(6, 5), (50, 7), (2, 5), (0b10_01, 4)]].concat();
+    let fields = [&front(LAST, 2)[..], &[(6, 5), (50, 7), (2, 5), (0b10_01, 4)]].concat();
     let bytes = bits(&[0x63, 5], &fields);
-    assert_eq!(bytes, [0x63, 5, 0b0000_0100, 0b0000_0000, 0b1001_1001, 0b1001_0000, 0b1010_0100]);
+    assert_eq!(bytes, [0x63, 5, 0b0000_0000, 0b0000_0100, 0b1100_1100, 0b1100_1000, 0b0101_0010]);
     with_set(|set| {
         let Ok(Record::Waveform(block)) = decode(&bytes, set) else { panic!("not decoded") };
         assert_eq!((block.first_sample, block.status), (5, Status::REAL));
@@ -187,40 +272,83 @@ fn a_waveform_block_reads_as_written_in_the_text() {
     });
 }
 
+#[test]
+fn predictors_weigh_differences_as_the_table_says() {
+    // samples 0, 80, 240, 480 and the prediction of the one after them
+    let weights = [
+        None,
+        Some([0, 0, 0]),
+        Some([8, 0, 0]),
+        Some([16, -8, 0]),
+        Some([12, -6, 0]),
+        Some([8, -2, 0]),
+        Some([15, -10, 2]),
+        Some([9, 0, -2]),
+        Some([2, -2, 0]),
+        Some([8, -4, 0]),
+        Some([6, -2, 0]),
+        Some([10, -8, 2]),
+        Some([17, -14, 4]),
+        Some([4, 4, 0]),
+    ];
+    for (number, weights) in weights.into_iter().enumerate() {
+        let mut predictor = Predictor::new(number as u8, 0);
+        [80, 240, 480].into_iter().for_each(|value| predictor.update(value));
+        let expected = weights.map_or(0, |[a, b, c]| 480 + (a * 240 + b * 160 + c * 80) / 8);
+        assert_eq!(predictor.predict(), expected, "{number}");
+    }
+    // halves round up: 8 + (2·3 − 2·1 + 4) / 8 = 8 + 1, and −8 + (−2·3 + 2·1 + 4) / 8 = −8 + 0
+    for (first, second, predicted) in [(5i32, 8, 9), (-5, -8, -8)] {
+        let mut predictor = Predictor::new(8, first.signum() * 4);
+        [first, second].into_iter().for_each(|value| predictor.update(value));
+        assert_eq!(predictor.predict(), predicted);
+    }
+}
+
 //= SPEC.md#blocks
 //= type=test
 //# A reader MUST refuse a block whose last byte is not filled with zero bits.
 #[test]
 fn rejects_filling_that_is_not_zero() {
     let block = |filling| {
-        let fields = [&front(2, 2)[..], &[(5, 5), (25, 6), (2, 5), (0b10_01, 4), (filling, 3)]].concat();
+        let fields = [&front(LAST, 2)[..], &[(5, 5), (25, 6), (2, 5), (0b10_01, 4), (filling, 2)]].concat();
         with_set(|set| decode(&bits(&[0x63, 5], &fields), set).map(|_| ()))
     };
     assert_eq!(block(0), Ok(()));
-    for filling in 1..8 {
+    for filling in 1..4 {
         assert_eq!(block(filling), Err(DecodeError::NonCanonical));
     }
 }
 
 //= SPEC.md#blocks
 //= type=test
-//# A reader MUST refuse an unknown coding, and an order that is not below the number of samples.
+//# A reader MUST refuse an unknown reason of absence.
 #[test]
-fn rejects_unknown_codings_and_orders_without_enough_samples() {
+fn rejects_unknown_reasons_of_absence() {
     with_set(|set| {
-        for count in 1..=5 {
-            for coding in 0..=7 {
-                let bytes = bits(
-                    &[0x63, 0],
-                    &[&front(coding, count)[..], &[(0, 5), (0, 1), (0, 5), (0, 4)]].concat(),
+        for reason in 0..8 {
+            let bytes = bits(&[0x63, 0], &[&front(1, 5)[..], &[(reason, 3)]].concat());
+            let decoded = decode(&bytes, set);
+            assert_eq!(decoded.is_ok(), reason < 7, "{reason}");
+            if let Ok(Record::Waveform(block)) = decoded {
+                assert_eq!(
+                    (block.len(), block.absence(0).map(|absence| absence as u32)),
+                    (5, Some(16 + reason))
                 );
-                // raw ones are shorter, and end before the filling is full
-                let good = matches!(coding, 1..=4) && coding <= count;
-                if coding > 0 {
-                    let bytes = &bytes[..(16 + 17 + 11 + count as usize - 1).div_ceil(8)];
-                    assert_eq!(decode(bytes, set).is_ok(), good, "{coding} with {count}");
-                }
+                assert_eq!(block.rows().map(|row| row.get(0)).collect::<Vec<_>>(), [None; 5]);
             }
+        }
+    });
+}
+
+#[test]
+fn every_coding_is_known() {
+    with_set(|set| {
+        for coding in 2..16 {
+            let bytes =
+                bits(&[0x63, 0], &[&front(coding, 3)[..], &[(0, 5), (0, 1), (0, 5), (0, 2)]].concat());
+            let Ok(Record::Waveform(block)) = decode(&bytes, set) else { panic!("{coding}") };
+            assert!(block.samples().eq([0, 0, 0]));
         }
     });
 }
@@ -231,7 +359,7 @@ fn rejects_unknown_codings_and_orders_without_enough_samples() {
 #[test]
 fn rejects_sized_numbers_wider_than_needed() {
     let first = |width: u32, value: u32| {
-        let bytes = bits(&[0x63, 0], &[&front(1, 1)[..], &[(width - 1, 5), (value, width), (0, 5)]].concat());
+        let bytes = bits(&[0x63, 0], &[&front(2, 1)[..], &[(width - 1, 5), (value, width), (0, 5)]].concat());
         with_set(|set| {
             decode(&bytes, set).map(|record| match record {
                 Record::Waveform(block) => block.samples().next().unwrap(),
@@ -256,7 +384,8 @@ fn rejects_sized_numbers_wider_than_needed() {
 #[test]
 fn rejects_needless_escapes_and_too_large_numbers() {
     let block = |parameter: u32, code: &[(u32, u32)]| {
-        let bytes = bits(&[0x63, 0], &[&front(2, 2)[..], &[(0, 5), (0, 1), (parameter, 5)], code].concat());
+        let bytes =
+            bits(&[0x63, 0], &[&front(LAST, 2)[..], &[(0, 5), (0, 1), (parameter, 5)], code].concat());
         with_set(|set| decode(&bytes, set).map(|_| ()))
     };
     let escaped = |number: u32| block(4, &[(0xf_ffff, 20), (number, 32)]);
@@ -265,6 +394,11 @@ fn rejects_needless_escapes_and_too_large_numbers() {
     assert_eq!(escaped(u32::MAX), Ok(()));
     assert_eq!(block(31, &[(0b10, 2), (0, 31)]), Ok(()));
     assert_eq!(block(31, &[(0b110, 3), (0, 31)]), Err(DecodeError::OutOfRange));
+}
+
+#[test]
+fn an_encoder_needs_less_than_a_kilobyte_of_state() {
+    assert!(super::super::series::STATE <= 1024);
 }
 
 #[test]
@@ -286,14 +420,14 @@ fn a_block_takes_at_most_1024_samples() {
 
 /// A trend of zeros of order 0: front, timing, first value, parameter, codes.
 fn trend(head: &[u8], count: u32, timing: &[(u32, u32)]) -> Result<(), DecodeError> {
-    let zeros = [(0, 5), (0, 1), (0, 5), (0, count - 1)];
-    let bytes = bits(head, &[&front(1, count)[..], timing, &zeros].concat());
+    let zeros = [(2, 4), (0, 5), (0, 1), (0, 5), (0, count - 1)];
+    let bytes = bits(head, &[&front(0, count)[..3], timing, &zeros].concat());
     with_set(|set| decode(&bytes, set).map(|_| ()))
 }
 
 //= SPEC.md#trend
 //= type=test
-//# A reader MUST refuse a timing that is not the first one in the table that fits the points.
+//# A reader MUST refuse timing 0 of more than one point without a period, timing 1 where 0 fits, and timings 2 and 3 where all steps are alike.
 #[test]
 fn rejects_timings_that_are_longer_than_needed() {
     let heart_rate = |count, timing: &[(u32, u32)]| trend(&[0x41], count, timing);
@@ -305,7 +439,9 @@ fn rejects_timings_that_are_longer_than_needed() {
     // a list of equal steps; parameter 0, codes 0; then of different steps
     assert_eq!(heart_rate(3, &[(2, 2), (10, 5), (1001, 11), (0, 5), (0, 1)]), Err(DecodeError::NonCanonical));
     assert_eq!(heart_rate(3, &[(2, 2), (10, 5), (1001, 11), (0, 5), (0b10, 2)]), Ok(()));
-    assert_eq!(heart_rate(3, &[(3, 2)]), Err(DecodeError::OutOfRange));
+    // intervals that are all zero; of two points
+    assert_eq!(heart_rate(3, &[(3, 2)]), Err(DecodeError::NonCanonical));
+    assert_eq!(heart_rate(2, &[(3, 2)]), Err(DecodeError::OutOfRange));
     // RR has no period, but one point needs none
     assert_eq!(rr(1, &[(0, 2)]), Ok(()));
     assert_eq!(rr(2, &[(0, 2)]), Err(DecodeError::OutOfRange));
