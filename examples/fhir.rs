@@ -53,6 +53,11 @@ fn descriptor_set() -> Result<Vec<u8>> {
     let bolus = components([(mdc::INS_BOLUS, unit::INTL_UNIT, -2)]);
     let steps = components([(private::STEP_COUNT, unit::STEP, 0)]);
     let numeric = |number, metric, list| ChannelDescriptor::new(number, ChannelKind::Numeric, metric, list);
+    let leads = components([
+        (mdc::ECG_ELEC_POTL_I, unit::MILLI_VOLT, -3),
+        (mdc::ECG_ELEC_POTL_II, unit::MILLI_VOLT, -3),
+        (mdc::ECG_ELEC_POTL_III, unit::MILLI_VOLT, -3),
+    ]);
     let mut channels = [
         numeric(1, mdc::ECG_HEART_RATE, (&heart_rate).into()),
         numeric(2, private::PULSE_OXIMETRY, (&oximetry).into()),
@@ -69,12 +74,14 @@ fn descriptor_set() -> Result<Vec<u8>> {
         numeric(13, private::STEP_COUNT, (&steps).into()),
         numeric(14, mdc::TEMP_BODY, (&temperature).into()), // a second probe, elsewhere
         numeric(15, mdc::TEMP_BODY, (&temperature).into()), // a third, of which only its number tells
+        ChannelDescriptor::new(16, ChannelKind::Waveform, mdc::ECG_ELEC_POTL, (&leads).into()),
     ];
     channels[0].rate = Some(Rate::per_second(1));
     channels[2].site = mdc::UPEXT_ARM_UPPER;
     channels[7].rate = Some(Rate::per_second(360)); // a period that no decimal holds
     channels[8].rate = Some(Rate { numerator: 125, denominator: 2 }); // one that a decimal does
     channels[13].site = mdc::HEAD_EAR;
+    channels[15].rate = Some(Rate::per_second(500));
     let mut bytes = vec![0; vitalwire::limits::MAX_DESCRIPTOR_SET];
     let len = encode_descriptors(&channels, &mut bytes)?;
     bytes.truncate(len);
@@ -86,6 +93,15 @@ fn observations(context: &Context<'_>) -> Result<Vec<fhir::Observation>> {
     let points = [(0, 72), (1000, 73), (2500, 71)]
         .map(|(ms, raw)| TrendPoint { offset: Duration::from_millis(ms), raw });
     let samples: Vec<i32> = (0..360).map(|n| 1024 + n * n % 71).collect();
+    let leads = WaveformBlock::interleaved(16, 0, 3, &samples[..30]);
+    let offsets = [Duration::ZERO, Duration::from_secs(2)];
+    let saturations = TrendBlock::compound(2, 2, &offsets, &[97, 71, 96, 72]);
+    let mut artefact = Annotation::new(private::EVT_ARTEFACT);
+    (artefact.channel, artefact.span, artefact.text) =
+        (Some(8), Duration::from_secs(12), "electrodes \"changed\"");
+    let remark = Annotation { text: "patient eats", ..Annotation::new(0) };
+    let mut limits = AlarmLimits::new(1);
+    (limits.low, limits.high) = (Some(50), Some(120));
     let real = |channel, values: Values| Record::Measurement(Measurement::new(channel, values));
     let with = |value: Value| Values::from(value);
     let mut test = Measurement::new(1, Values::valid(&[60])?);
@@ -119,6 +135,14 @@ fn observations(context: &Context<'_>) -> Result<Vec<fhir::Observation>> {
         Record::Waveform(WaveformBlock::new(8, 3600, &samples)),
         Record::Waveform(WaveformBlock::new(9, 125, &samples[..125])),
         Record::Waveform(invalid),
+        Record::Waveform(leads),
+        Record::Waveform(leads.without(2, Absence::SensorOff)),
+        Record::Trend(saturations),
+        Record::Trend(saturations.without(1, Absence::NotMeasured)),
+        Record::Annotation(artefact),
+        Record::Annotation(remark),
+        Record::AlarmLimits(limits),
+        Record::AlarmLimits(AlarmLimits { component: 1, ..AlarmLimits::new(3) }),
         event(10, mdc::INS_BOLUS, Some(425)),
         event(11, mdc::AI_TYPE_SENSOR_FALL, None),
         event(11, 7, None), // a code of the device's own

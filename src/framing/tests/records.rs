@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::codec::DecodeError;
-use crate::limits::{MAX_BATCH_RECORDS, MAX_CHANNELS, MAX_COMPONENTS, MAX_WAVEFORM_COMPONENTS, MAX_DESCRIPTOR_SET, MAX_RECORD};
+use crate::limits::{
+    MAX_BATCH_RECORDS, MAX_CHANNELS, MAX_COMPONENTS, MAX_DESCRIPTOR_SET, MAX_RECORD, MAX_WAVEFORM_COMPONENTS,
+};
 use proptest::prelude::*;
 
 fn any_mode() -> impl Strategy<Value = Mode> {

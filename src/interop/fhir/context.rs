@@ -110,6 +110,8 @@ impl Context<'_> {
             Record::Event(event) => Ok(vec![self.event(record, event)?]),
             Record::Alarm(alarm) => Ok(vec![self.alarm(record, alarm)?]),
             Record::Gap(gap) => Ok(vec![self.gap(record, gap)?]),
+            Record::Annotation(annotation) => Ok(vec![self.annotation(record, annotation)?]),
+            Record::AlarmLimits(limits) => Ok(vec![self.alarm_limits(record, limits)?]),
             Record::Extension(_) => Err(FhirError::NoForm),
         }
     }

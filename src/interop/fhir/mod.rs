@@ -12,11 +12,13 @@
 //! | … questionable, calibrating | `interpretation` `questionable`, `calibration-ongoing` |
 //! | … invalid | `dataAbsentReason` `error`; the number stands in an extension of it |
 //! | trend | one Observation like a measurement for each point: profiles of vital signs allow nothing else |
-//! | waveform | Observation, `valueSampledData` with the raw samples, `effectivePeriod` |
+//! | waveform | Observation, `valueSampledData` with the raw samples, `effectivePeriod`; several components (leads, axes): `component` |
 //! | event | Observation of the channel's code, `valueCodeableConcept`; an amount as `component` |
 //! | alarm | Observation of the alarm's code, components for priority, phase, state, type, source and value; limits as `referenceRange` |
 //! | gap | Observation with `dataAbsentReason` |
-//! | extension | none: [`FhirError::NoForm`] |
+//! | annotation | Observation, the code in `valueCodeableConcept`, the text in `note` |
+//! | alarm limits | Observation, `referenceRange` of a component without value |
+//! | other extension | none: [`FhirError::NoForm`] |
 //! | descriptor set | Device ([`Context::device_resource`]) |
 //!
 //! Test and demonstration data has the security label `HTEST`, so that nobody takes it for a patient's.
@@ -52,6 +54,7 @@ mod error;
 mod id;
 mod number;
 mod observation;
+mod parsed;
 mod read;
 mod subject;
 pub mod systems;
@@ -70,11 +73,12 @@ pub use error::FhirError;
 pub use id::RecordId;
 pub use number::Number;
 pub use observation::{Observation, ObservationComponent, ObservationStatus, ReferenceRange};
-pub use read::{Content, Parsed, Samples, TrendSample, parse, trend_points};
+pub use parsed::{Content, Note, Parsed, Samples, Trend, TrendSample};
+pub use read::parse;
 pub use subject::{Pseudonym, Subject};
 pub use types::{
-    CodeableConcept, Coding, Element, Extension, Identifier, Meta, Period, Quantity, Ratio, Reference,
-    SampledData,
+    Annotation, CodeableConcept, Coding, Element, Extension, Identifier, Meta, Period, Quantity, Ratio,
+    Reference, SampledData,
 };
 
 use crate::framing::{ChannelDescriptor, ChannelKind};
@@ -115,11 +119,21 @@ enum Kind {
     Event,
     Alarm,
     Gap,
+    Annotation,
+    AlarmLimits,
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Measurement, Self::Trend, Self::Waveform, Self::Event, Self::Alarm, Self::Gap];
+    const ALL: [Self; 8] = [
+        Self::Measurement,
+        Self::Trend,
+        Self::Waveform,
+        Self::Event,
+        Self::Alarm,
+        Self::Gap,
+        Self::Annotation,
+        Self::AlarmLimits,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -129,6 +143,8 @@ impl Kind {
             Self::Event => "event",
             Self::Alarm => "alarm",
             Self::Gap => "gap",
+            Self::Annotation => "annotation",
+            Self::AlarmLimits => "alarm-limits",
         }
     }
 
@@ -142,7 +158,7 @@ impl Kind {
             Self::Measurement | Self::Trend => channel.kind == ChannelKind::Numeric,
             Self::Waveform => channel.kind == ChannelKind::Waveform,
             Self::Event => channel.kind == ChannelKind::Event,
-            Self::Alarm => true,
+            Self::Alarm | Self::Annotation | Self::AlarmLimits => true,
             Self::Gap => false,
         }
     }

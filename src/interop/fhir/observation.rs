@@ -1,5 +1,6 @@
 use super::types::{
-    CodeableConcept, Element, Extension, Identifier, Meta, Period, Quantity, Reference, SampledData,
+    Annotation, CodeableConcept, Element, Extension, Identifier, Meta, Period, Quantity, Reference,
+    SampledData,
 };
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +85,9 @@ pub struct Observation {
     /// How far the value can be trusted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interpretation: Vec<CodeableConcept>,
+    /// Remarks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub note: Vec<Annotation>,
     /// Where on the body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_site: Option<CodeableConcept>,

@@ -3,7 +3,8 @@
 use super::context::candidates;
 use super::id::{RecordId, lane_name};
 use super::observation::{Observation, ObservationComponent};
-use super::systems::{ALARM, CHANNEL, FIRST_SAMPLE, GAP, KIND, LANE, PART, RECORD, UPTIME};
+use super::parsed::{Content, Note, Parsed, Samples, TrendSample};
+use super::systems::{ALARM, CHANNEL, FIRST_SAMPLE, GAP, KIND, LANE, PART, RECORD, SAMPLES, SPAN, UPTIME};
 use super::types::{CodeableConcept, Extension, SampledData};
 use super::value::{Found, is, mode};
 use super::write::{
@@ -12,130 +13,11 @@ use super::write::{
 use super::{FhirError, Kind, terms};
 use crate::clinical::mdc;
 use crate::framing::{
-    Absence, Alarm, ChannelDescriptor, Component, Decimal, DescriptorSet, Event, Gap, Lane, Measurement,
-    Quality, Record, Status, TrendPoint, Value, Values, WaveformBlock,
+    Absence, Alarm, AlarmLimits, ChannelDescriptor, Component, Decimal, DescriptorSet, Event, Gap, Lane,
+    Measurement, Quality, Status, Value, Values,
 };
+use crate::limits::{MAX_ANNOTATION_TEXT, MAX_BLOCK_SAMPLES};
 use crate::time::{Duration, Instant};
-
-/// A record that was read from an Observation.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Parsed {
-    /// Which record it is.
-    pub id: RecordId,
-    /// Its time, since the device's boot.
-    pub time: Instant,
-    /// What it says.
-    pub content: Content,
-}
-
-/// What an Observation says.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Content {
-    /// A measurement.
-    Measurement(Measurement),
-    /// One point of a trend: see [`trend_points`].
-    TrendPoint(TrendSample),
-    /// A run of samples.
-    Waveform(Samples),
-    /// An event.
-    Event(Event),
-    /// An alarm.
-    Alarm(Alarm),
-    /// A gap.
-    Gap(Gap),
-}
-
-/// One point of a trend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TrendSample {
-    /// The channel's number.
-    pub channel: u8,
-    /// What holds for the point.
-    pub status: Status,
-    /// The value, in the scale of the channel's component.
-    pub raw: i32,
-}
-
-/// The samples of a waveform.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Samples {
-    /// The channel's number.
-    pub channel: u8,
-    /// The index of the first sample, counted since boot.
-    pub first_sample: u64,
-    /// What holds for every sample.
-    pub status: Status,
-    /// The samples, in the scale of the channel's component.
-    pub samples: Vec<i32>,
-}
-
-impl Samples {
-    /// Returns the samples as a block.
-    pub fn block(&self) -> WaveformBlock<'_> {
-        let mut block = WaveformBlock::new(self.channel, self.first_sample, &self.samples);
-        block.status = self.status;
-        block
-    }
-}
-
-impl Content {
-    /// Returns the record; a point of a trend is none by itself.
-    pub fn record(&self) -> Option<Record<'_>> {
-        Some(match self {
-            Self::Measurement(measurement) => Record::Measurement(*measurement),
-            Self::TrendPoint(_) => return None,
-            Self::Waveform(samples) => Record::Waveform(samples.block()),
-            Self::Event(event) => Record::Event(*event),
-            Self::Alarm(alarm) => Record::Alarm(*alarm),
-            Self::Gap(gap) => Record::Gap(*gap),
-        })
-    }
-}
-
-/// Puts the points of one trend record together, in the order of their indices, and returns its time with them.
-///
-/// ```
-/// # use vitalwire::{Duration, Instant, framing::*, interop::fhir::{self, Context}};
-/// # use vitalwire::identity::{Identity, IssuerId, SubjectId};
-/// # let rate = [Component::new(147_842, 264_864)];
-/// # let channel = ChannelDescriptor::new(1, ChannelKind::Numeric, 147_842, (&rate).into());
-/// # let mut bytes = [0; 64];
-/// # let len = encode_descriptors(&[channel], &mut bytes)?;
-/// # let set = DescriptorSet::parse(&bytes[..len])?;
-/// # let device = Identity { issuer: IssuerId([1; 8]), subject: SubjectId([2; 16]) };
-/// # let (boot, tag, lane) = (7, BootTag([0; 4]), Lane::Trend);
-/// # let context = Context { device, boot, tag, lane, set, subject: None, clock: None };
-/// let points = [(0, 72), (1000, 73)].map(|(ms, raw)| TrendPoint { offset: Duration::from_millis(ms), raw });
-/// let record = Record::Trend(TrendBlock::new(1, &points));
-/// let record = BatchRecord { sequence: 3, time: Instant::from_millis(60_000), record };
-///
-/// let observations = context.observations(&record)?;
-/// let parsed: Result<Vec<_>, _> = observations.iter().map(|found| fhir::parse(found, &set)).collect();
-/// assert_eq!(fhir::trend_points(&parsed?)?, (record.time, points.to_vec()));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Errors
-/// [`FhirError::Unexpected`] unless they are the points 0, 1, 2 … of one record, in this order;
-/// [`FhirError::Missing`] without any.
-pub fn trend_points(points: &[Parsed]) -> Result<(Instant, Vec<TrendPoint>), FhirError> {
-    const UNEXPECTED: FhirError = FhirError::Unexpected("identifier");
-    let first = points.first().ok_or(FhirError::Missing("identifier"))?;
-    let mut found = Vec::with_capacity(points.len());
-    for (index, point) in (0u32..).zip(points) {
-        let (Content::TrendPoint(here), Content::TrendPoint(there)) = (&point.content, &first.content) else {
-            return Err(UNEXPECTED);
-        };
-        let same = (here.channel, here.status) == (there.channel, there.status);
-        if !same || point.id != (RecordId { index: Some(index), ..first.id }) {
-            return Err(UNEXPECTED);
-        }
-        let offset = point.time.as_millis().checked_sub(first.time.as_millis()).ok_or(UNEXPECTED)?;
-        found.push(TrendPoint { offset: Duration::from_millis(offset), raw: here.raw });
-    }
-    Ok((first.time, found))
-}
 
 /// Reads an Observation that this library has written, with the descriptor set of its boot.
 ///
@@ -162,6 +44,8 @@ pub fn parse(observation: &Observation, set: &DescriptorSet<'_>) -> Result<Parse
         Kind::Event => Content::Event(reader.event()?),
         Kind::Alarm => Content::Alarm(reader.alarm()?),
         Kind::Gap => Content::Gap(reader.gap()?),
+        Kind::Annotation => Content::Annotation(reader.annotation()?),
+        Kind::AlarmLimits => Content::AlarmLimits(reader.alarm_limits()?),
     };
     Ok(Parsed { id, time: reader.time()?, content })
 }
@@ -228,25 +112,45 @@ impl<'o, 's> Reader<'o, 's> {
     fn trend_point(&self) -> Result<TrendSample, FhirError> {
         let channel = self.channel(Kind::Trend, &self.observation.code)?;
         let parts = self.parts(&channel)?;
-        let (component, found) = parts.first().ok_or(FhirError::WrongKind)?;
-        let Value::Present(raw, quality) = found.value(component)? else {
-            return Err(FhirError::Missing("valueQuantity")); // a point has a value
-        };
-        let status = Status { mode: mode(&self.observation.meta)?, quality };
-        Ok(TrendSample { channel: channel.number, status, raw })
+        let values: Result<Vec<_>, _> =
+            parts.iter().map(|(component, found)| found.value(component)).collect();
+        let values = Values::new(&values?)?;
+        let qualities = values.iter().filter_map(|value| match value {
+            Value::Present(_, quality) => Some(*quality),
+            Value::Absent(_) => None,
+        });
+        let status = Status { mode: mode(&self.observation.meta)?, quality: common(qualities)? };
+        Ok(TrendSample { channel: channel.number, status, values })
     }
 
     fn waveform(&self) -> Result<Samples, FhirError> {
         let channel = self.channel(Kind::Waveform, &self.observation.code)?;
-        let parts = self.parts(&channel)?;
-        let (component, found) = parts.first().ok_or(FhirError::WrongKind)?;
-        let (data, quality) = found.samples()?;
-        let samples = samples(&channel, component, data)?;
-        let first = Extension::find(&self.observation.extension, FIRST_SAMPLE);
-        let first = first.and_then(|first| first.value_decimal.as_ref()?.whole());
+        let mut components = Vec::with_capacity(channel.components.len());
+        let mut qualities = Vec::new();
+        for (component, found) in self.parts(&channel)? {
+            components.push(match found.samples()? {
+                Ok((data, quality)) => {
+                    qualities.push(quality);
+                    Ok(samples(&channel, &component, data)?)
+                }
+                Err(absence) => Err(absence),
+            });
+        }
+        let extension = |url| Extension::find(&self.observation.extension, url);
+        let rows = match components.iter().find_map(|found| found.as_ref().ok()) {
+            Some(samples) => samples.len(),
+            None => {
+                let rows = extension(SAMPLES).and_then(|found| found.value_unsigned_int);
+                usize::try_from(rows.ok_or(FhirError::Missing("extension"))?).unwrap_or(usize::MAX)
+            }
+        };
+        if rows > MAX_BLOCK_SAMPLES {
+            return Err(FhirError::Unexpected("valueSampledData.data"));
+        }
+        let first = extension(FIRST_SAMPLE).and_then(|first| first.value_decimal.as_ref()?.whole());
         let first_sample = first.ok_or(FhirError::Missing("extension"))?;
-        let status = Status { mode: mode(&self.observation.meta)?, quality };
-        Ok(Samples { channel: channel.number, first_sample, status, samples })
+        let status = Status { mode: mode(&self.observation.meta)?, quality: common(qualities.into_iter())? };
+        Samples::new(channel.number, first_sample, status, rows, &components)
     }
 
     fn event(&self) -> Result<Event, FhirError> {
@@ -261,9 +165,8 @@ impl<'o, 's> Reader<'o, 's> {
     }
 
     fn alarm(&self) -> Result<Alarm, FhirError> {
-        const SOURCE: FhirError = FhirError::Missing("component (source)");
-        let source = self.part("source").and_then(|part| part.value_codeable_concept.as_ref());
-        let channel = self.channel(Kind::Alarm, source.ok_or(SOURCE)?)?;
+        let source = self.source(Kind::Alarm)?;
+        let channel = source.ok_or(FhirError::Missing("component (source)"))?;
         let code = terms::code(&self.observation.code).ok_or(FhirError::Missing("code"))?;
         let kind = self.attribute(mdc::ATTR_ALERT_TYPE)?;
         let priority = self.attribute(mdc::ATTR_ALARM_PRIORITY)?;
@@ -277,11 +180,7 @@ impl<'o, 's> Reader<'o, 's> {
         if let Some(part) = self.part("value") {
             alarm.value = present(&channel, part)?;
             let component = channel.components.iter().next().ok_or(FhirError::WrongKind)?;
-            if let Some(range) = part.reference_range.first() {
-                let raw = |limit| terms::raw(&component, limit);
-                alarm.low_limit = range.low.as_ref().map(raw).transpose()?;
-                alarm.high_limit = range.high.as_ref().map(raw).transpose()?;
-            }
+            (alarm.low_limit, alarm.high_limit) = range(&component, part)?;
         }
         Ok(alarm)
     }
@@ -290,18 +189,67 @@ impl<'o, 's> Reader<'o, 's> {
         let reason = self.observation.data_absent_reason.as_ref();
         let reason = reason.and_then(|reason| reason.code_in(GAP));
         let reason = GAP_REASONS.into_iter().find(|found| Some(gap_codes(*found).1) == reason);
-        let number = |name: &'static str| {
-            let quantity = self.part(name).and_then(|part| part.value_quantity.as_ref());
-            let number = quantity.and_then(|quantity| quantity.value.as_ref()?.whole());
-            number.ok_or(FhirError::Missing("component (first, count)"))
-        };
         let lane = self.part("lane").map(|part| {
             let lane = part.value_codeable_concept.as_ref().and_then(|lane| lane.code_in(LANE));
             let lane = Lane::ALL.into_iter().find(|found| Some(lane_name(*found)) == lane);
             lane.ok_or(FhirError::Unexpected("component (lane)"))
         });
         let reason = reason.ok_or(FhirError::Unexpected("dataAbsentReason"))?;
-        Ok(Gap { lane: lane.transpose()?, first: number("first")?, count: number("count")?, reason })
+        Ok(Gap {
+            lane: lane.transpose()?,
+            first: self.number("first")?,
+            count: self.number("count")?,
+            reason,
+        })
+    }
+
+    /// Finds the channel that a component names as the source.
+    fn source(&self, kind: Kind) -> Result<Option<ChannelDescriptor<'s>>, FhirError> {
+        let Some(part) = self.part("source") else { return Ok(None) };
+        let concept = part.value_codeable_concept.as_ref();
+        self.channel(kind, concept.ok_or(FhirError::Missing("component (source)"))?).map(Some)
+    }
+
+    fn annotation(&self) -> Result<Note, FhirError> {
+        let code = match &self.observation.value_codeable_concept {
+            Some(concept) => terms::code(concept).ok_or(FhirError::Unexpected("valueCodeableConcept"))?,
+            None => 0,
+        };
+        let span = match &self.observation.effective_period {
+            None => Duration::ZERO,
+            Some(period) => {
+                let span = Extension::find(&period.extension, SPAN);
+                let span = span.and_then(|span| span.value_decimal.as_ref()?.whole());
+                Duration::from_millis(span.ok_or(FhirError::Missing("effectivePeriod.extension"))?)
+            }
+        };
+        let text = self.observation.note.first().map(|note| note.text.clone()).unwrap_or_default();
+        if text.len() > MAX_ANNOTATION_TEXT || span.as_millis() > u32::MAX.into() {
+            return Err(FhirError::Unexpected("note or effectivePeriod"));
+        }
+        let channel = self.source(Kind::Annotation)?.map(|channel| channel.number);
+        Ok(Note { channel, mode: mode(&self.observation.meta)?, code, span, text })
+    }
+
+    fn alarm_limits(&self) -> Result<AlarmLimits, FhirError> {
+        let source = self.source(Kind::AlarmLimits)?;
+        let channel = source.ok_or(FhirError::Missing("component (source)"))?;
+        let mut limits = AlarmLimits::new(channel.number);
+        limits.mode = mode(&self.observation.meta)?;
+        let component = self.number("component")?;
+        limits.component = u8::try_from(component).map_err(|_| FhirError::Unexpected("component"))?;
+        let component = channel.components.iter().nth(limits.component.into());
+        let component = component.ok_or(FhirError::Unexpected("component"))?;
+        let part = self.part("value").ok_or(FhirError::Missing("component (value)"))?;
+        (limits.low, limits.high) = range(&component, part)?;
+        Ok(limits)
+    }
+
+    /// Reads one of our own components that is a number.
+    fn number(&self, name: &'static str) -> Result<u64, FhirError> {
+        let quantity = self.part(name).and_then(|part| part.value_quantity.as_ref());
+        let number = quantity.and_then(|quantity| quantity.value.as_ref()?.whole());
+        number.ok_or(FhirError::Missing("component (a number)"))
     }
 
     /// Finds one of our own components.
@@ -324,6 +272,26 @@ fn present(channel: &ChannelDescriptor<'_>, part: &ObservationComponent) -> Resu
         Value::Present(raw, Quality::Valid) => Ok(Some(raw)),
         Value::Absent(Absence::Unknown) => Ok(None),
         _ => Err(FhirError::Unexpected("component")),
+    }
+}
+
+/// Reads the limits of an alarm.
+fn range(
+    component: &Component,
+    part: &ObservationComponent,
+) -> Result<(Option<i32>, Option<i32>), FhirError> {
+    let Some(range) = part.reference_range.first() else { return Ok((None, None)) };
+    let raw = |limit| terms::raw(component, limit);
+    Ok((range.low.as_ref().map(raw).transpose()?, range.high.as_ref().map(raw).transpose()?))
+}
+
+/// Returns the one quality of all values of a block; where none is there, there is nothing to doubt.
+fn common(mut qualities: impl Iterator<Item = Quality>) -> Result<Quality, FhirError> {
+    let first = qualities.next().unwrap_or_default();
+    if qualities.all(|quality| quality == first) {
+        Ok(first)
+    } else {
+        Err(FhirError::Unexpected("interpretation"))
     }
 }
 

@@ -22,13 +22,14 @@ pub const RECORD: &str = "urn:vitalwire:record";
 pub const DEVICE: &str = "urn:vitalwire:device";
 /// Codes that are no public 11073-10101 codes: those below 65 536, in partition 1024, or with a term from 61 440 on.
 pub const PRIVATE: &str = "urn:vitalwire:code";
-/// The kind of record: `measurement`, `trend`, `waveform`, `event`, `alarm`, `gap`.
+/// The kind of record: `measurement`, `trend`, `waveform`, `event`, `alarm`, `gap`, `annotation`, `alarm-limits`.
 pub const KIND: &str = "urn:vitalwire:fhir:kind";
 /// How the values came to be, if not on the patient: `test`, `demonstration`.
 pub const MODE: &str = "urn:vitalwire:fhir:mode";
 /// Why a value is not there, as exactly as the record says.
 pub const ABSENCE: &str = "urn:vitalwire:fhir:absence";
-/// What a component is that has no public code: `amount`, `source`, `value`, `lane`, `first`, `count`.
+/// What a component is that has no public code: `amount`, `source`, `value`, `component`, `lane`, `first`, `count`;
+/// and the type of a reference range: `alarm-limits`.
 pub const PART: &str = "urn:vitalwire:fhir:part";
 /// What alarms say: priorities, phases, states, types.
 pub const ALARM: &str = "urn:vitalwire:fhir:alarm";
@@ -45,6 +46,10 @@ pub const CLOCK_ERROR: &str = "urn:vitalwire:fhir:clock-error";
 pub const CHANNEL: &str = "urn:vitalwire:fhir:channel";
 /// Extension of the Observation, `valueDecimal`: the index of the first sample, counted since boot.
 pub const FIRST_SAMPLE: &str = "urn:vitalwire:fhir:first-sample";
+/// Extension of the Observation, `valueUnsignedInt`: how many samples there would be, where no component has any.
+pub const SAMPLES: &str = "urn:vitalwire:fhir:samples";
+/// Extension of the effective period, `valueDecimal`: how many milliseconds an annotation is about.
+pub const SPAN: &str = "urn:vitalwire:fhir:span";
 /// Extension of the Observation, `valueRatio`: samples in seconds, where the period is no finite decimal.
 pub const RATE: &str = "urn:vitalwire:fhir:rate";
 /// Extension of `dataAbsentReason`: a value that is known to be wrong, and kept for inspection only.

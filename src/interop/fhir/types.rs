@@ -158,6 +158,13 @@ pub struct Element {
     pub extension: Vec<Extension>,
 }
 
+/// A remark.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Annotation {
+    /// What it says.
+    pub text: String,
+}
+
 /// About the resource itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

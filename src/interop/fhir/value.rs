@@ -163,16 +163,18 @@ impl<'a> Found<'a> {
         Ok(Value::Present(terms::raw(component, quantity)?, quality))
     }
 
-    /// Reads samples with their quality.
-    pub(super) fn samples(&self) -> Result<(&'a SampledData, Quality), FhirError> {
+    /// Reads samples with their quality, or why there are none.
+    pub(super) fn samples(&self) -> Result<Result<(&'a SampledData, Quality), Absence>, FhirError> {
         let (samples, quality) = match self.absent {
             None => (self.samples, self.quality()?),
-            Some(reason) if self.absence(reason)?.is_none() => {
-                (invalid(reason).and_then(|found| found.value_sampled_data.as_deref()), Quality::Invalid)
-            }
-            Some(_) => (None, Quality::Invalid),
+            Some(reason) => match self.absence(reason)? {
+                Some(absence) => return Ok(Err(absence)),
+                None => {
+                    (invalid(reason).and_then(|found| found.value_sampled_data.as_deref()), Quality::Invalid)
+                }
+            },
         };
-        Ok((samples.ok_or(FhirError::Missing("valueSampledData"))?, quality))
+        Ok(Ok((samples.ok_or(FhirError::Missing("valueSampledData"))?, quality)))
     }
 
     /// Returns why there is no value, or `None` if the value is invalid.

@@ -3,16 +3,16 @@
 use super::context::Context;
 use super::id::lane_name;
 use super::observation::{Observation, ObservationComponent, ReferenceRange};
-use super::systems::{ALARM, FIRST_SAMPLE, GAP, KIND, LANE, PART, RATE};
+use super::systems::{ALARM, FIRST_SAMPLE, GAP, KIND, LANE, PART, RATE, SAMPLES, SPAN, UCUM};
 use super::types::{CodeableConcept, Extension, Quantity, Ratio, SampledData};
 use super::value::{Amount, Outcome, own, reason};
 use super::{FhirError, Kind, Number, terms};
 use crate::clinical::mdc;
 use crate::framing::{
-    Absence, Alarm, AlarmKind, BatchRecord, ChannelDescriptor, Component, Decimal, Event, Gap, GapReason,
-    Measurement, Mode, Phase, Priority, Rate, TrendBlock, Value, WaveformBlock,
+    Absence, Alarm, AlarmKind, AlarmLimits, Annotation, BatchRecord, ChannelDescriptor, Component, Decimal,
+    Event, Gap, GapReason, Measurement, Mode, Phase, Priority, Rate, Row, TrendBlock, Value, WaveformBlock,
 };
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 impl Context<'_> {
     pub(super) fn measurement(
@@ -32,14 +32,17 @@ impl Context<'_> {
         block: &TrendBlock<'_>,
     ) -> Result<Vec<Observation>, FhirError> {
         let channel = self.channel(block.channel, Kind::Trend)?;
-        let point = |(index, point): (u32, crate::framing::TrendPoint)| {
+        let point = |(index, (offset, row)): (u32, (Duration, Row))| {
             let code = terms::observation_code(&channel);
             let base = self.base(record, Some(index), Kind::Trend, block.status.mode, code);
-            let time = Instant::from_millis(record.time.as_millis()) + point.offset;
-            let values = [Value::Present(point.raw, block.status.quality)];
-            self.numeric(base, &channel, Kind::Trend, time, &values)
+            let value = |(at, raw): (usize, Option<i32>)| match raw {
+                Some(raw) => Value::Present(raw, block.status.quality),
+                None => Value::Absent(block.absence(at).unwrap_or(Absence::Unknown)),
+            };
+            let values: Vec<_> = row.iter().enumerate().map(value).collect();
+            self.numeric(base, &channel, Kind::Trend, record.time + offset, &values)
         };
-        (0u32..).zip(block.points()).map(point).collect()
+        (0u32..).zip(block.rows()).map(point).collect()
     }
 
     /// Writes the values of a numeric channel at one time.
@@ -84,8 +87,19 @@ impl Context<'_> {
         if !exact {
             observation.extension.push(rate_extension(rate));
         }
-        let outcomes = channel.components.iter().map(|component| {
-            let samples = sampled(&component, &period, block.samples());
+        if block.components() != channel.components.len() {
+            return Err(FhirError::WrongKind);
+        }
+        if (0..block.components()).all(|at| block.absence(at).is_some()) {
+            let mut samples = Extension::new(SAMPLES);
+            samples.value_unsigned_int = Some(u32::try_from(block.len()).map_err(|_| FhirError::WrongKind)?);
+            observation.extension.push(samples);
+        }
+        let outcomes = channel.components.iter().enumerate().map(|(at, component)| {
+            if let Some(absence) = block.absence(at) {
+                return Ok((component, Outcome::absent(absence)));
+            }
+            let samples = sampled(&component, &period, block.component(at));
             Ok((component, Outcome::present(Amount::Samples(samples), block.status.quality)))
         });
         put_all(&mut observation, &channel, outcomes)?;
@@ -138,16 +152,63 @@ impl Context<'_> {
         why.coding.extend(own(GAP, ours).coding);
         observation.data_absent_reason = Some(why);
         let lane = gap.lane.map(|lane| part(own(PART, "lane"), own(LANE, lane_name(lane))));
-        let number = |name: &str, number: u64| ObservationComponent {
-            code: own(PART, name),
-            value_quantity: Some(Quantity {
-                value: Some(number.into()),
-                ..terms::with_unit(mdc::unit::DIMLESS)
-            }),
-            ..ObservationComponent::default()
-        };
         observation.component.extend(lane);
-        observation.component.extend([number("first", gap.first), number("count", gap.count)]);
+        observation.component.extend([count("first", gap.first), count("count", gap.count)]);
+        Ok(observation)
+    }
+
+    pub(super) fn annotation(
+        &self,
+        record: &BatchRecord<'_>,
+        annotation: &Annotation<'_>,
+    ) -> Result<Observation, FhirError> {
+        let kind = Kind::Annotation;
+        let mut observation = self.base(record, None, kind, annotation.mode, own(KIND, kind.name()));
+        let end = (annotation.span > Duration::ZERO).then(|| record.time + annotation.span);
+        self.set_time(&mut observation, record.time, end)?;
+        if let Some(period) = &mut observation.effective_period {
+            let mut span = Extension::new(SPAN);
+            span.value_decimal = Some(annotation.span.as_millis().into());
+            period.extension.push(span);
+        }
+        match annotation.code {
+            0 => observation.data_absent_reason = Some(reason("as-text", None)),
+            code => observation.value_codeable_concept = Some(terms::concept(code, None)),
+        }
+        if !annotation.text.is_empty() {
+            observation.note.push(super::types::Annotation { text: annotation.text.to_owned() });
+        }
+        if let Some(number) = annotation.channel {
+            let channel = self.channel(number, kind)?;
+            self.set_channel(&mut observation, kind, &channel);
+            observation.component.push(part(own(PART, "source"), terms::concept(channel.metric, None)));
+        }
+        Ok(observation)
+    }
+
+    pub(super) fn alarm_limits(
+        &self,
+        record: &BatchRecord<'_>,
+        limits: &AlarmLimits,
+    ) -> Result<Observation, FhirError> {
+        let kind = Kind::AlarmLimits;
+        let channel = self.channel(limits.channel, kind)?;
+        let component = channel.components.iter().nth(limits.component.into()).ok_or(FhirError::WrongKind)?;
+        let mut observation = self.base(record, None, kind, limits.mode, own(KIND, kind.name()));
+        self.set_time(&mut observation, record.time, None)?;
+        self.set_channel(&mut observation, kind, &channel);
+        let mut code = own(PART, "value");
+        code.coding.extend(terms::concept(component.metric, Some(component.unit)).coding);
+        observation.component = vec![
+            part(own(PART, "source"), terms::concept(channel.metric, None)),
+            count("component", limits.component.into()),
+            ObservationComponent {
+                code,
+                data_absent_reason: Some(reason("not-applicable", None)),
+                reference_range: range(&component, limits.low, limits.high)?,
+                ..ObservationComponent::default()
+            },
+        ];
         Ok(observation)
     }
 }
@@ -214,7 +275,7 @@ fn rate_extension(rate: Rate) -> Extension {
     let amount = |number: u32, unit: Quantity| Quantity { value: Some(u64::from(number).into()), ..unit };
     let seconds = Quantity {
         unit: Some("s".to_owned()),
-        system: Some(super::systems::UCUM.to_owned()),
+        system: Some(UCUM.to_owned()),
         code: Some("s".to_owned()),
         ..Quantity::default()
     };
@@ -236,12 +297,31 @@ fn alarm_value(component: &Component, alarm: &Alarm) -> Result<ObservationCompon
     let value =
         alarm.value.map_or(Value::Absent(Absence::Unknown), |raw| Value::Present(raw, Default::default()));
     let mut part = Outcome::of(component, value)?.component(code);
-    let limit = |raw: Option<i32>| raw.map(|raw| terms::quantity(component, raw)).transpose();
-    let range = ReferenceRange { low: limit(alarm.low_limit)?, high: limit(alarm.high_limit)?, kind: None };
-    if range != ReferenceRange::default() {
-        part.reference_range.push(ReferenceRange { kind: Some(own(PART, "alarm-limits")), ..range });
-    }
+    part.reference_range = range(component, alarm.low_limit, alarm.high_limit)?;
     Ok(part)
+}
+
+/// Writes the limits of an alarm; none at all without limits.
+fn range(
+    component: &Component,
+    low: Option<i32>,
+    high: Option<i32>,
+) -> Result<Vec<ReferenceRange>, FhirError> {
+    if (low, high) == (None, None) {
+        return Ok(Vec::new());
+    }
+    let limit = |raw: Option<i32>| raw.map(|raw| terms::quantity(component, raw)).transpose();
+    let kind = Some(own(PART, "alarm-limits"));
+    Ok(vec![ReferenceRange { low: limit(low)?, high: limit(high)?, kind }])
+}
+
+fn count(name: &str, number: u64) -> ObservationComponent {
+    let quantity = Quantity { value: Some(number.into()), ..terms::with_unit(mdc::unit::DIMLESS) };
+    ObservationComponent {
+        code: own(PART, name),
+        value_quantity: Some(quantity),
+        ..ObservationComponent::default()
+    }
 }
 
 pub(super) const ALARM_KINDS: [AlarmKind; 2] = [AlarmKind::Physiological, AlarmKind::Technical];
