@@ -314,5 +314,9 @@ fn samples(
     }
     let text = data.data.as_deref().ok_or(FhirError::Missing("valueSampledData.data"))?;
     let unexpected = || FhirError::Unexpected("valueSampledData.data");
-    text.split(' ').map(|sample| sample.parse().map_err(|_| unexpected())).collect()
+    let sample = |text: &str| match text.parse() {
+        Ok(sample) if !text.starts_with('+') => Ok(sample),
+        _ => Err(unexpected()),
+    };
+    text.split(' ').map(sample).collect()
 }

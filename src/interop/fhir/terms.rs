@@ -54,8 +54,9 @@ pub(super) fn concept(code: u32, unit: Option<u32>) -> CodeableConcept {
 pub(super) fn code(concept: &CodeableConcept) -> Option<u32> {
     let known = |coding: &&Coding| matches!(coding.system.as_deref(), Some(MDC | PRIVATE));
     let coding = concept.coding.iter().find(known)?;
-    let code = coding.code.as_deref()?.parse().ok()?;
-    (coding.system.as_deref() == Some(system(code))).then_some(code)
+    let text = coding.code.as_deref()?;
+    let code = text.parse().ok()?;
+    (coding.system.as_deref() == Some(system(code)) && code.to_string() == text).then_some(code)
 }
 
 /// Writes a unit.
