@@ -32,7 +32,8 @@
 //!
 //! # Features
 //! `std` (default): [`OsEntropy`]. `device`, `backend` (default): the front ends; they imply `handshake`, which
-//! implies `alloc`. Without `handshake` nothing here needs a heap. Features add items, they never change behaviour.
+//! implies `alloc`. `fhir`: [`interop`], for services that hand records on to a hospital; it implies `std`. Without
+//! `handshake` and `fhir` nothing here needs a heap. Features add items, they never change behaviour.
 // Unit tests have std, whatever the features.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(missing_docs)]
@@ -65,6 +66,8 @@ pub mod framing;
 #[cfg(feature = "handshake")]
 pub mod handshake;
 pub mod identity;
+#[cfg(feature = "fhir")]
+pub mod interop;
 pub mod limits;
 #[cfg(any(feature = "device", feature = "backend"))]
 mod permission;

@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("delivery", &["framing"]),
     ("handshake", &["identity", "wire", "crypto"]),
     ("clinical", &["framing"]),
-    ("interop", &["framing", "clinical"]),
+    ("interop", &["framing", "clinical", "identity"]),
     ("permission", &["framing", "identity"]),
     ("device", &["permission", "delivery", "framing", "session", "handshake", "identity", "wire", "crypto"]),
     ("backend", &["permission", "delivery", "framing", "session", "handshake", "identity", "wire", "crypto"]),
@@ -46,6 +46,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("sha2", &["crypto"]),
     ("digest", &["crypto"]),
     ("aws_lc_rs", &["crypto"]),
+    ("serde_json", &["interop"]),
 ];
 
 #[test]

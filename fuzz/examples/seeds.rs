@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::Path;
 use vitalwire::framing::*;
+use vitalwire::interop::fhir;
 use vitalwire_fuzz::responder::genuine;
 use vitalwire_fuzz::world::{Shape, world};
 
@@ -113,6 +114,12 @@ fn payloads() {
     }
     save("frames", "all", writer.finish());
     save("records", "world", &[&[0], body.as_slice()].concat());
+    save("fhir", "records", &[&[1], body.as_slice()].concat());
+    let context = vitalwire_fuzz::fhir::context();
+    let written = records.records(&context.set).filter_map(|record| context.observations(&record.ok()?).ok());
+    let bundle = fhir::Bundle::transaction(None, written.flatten());
+    let text = fhir::to_json(&bundle).expect("it can be written");
+    save("fhir", "bundle", &[&[0], text.as_bytes()].concat());
     let len = (set.len() as u16).to_be_bytes();
     save("records", "own-set", &[&[1], &len[..], set.as_slice(), body.as_slice()].concat());
 }

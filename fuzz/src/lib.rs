@@ -8,6 +8,7 @@ pub mod codec;
 pub mod credential;
 pub mod descriptors;
 pub mod device;
+pub mod fhir;
 pub mod frames;
 pub mod headers;
 pub mod initiator;
@@ -28,6 +29,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("credential", credential::run),
     ("descriptors", descriptors::run),
     ("device", device::run),
+    ("fhir", fhir::run),
     ("frames", frames::run),
     ("headers", headers::run),
     ("initiator", initiator::run),
