@@ -72,7 +72,11 @@ impl<'a> BitReader<'a> {
         Self { rest: bytes, len: bytes.len(), acc: 0, held: 0 }
     }
 
+    /// Holds as many bits as anything reads at once, 32, unless the end is near.
     fn refill(&mut self) {
+        if self.held >= 32 {
+            return;
+        }
         while self.held <= 56
             && let Some((&byte, rest)) = self.rest.split_first()
         {

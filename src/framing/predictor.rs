@@ -22,6 +22,9 @@ const WEIGHTS: [[i8; 3]; PREDICTORS as usize - 1] = [
     [4, 4, 0],
 ];
 
+/// How many numbers of a series an estimate looks at, about.
+const SAMPLED: usize = 64;
+
 /// Predicts a number from up to four before it, modulo 2^32.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Predictor {
@@ -76,17 +79,24 @@ impl Predictor {
     }
 }
 
-/// Estimates for each predictor how many bits a series takes: the widths of what remains, summed up.
-pub(super) fn estimates(mut values: impl Iterator<Item = i32>) -> [u32; PREDICTORS as usize] {
+/// Estimates for each predictor how many bits a series of `count` numbers takes: the widths of what remains of some
+/// hundred of them, summed up.
+pub(super) fn estimates(mut values: impl Iterator<Item = i32>, count: usize) -> [u32; PREDICTORS as usize] {
     let mut sums = [0u32; PREDICTORS as usize];
     let Some(first) = values.next() else { return sums };
     let mut history = Predictor::new(0, first);
     let width = |remainder: i32| 32u32.wrapping_sub(fold(remainder).leading_zeros());
+    let step = count.checked_div(SAMPLED).unwrap_or(0).max(1);
+    let mut wait = 1usize;
     for value in values {
-        let [zero, others @ ..] = &mut sums;
-        *zero = zero.wrapping_add(width(value));
-        for (sum, weights) in others.iter_mut().zip(WEIGHTS) {
-            *sum = sum.wrapping_add(width(value.wrapping_sub(history.predict_by(weights))));
+        wait = wait.wrapping_sub(1);
+        if wait == 0 {
+            wait = step;
+            let [zero, others @ ..] = &mut sums;
+            *zero = zero.wrapping_add(width(value));
+            for (sum, weights) in others.iter_mut().zip(WEIGHTS) {
+                *sum = sum.wrapping_add(width(value.wrapping_sub(history.predict_by(weights))));
+            }
         }
         history.update(value);
     }

@@ -110,7 +110,7 @@ impl<F: Fn(usize, usize) -> i32 + Copy> Numbers<F> {
     ///
     /// All are estimated, and only those that seem best are counted.
     fn choose(&self, component: usize) -> Coding {
-        let mut estimates = estimates(self.of(component));
+        let mut estimates = estimates(self.of(component), self.rows);
         let mut best = (u64::MAX, Coding::Rice { predictor: 1, parameter: 0 });
         for _ in 0..COUNTED {
             let least = estimates.iter_mut().enumerate().min_by_key(|(_, estimate)| **estimate);
@@ -190,7 +190,7 @@ pub(super) fn plan<F: Fn(usize, usize) -> i32 + Copy>(
     }
     let codings = codings.get_mut(..numbers.components)?;
     let mut taken = 0;
-    measure(numbers, codings, numbers.rows, |rows, bits| {
+    let mut sizes = measure(numbers, codings, numbers.rows, |rows, bits| {
         let fits = others(rows).saturating_add(bits) <= limit;
         if fits {
             taken = rows;
@@ -200,7 +200,9 @@ pub(super) fn plan<F: Fn(usize, usize) -> i32 + Copy>(
     if taken == 0 {
         return None;
     }
-    let sizes = measure(numbers, codings, taken, |_, _| true);
+    if taken < numbers.rows {
+        sizes = measure(numbers, codings, taken, |_, _| true);
+    }
     for (coding, size) in codings.iter_mut().zip(sizes) {
         if let (Coding::Rice { .. }, (_, true)) = (&coding, size.bits(taken)) {
             *coding = Coding::Raw { width: size.width };
