@@ -109,7 +109,7 @@ pub mod private;
 mod quantities;
 mod scaled;
 mod table;
-#[cfg(test)]
+#[cfg(all(test, feature = "alloc"))]
 mod tests;
 mod wall_time;
 mod waveform;

@@ -72,6 +72,7 @@ impl Decimal {
 /// use vitalwire::framing::Decimal;
 /// assert_eq!(Decimal::new(-5, -3).to_string(), "-0.005");
 /// assert_eq!(Decimal::new(200, -2).to_string(), "2.00");
+/// assert_eq!(Decimal::new(0, 2).to_string(), "0");
 /// ```
 impl core::fmt::Display for Decimal {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -82,6 +83,7 @@ impl core::fmt::Display for Decimal {
         let places = usize::from(self.exponent.unsigned_abs());
         if self.exponent >= 0 {
             write!(f, "{magnitude}")?;
+            let places = if magnitude == 0 { 0 } else { places };
             return (0..places).try_for_each(|_| f.write_str("0"));
         }
         let point = u32::try_from(places).ok().and_then(|places| 10u64.checked_pow(places));

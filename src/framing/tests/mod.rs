@@ -3,6 +3,7 @@
 mod extensions;
 mod frames;
 mod records;
+#[cfg(feature = "alloc")]
 mod serialised;
 mod series;
 mod signals;
