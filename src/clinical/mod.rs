@@ -107,6 +107,7 @@ pub mod mdc;
 mod nomenclature;
 pub mod private;
 mod quantities;
+mod reading;
 mod scaled;
 mod table;
 #[cfg(test)]
@@ -114,7 +115,7 @@ mod tests;
 mod wall_time;
 mod waveform;
 
-pub use channel::{Channel, Happening, Kind, Quantity, read, read_event};
+pub use channel::{Channel, Happening, Kind, Quantity};
 pub use events::{
     DeviceEvent, DeviceStatus, Equipment, Fall, GlucoseCalibration, InhalerActuation, InsulinBolus,
     PatientMark, PersonalAlarm, Pump, PumpEvent, PumpStatus, Zone, ZoneEvent,
@@ -128,6 +129,7 @@ pub use quantities::{
     Oximetry, OxygenSaturation, PerfusionIndex, Position, Pressure, PulseOximetry, PulseRate,
     RespirationRate, RrInterval, Steps, ThoracicRespirationRate, Weight,
 };
+pub use reading::{Reading, read, read_event, read_rated, read_trend};
 pub use scaled::{Hundredths, Scaled, TenMillionths, Thousandths};
 pub use wall_time::{TimeQuality, WallTime};
 pub use waveform::{Lead, Scale, WaveformChannel};
