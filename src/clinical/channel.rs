@@ -150,6 +150,8 @@ impl<K: Kind> Channel<K> {
     }
 
     /// Makes an alarm about the patient that begins, without value and limits: `code` says which.
+    ///
+    /// When it goes on, is acknowledged or ends, the same alarm is told with another `phase`.
     pub const fn physiological(self, priority: Priority, code: u32) -> Alarm {
         Alarm::new(self.number, AlarmKind::Physiological, priority, Phase::Start, code)
     }
