@@ -1,6 +1,8 @@
 //! Identifiers, pseudonyms, dates and bundles.
 
-use super::super::{Bundle, Clock, Context, Device, FhirError, Pseudonym, RecordId, Resource, Subject};
+use super::super::{
+    Bundle, Clock, Context, Device, FhirError, Observation, Pseudonym, RecordId, Resource, Subject,
+};
 use super::super::{DeviceInfo, from_json, to_json};
 use super::{context, measured, numeric, record};
 use crate::clinical::mdc::{self, unit};
@@ -134,6 +136,23 @@ fn an_upload_may_be_repeated() {
     let batch = Bundle::batch(None, [(**observation).clone()]);
     assert_eq!(batch.observations().count(), 1);
     assert!(to_json(&batch).unwrap().contains(r#""type":"batch""#));
+}
+
+#[test]
+fn a_record_is_in_a_bundle_once() {
+    let set = heart_rate_set();
+    let one = measured(&set, &[Value::Present(72, Quality::Valid)]);
+    let mut other = one.clone();
+    other.identifier[0].value = Some(ID.replace("/41", "/42"));
+    let all = [one.clone(), other.clone(), one.clone()];
+    for bundle in [Bundle::collection, Bundle::transaction, Bundle::batch].map(|make| make(None, all.clone()))
+    {
+        let values = bundle.observations().map(|found| found.identifier[0].value.clone().unwrap());
+        assert_eq!(values.collect::<Vec<_>>(), [ID.to_owned(), ID.replace("/41", "/42")]);
+    }
+    // without an identifier there is nothing that they could share
+    let unnamed = Observation { identifier: Vec::new(), ..one };
+    assert_eq!(Bundle::batch(None, [unnamed.clone(), unnamed]).observations().count(), 2);
 }
 
 #[test]
