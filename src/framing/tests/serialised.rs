@@ -148,7 +148,9 @@ fn what_could_not_be_encoded_is_refused() {
     refused::<Gap>(r#"{"lane":null,"first":3,"count":0,"reason":"unknown"}"#);
     refused::<Gap>(r#"{"lane":null,"first":18446744073709551615,"count":1,"reason":"unknown"}"#);
     refused::<Gap>(r#"{"lane":null,"first":1,"count":1,"reason":7}"#);
-    refused::<AlarmLimits>(r#"{"channel":1,"component":0,"mode":"real","low":51,"high":50}"#);
+    // 51 is the low limit where the channel's scale is negative: its descriptor decides, when they are encoded
+    let falling = r#"{"channel":1,"component":0,"mode":"real","low":51,"high":50}"#;
+    assert_eq!(serde_json::from_str::<AlarmLimits>(falling).unwrap().low, Some(51));
     refused::<AlarmLimits>(r#"{"channel":1,"component":16,"mode":"real","low":null,"high":null}"#);
     refused::<Rate>(r#"{"numerator":1,"denominator":0}"#);
     refused::<Component>(
