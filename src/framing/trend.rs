@@ -189,6 +189,7 @@ impl Timing {
             |bits: &mut BitReader<'_>| u32::try_from(read_sized(bits)?).map_err(|_| DecodeError::OutOfRange);
         //= SPEC.md#trend
         //# A reader MUST refuse timing 0 of more than one point without a period, timing 1 where 0 fits, and timings 2 and 3 where all steps are alike.
+        //# A reader MUST refuse timing 1 of one point, timings 2 and 3 of fewer than three, and timing 3 without numbers of component 0.
         let timing = match bits.bits(2)? {
             0 if count == 1 || nominal.is_some() => Self::Nominal,
             1 if count > 1 => Self::Regular(step(bits)?),

@@ -465,14 +465,36 @@ fn rejects_timings_that_are_longer_than_needed() {
     // a list of equal steps; parameter 0, codes 0; then of different steps
     assert_eq!(heart_rate(3, &[(2, 2), (10, 5), (1001, 11), (0, 5), (0, 1)]), Err(DecodeError::NonCanonical));
     assert_eq!(heart_rate(3, &[(2, 2), (10, 5), (1001, 11), (0, 5), (0b10, 2)]), Ok(()));
-    // intervals that are all zero; of two points
+    // intervals that are all zero
     assert_eq!(heart_rate(3, &[(3, 2)]), Err(DecodeError::NonCanonical));
-    assert_eq!(heart_rate(2, &[(3, 2)]), Err(DecodeError::OutOfRange));
     // RR has no period, but one point needs none
     assert_eq!(rr(1, &[(0, 2)]), Ok(()));
     assert_eq!(rr(2, &[(0, 2)]), Err(DecodeError::OutOfRange));
-    assert_eq!(rr(1, &[(1, 2), (10, 5), (1000, 11)]), Err(DecodeError::OutOfRange));
-    assert_eq!(rr(2, &[(2, 2), (10, 5), (1000, 11), (0, 5)]), Err(DecodeError::OutOfRange));
+}
+
+//= SPEC.md#trend
+//= type=test
+//# A reader MUST refuse timing 1 of one point, timings 2 and 3 of fewer than three, and timing 3 without numbers of component 0.
+#[test]
+fn rejects_timings_without_what_they_need() {
+    let step = [(10, 5), (1000, 11), (0, 5)];
+    assert_eq!(
+        trend(&[0x5f, 0xc8, 0x01], 1, &[&[(1, 2)], &step[..2]].concat()),
+        Err(DecodeError::OutOfRange)
+    );
+    for count in [1, 2] {
+        let list = [&[(2, 2)], &step[..]].concat();
+        assert_eq!(trend(&[0x5f, 0xc8, 0x01], count, &list), Err(DecodeError::OutOfRange));
+        assert_eq!(trend(&[0x41], count, &[(3, 2)]), Err(DecodeError::OutOfRange));
+    }
+    // component 0 absent, for the second reason, and component 1 raw, of one bit
+    let absent = [&front(0, 3)[..3], &[(3, 2), (1, 4), (1, 3), (0, 4), (0, 5), (0b010, 3)]].concat();
+    let outcome = with_set(|set| decode(&bits(&[0x42], &absent), set).map(|_| ()));
+    assert_eq!(outcome, Err(DecodeError::OutOfRange));
+    // the same with a period of 1 ms
+    let regular = [(1, 2), (1, 5), (1, 2)];
+    let regular = [&absent[..3], &regular, &absent[4..]].concat();
+    assert_eq!(with_set(|set| decode(&bits(&[0x42], &regular), set).map(|_| ())), Ok(()));
 }
 
 //= SPEC.md#trend
