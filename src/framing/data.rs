@@ -11,7 +11,7 @@ use super::{
     Absence, AlarmLimits, BootTag, Component, Components, DescriptorSet, Gap, Rate, SetHash, TrendBlock,
     TrendPoint, Value, Values, WaveformBlock,
 };
-use crate::limits::MAX_COMPONENTS;
+use crate::limits::{MAX_COMPONENTS, MAX_WAVEFORM_COMPONENTS};
 use crate::time::Duration;
 
 /// Serialises and deserialises by what `#[serde(remote = "Self")]` derives, and refuses what does not hold.
@@ -43,7 +43,8 @@ checked!(Gap, "a gap of no sequences, or beyond the last one", |gap| {
     gap.count != 0 && gap.first.checked_add(gap.count).is_some()
 });
 checked!(AlarmLimits, "limits of no component, or the low one above the high one", |limits| {
-    limits.component < 16 && limits.low.zip(limits.high).is_none_or(|(low, high)| low <= high)
+    usize::from(limits.component) < MAX_WAVEFORM_COMPONENTS
+        && limits.low.zip(limits.high).is_none_or(|(low, high)| low <= high)
 });
 
 /// An iterator as a sequence of known length, which some formats need.
