@@ -11,7 +11,7 @@ use super::{
     Absence, AlarmLimits, BootTag, Component, Components, DescriptorSet, Gap, Rate, SetHash, TrendBlock,
     TrendPoint, Value, Values, WaveformBlock,
 };
-use crate::limits::MAX_COMPONENTS;
+use crate::limits::{MAX_COMPONENTS, MAX_WAVEFORM_COMPONENTS};
 use crate::time::Duration;
 
 /// Serialises and deserialises by what `#[serde(remote = "Self")]` derives, and refuses what does not hold.
@@ -43,7 +43,9 @@ checked!(Gap, "a gap of no sequences, or beyond the last one", |gap| {
     gap.count != 0 && gap.first.checked_add(gap.count).is_some()
 });
 // which limit is above the other one depends on the sign of the channel's scale
-checked!(AlarmLimits, "limits of no component", |limits| limits.component < 16);
+checked!(AlarmLimits, "limits of no component", |limits| {
+    usize::from(limits.component) < MAX_WAVEFORM_COMPONENTS
+});
 
 /// An iterator as a sequence of known length, which some formats need.
 struct Sequence<I>(usize, I);

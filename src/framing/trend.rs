@@ -11,6 +11,12 @@ use crate::time::Duration;
 /// The longest time between two points, in milliseconds.
 const MAX_STEP: u64 = i32::MAX as u64;
 
+/// Returns the time from one point to the next, in milliseconds, if it is in range.
+pub(super) fn step(one: Duration, next: Duration) -> Option<u32> {
+    let step = next.as_millis().checked_sub(one.as_millis())?;
+    (step <= MAX_STEP).then_some(step as u32)
+}
+
 /// One point of a trend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TrendPoint {
@@ -104,8 +110,7 @@ impl List<'_> {
 
     /// Returns the time from a point to the next one, if it is in range.
     fn step(&self, row: usize) -> Option<u32> {
-        let (a, b) = (self.offset(row).as_millis(), self.offset(row.saturating_add(1)).as_millis());
-        b.checked_sub(a).filter(|&step| step <= MAX_STEP).map(|step| step as u32)
+        step(self.offset(row), self.offset(row.saturating_add(1)))
     }
 
     /// Lists the steps of time between the first `rows` points; those out of range count as zero.
@@ -189,6 +194,7 @@ impl Timing {
             |bits: &mut BitReader<'_>| u32::try_from(read_sized(bits)?).map_err(|_| DecodeError::OutOfRange);
         //= SPEC.md#trend
         //# A reader MUST refuse timing 0 of more than one point without a period, timing 1 where 0 fits, and timings 2 and 3 where all steps are alike.
+        //# A reader MUST refuse timing 1 of one point, timings 2 and 3 of fewer than three, and timing 3 without numbers of component 0.
         let timing = match bits.bits(2)? {
             0 if count == 1 || nominal.is_some() => Self::Nominal,
             1 if count > 1 => Self::Regular(step(bits)?),
@@ -212,6 +218,15 @@ enum Steps<'a> {
 }
 
 impl Steps<'_> {
+    /// Tells whether an encoded block says these steps on a channel of this period, too: timing 0 says the period, and
+    /// timing 1 another one.
+    fn stand_in(&self, block: &[u8], nominal: Option<u32>) -> bool {
+        let Self::Period(period) = *self else { return true };
+        // the timing is behind the 14 bits of the front
+        let timing = block.get(1).map(|byte| byte & 3);
+        (timing == Some(Timing::Nominal.code())) == (nominal == Some(period))
+    }
+
     /// Reads the step to a point whose first component is `value`.
     fn read(&mut self, value: Option<i32>) -> Result<u32, DecodeError> {
         //= SPEC.md#trend
@@ -428,8 +443,8 @@ fn fits(channel: &ChannelDescriptor<'_>) -> Option<(Option<u32>, usize)> {
 ///
 /// # Errors
 /// [`EncodeError::BufferTooSmall`] if not even one point fits; [`EncodeError::UnknownChannel`];
-/// [`EncodeError::WrongKind`], also if the channel has another number of components; [`EncodeError::OutOfRange`]
-/// without points or with values that do not go with them, or if the offsets do not start at zero, descend, or have a
+/// [`EncodeError::WrongKind`], also if the channel has another number of components, or another period than the one
+/// that a decoded block was coded with; [`EncodeError::OutOfRange`] without points or with values that do not go with them, or if the offsets do not start at zero, descend, or have a
 /// step of 2^31 ms or more.
 pub fn encode_trend(
     block: &TrendBlock<'_>,
@@ -445,7 +460,10 @@ pub fn encode_trend(
     let mut writer = Writer::new(out.get_mut(..limit).unwrap_or_default());
     let (list, absences) = match block.points {
         Points::Listed { list, absences } => (list, absences),
-        Points::Encoded { bytes, .. } => {
+        Points::Encoded { steps, bytes, .. } => {
+            if block.len() > 1 && !steps.stand_in(bytes, nominal) {
+                return Err(EncodeError::WrongKind);
+            }
             write_head(KIND_TREND, block.channel, &mut writer)?;
             writer.bytes(bytes)?;
             return Ok(Encoded { bytes: writer.len(), taken: block.len() });
@@ -459,23 +477,25 @@ pub fn encode_trend(
 
     let first_absent = absences.get(0).is_some();
     let timing = Timing::of(list, rows, nominal, first_absent);
+    // the first points may be regular although all are not
+    let regular = Timing::of(list, rows.min(2), nominal, first_absent);
     let parameter = first_parameter(list.changes(rows));
     let (mut size, mut changes_left) = (RiceSize::new(parameter), list.changes(rows));
-    let parameter_bits = if matches!(timing, Timing::Listed(_)) { 5u64 } else { 0 };
     let fixed = (head_len(block.channel) as u64).saturating_mul(8).saturating_add(BlockHead::BITS);
-    // the first points may be regular although all are not
     let mut steps = list.steps(rows);
     let first_step = steps.next().unwrap_or(0);
     let alike = steps.take_while(|&step| step == first_step).count().saturating_add(2);
     let others = |count: usize| {
-        let timing = match timing {
-            Timing::Intervals if (2..=alike).contains(&count) => Timing::Regular(first_step),
-            timing => timing,
-        };
-        if count > 2 && matches!(timing, Timing::Listed(_)) {
+        if count > 2 {
             size.push(changes_left.next().unwrap_or(0));
         }
-        fixed.saturating_add(timing.bits()).saturating_add(parameter_bits).saturating_add(size.bits())
+        let timing = match count {
+            1 => Timing::Nominal,
+            _ if count <= alike => regular,
+            _ => timing,
+        };
+        let list = if matches!(timing, Timing::Listed(_)) { size.bits().saturating_add(5) } else { 0 };
+        fixed.saturating_add(timing.bits()).saturating_add(list)
     };
     let numbers = Numbers { rows, components, absences, value: |row, component| list.value(row, component) };
     let plan =

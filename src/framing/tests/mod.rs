@@ -7,6 +7,7 @@ mod records;
 mod serialised;
 mod series;
 mod signals;
+mod trends;
 
 use super::*;
 use crate::time::Instant;
