@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::trend::step;
+use super::timing::step;
 use super::{Absence, Row, Status, TrendBlock, WaveformBlock};
 use crate::limits::{MAX_BLOCK_SAMPLES, MAX_COMPONENTS, MAX_WAVEFORM_COMPONENTS};
 use crate::time::Duration;

@@ -132,6 +132,63 @@ fn a_decoded_trend_goes_only_where_its_times_stay_the_same() {
     }
 }
 
+//= SPEC.md#trend
+//= type=test
+//# A reader MUST refuse timing 3 where the exponent of component 0's scale is beyond −9 to 9.
+#[test]
+fn intervals_count_in_the_scale_of_the_channel() {
+    for (mantissa, exponent, per_second) in
+        [(1, 0, 1000.0), (9_765_625, -7, 1024.0), (78_125, -4, 128.0), (2, 1, 50.0), (-1, 0, -1000.0)]
+    {
+        let component = [Component {
+            scale: Decimal::new(mantissa, exponent),
+            offset: Decimal::new(7, 0),
+            ..Component::new(147_240, 264_338)
+        }];
+        let channel = ChannelDescriptor::new(9, ChannelKind::Numeric, 147_240, (&component).into());
+        let mut bytes = [0; 64];
+        let len = encode_descriptors(&[channel], &mut bytes).unwrap();
+        let set = DescriptorSet::parse(&bytes[..len]).unwrap();
+        // beats every second or so, in ticks; the times are those of the ticks, to the millisecond
+        let ticks = (0..200).map(|n| (per_second * (0.8 + f64::from(n * n % 17) / 50.0)) as i32);
+        let mut sum = 0i64;
+        let mut points: Vec<TrendPoint> = ticks
+            .map(|raw| {
+                sum += i64::from(raw);
+                let offset = (sum as f64 * 1000.0 / per_second + 0.5).floor() as u64;
+                TrendPoint { offset: Duration::from_millis(offset), raw }
+            })
+            .collect();
+        points.insert(0, TrendPoint { offset: Duration::ZERO, raw: points[0].raw });
+        let record = Record::Trend(TrendBlock::new(9, &points));
+        let encoded = encode(&record, &set).unwrap();
+        assert_eq!(decode(&encoded, &set).unwrap(), record);
+        // mode, quality and count are 14 bits
+        assert_eq!(encoded[2] & 3, 3, "timing 3");
+        points[100].offset = Duration::from_millis(points[100].offset.as_millis() + 1);
+        let record = Record::Trend(TrendBlock::new(9, &points));
+        let encoded = encode(&record, &set).unwrap();
+        assert_eq!((decode(&encoded, &set).unwrap(), encoded[2] & 3), (record, 2));
+    }
+    for (exponent, good) in [(-10, false), (-9, true), (9, true), (10, false)] {
+        let component = [Component::scaled(147_240, 264_338, exponent)];
+        let channel = ChannelDescriptor::new(1, ChannelKind::Numeric, 147_240, (&component).into());
+        let mut bytes = [0; 64];
+        let len = encode_descriptors(&[channel], &mut bytes).unwrap();
+        let set = DescriptorSet::parse(&bytes[..len]).unwrap();
+        // two zeros and a one: by predictor 0, with parameter 0
+        let fields = [(0, 2), (0, 2), (2, 10), (3, 2), (2, 4), (0, 5), (0, 1), (0, 5), (0, 1), (0b110, 3)];
+        let decoded = decode(&bits(&[0x41], &fields), &set).map(|_| ());
+        let expected = match exponent {
+            // the one is 0 ms, so that both steps are alike
+            -9 => Err(DecodeError::NonCanonical),
+            _ if good => Ok(()),
+            _ => Err(DecodeError::OutOfRange),
+        };
+        assert_eq!(decoded, expected, "{exponent}");
+    }
+}
+
 #[test]
 fn one_point_of_a_long_list_takes_no_more_than_one_point_alone() {
     let points = [0, 1 << 30, 1 << 30].map(|at| TrendPoint { offset: Duration::from_millis(at), raw: 72 });
