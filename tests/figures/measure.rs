@@ -25,8 +25,17 @@ const BOLUS: u8 = 6;
 const AXES: u8 = 7;
 const TREND: u8 = 8;
 
-/// Encodes the descriptor set of these channels; `step` is the period of the trend channel, if it has one.
-pub fn encode_set(step: Option<u64>) -> Vec<u8> {
+/// Encodes the descriptor set of these channels; `times` are those of the trend channel.
+pub fn encode_set(times: Times) -> Vec<u8> {
+    let (step, tick) = match times {
+        Times::Every(step) => (Some(step), 10_000),
+        Times::Intervals(tick) => (None, tick),
+        Times::Counted => (None, 10_000),
+    };
+    let trend = [Component {
+        scale: Decimal::new(i32::try_from(tick).expect("short"), -4),
+        ..Component::new(147_240, 264_338)
+    }];
     const PER_MINUTE: u32 = 264_864;
     const MMHG: u32 = 266_016;
     let rate = [Component::new(147_842, PER_MINUTE)];
@@ -57,7 +66,7 @@ pub fn encode_set(step: Option<u64>) -> Vec<u8> {
         wave(WAVE, (&volt).into()),
         ChannelDescriptor::new(BOLUS, ChannelKind::Event, 8_417_860, (&dose).into()),
         wave(AXES, (&axes).into()),
-        numeric(TREND, (&rate).into()),
+        numeric(TREND, (&trend).into()),
     ];
     channels[0].rate = Some(Rate::per_second(1));
     channels[5].rate = Some(Rate::per_second(360));
@@ -107,7 +116,7 @@ pub struct KindSizes {
 
 /// Every kind of the table, encoded.
 pub fn kinds() -> Vec<Kind> {
-    let set = encode_set(Some(1000));
+    let set = encode_set(Times::Every(1000));
     let set = DescriptorSet::parse(&set).expect("it was encoded here");
     let one = |record: Record<'_>| vec![encode(&record, &set)];
     let measured = |channel, raw: &[i32]| {
@@ -163,7 +172,7 @@ fn points(values: &[i32], times: Times) -> Vec<TrendPoint> {
             Times::Every(step) => n as u64 * step,
             Times::Intervals(tick) => {
                 ticks += if n == 0 { 0 } else { raw as u64 };
-                ticks * tick / 10_000
+                (ticks * tick + 5_000) / 10_000
             }
         };
         TrendPoint { offset: Duration::from_millis(millis), raw }
@@ -262,10 +271,7 @@ pub struct BlockSizes {
 
 /// Encodes a signal in blocks of `len` samples; each is decoded and compared.
 pub fn blocks(signal: &Signal, len: usize) -> BlockSizes {
-    let set = encode_set(match signal.times {
-        Times::Every(step) => Some(step),
-        Times::Counted | Times::Intervals(_) => None,
-    });
+    let set = encode_set(signal.times);
     let set = DescriptorSet::parse(&set).expect("it was encoded here");
     // The whole record, and how much of it is not the block.
     let size = |(index, samples): (usize, &[i32])| match signal.times {

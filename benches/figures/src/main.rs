@@ -147,8 +147,8 @@ fn bits_per_sample() {
          that predictor, and a real one has to learn the frequencies in each block; a better predictor (ECG) can.\n\
          The RR intervals in the file are multiples of 7.8125 ms (a clock of 128 Hz), rounded to milliseconds, which\n\
          spreads them over more numbers; a device sends its own counts, with the scale in the descriptor, and needs no\n\
-         codec for that. Times: of each beat, to the millisecond, as sums of the intervals. They are free where the channel\n\
-         counts milliseconds, and listed where it counts anything else; here, pco and zstd get no times to encode.\n\
+         codec for that. Times: of each beat, to the millisecond, as sums of the intervals. They are free here,\n\
+         as the intervals tell them; pco and zstd get no times to encode.\n\
          {off} of the file's {} are rounded the other way. The glucose file counts whole mg/dL.\n",
         others::PCO_LEVEL,
         others::ZSTD_LEVEL,
