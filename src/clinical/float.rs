@@ -396,7 +396,7 @@ mod tests {
         assert_eq!(rounded(204, 8), "20400000000");
         assert_eq!(rounded(4, -9), "0.00000000");
         assert_eq!(rounded(5, -9), "0.00000001");
-        assert_eq!(rounded(0, 100), "00000000");
+        assert_eq!(rounded(0, 100), "0");
         assert_eq!(rounded(0, -100), "0.00000000");
         assert_eq!(rounded(i64::MIN, -128), "0.00000000");
         assert_eq!(rounded(i64::MIN, -18), "-9.22");

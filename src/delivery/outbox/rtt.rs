@@ -57,14 +57,19 @@ impl RttEstimator {
         self.smoothed.map(|(srtt8, rttvar4)| Duration::from_millis((srtt8 / 32).max(rttvar4 / 4)))
     }
 
-    /// Returns the time-out of something that is sent for the `sends`-th time now, without jitter.
-    pub(super) fn time_out(&self, sends: u8) -> Duration {
+    /// Returns the time-out without any doubling.
+    pub(super) fn undoubled(&self) -> Duration {
         let base = match self.smoothed {
             None => INITIAL_RTO,
             Some((srtt8, rttvar4)) => Duration::from_millis((srtt8 / 8).saturating_add(rttvar4.max(1))),
         };
+        base.max(MIN_RTO).min(MAX_RTO)
+    }
+
+    /// Returns the time-out of something that is sent for the `sends`-th time now, without jitter.
+    pub(super) fn time_out(&self, sends: u8) -> Duration {
         let doublings = self.doublings.max(sends.saturating_sub(1).min(RECORD_DOUBLINGS)).min(16);
-        base.max(MIN_RTO).saturating_mul(1u64.wrapping_shl(doublings.into())).min(MAX_RTO)
+        self.undoubled().saturating_mul(1u64.wrapping_shl(doublings.into())).min(MAX_RTO)
     }
 }
 
@@ -78,7 +83,7 @@ mod tests {
 
     //= SPEC.md#retransmission
     //= type=test
-    //# A device MUST wait at least the time-out of RFC 6298, between 200 ms and 60 s, before it sends a record again in the same session, unless it was overtaken or the backend has asked for its descriptor set since.
+    //# A device MUST wait at least the time-out of RFC 6298, between 200 ms and 60 s, before it sends a record again in the same session, unless the backend has asked for its descriptor set since.
     #[test]
     fn time_out_follows_rfc_6298() {
         let mut rtt = RttEstimator::new();
