@@ -32,7 +32,7 @@
 //!
 //! # Features
 //! `std` (default): [`OsEntropy`]. `device`, `backend` (default): the front ends; they imply `handshake`, which
-//! implies `alloc`. `fhir`: [`interop`], for services that hand records on to a hospital; it implies `std`. Without
+//! implies `alloc`. `fhir`: the module `interop`, for services that hand records on to a hospital; it implies `std`. Without
 //! `handshake` and `fhir` nothing here needs a heap. Features add items, they never change behaviour.
 // Unit tests have std, whatever the features.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
