@@ -372,7 +372,7 @@ CHANNELS = {
     8: descriptor(WAVEFORM, 8456155, [(8456155 + i, 268768, (1, -2), (0, 0)) for i in range(3)], rate=(25, 2)),
     200: descriptor(NUMERIC, 151562, [(151562, 264928, ONE, (0, 0))]),
 }
-SENSOR = {8: descriptor(NUMERIC, 150364, [(150364, 268192, ONE, (0, 0)), (0, 0, ONE, (0, 0))])}  # plugged in later
+SENSOR = {9: descriptor(NUMERIC, 150364, [(150364, 268192, ONE, (0, 0)), (0, 0, ONE, (0, 0))])}  # plugged in later
 WILD = [0, 2**31 - 1, -2**31, 7, -1, 2**30, -2**30, 0]
 
 
@@ -468,8 +468,8 @@ def main():
     many(d, 30)  # some of these will be in flight when the set grows
     d.pump()
     d.grow({**CHANNELS, **SENSOR}, (1, 10, 4, 14))
-    d.accept(2, d.now_ms(), measurement(8, [37, -5]), kind="measurement", channel=8, values=[37, -5])
-    d.accept(0, d.now_ms(), alarm(8, 0, 0, 3, 0, 12, (39, None, 38)), kind="alarm", channel=8, mode=0, phase=0,
+    d.accept(2, d.now_ms(), measurement(9, [37, -5]), kind="measurement", channel=9, values=[37, -5])
+    d.accept(0, d.now_ms(), alarm(9, 0, 0, 3, 0, 12, (39, None, 38)), kind="alarm", channel=9, mode=0, phase=0,
              priority=3, technical=False, code=12, limits=[39, None, 38])
     many(d, 5)
     d.run(d.settled)
