@@ -4,8 +4,7 @@ pub(super) const PREDICTORS: u8 = 14;
 /// The weights of the last three differences, in eighths, of predictor 1, 2 and so on; predictor 0 predicts zero.
 ///
 /// The first three extrapolate a polynomial of degree 0, 1 and 2 (1 is the last value, 2 the line, 3 the parabola). The
-/// others are damped: they were chosen on an ECG, a PPG, heart rates and glucose (`data/PROVENANCE.md`), as those that
-/// together save most.
+/// others are damped, for signals with noise and for those that swing; `benches/figures` prints what blocks take.
 const WEIGHTS: [[i8; 3]; PREDICTORS as usize - 1] = [
     [0, 0, 0],
     [8, 0, 0],
@@ -22,7 +21,7 @@ const WEIGHTS: [[i8; 3]; PREDICTORS as usize - 1] = [
     [4, 4, 0],
 ];
 
-/// How many numbers of a series an estimate looks at, about.
+/// How many numbers of a series an estimate looks at, at least, if there are as many.
 const SAMPLED: usize = 64;
 
 /// Predicts a number from up to four before it, modulo 2^32.
@@ -79,8 +78,8 @@ impl Predictor {
     }
 }
 
-/// Estimates for each predictor how many bits a series of `count` numbers takes: the widths of what remains of some
-/// hundred of them, summed up.
+/// Estimates for each predictor how many bits a series of `count` numbers takes: the widths of what remains of every
+/// n-th of them, summed up.
 pub(super) fn estimates(mut values: impl Iterator<Item = i32>, count: usize) -> [u32; PREDICTORS as usize] {
     let mut sums = [0u32; PREDICTORS as usize];
     let Some(first) = values.next() else { return sums };
