@@ -12,6 +12,7 @@ use vitalwire::device::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceMem
 use vitalwire::framing::{
     ChannelDescriptor, ChannelKind, Component, Lane, Measurement, Record, Values, encode_descriptors,
 };
+use vitalwire::handshake::Limits;
 use vitalwire::identity::{
     Authority, CredentialRequest, LocalIdentity, Role, Scopes, SubjectId, Time, TrustAnchors,
 };
@@ -23,8 +24,9 @@ type Error = Box<dyn std::error::Error>;
 const TODAY: UnixSeconds = UnixSeconds(1_750_000_000);
 /// The least that BLE carries in a notification or a write: an ATT MTU of 23 less 3.
 const SMALLEST: u16 = 20;
-/// What BLE carries with ATT MTUs of 53, 185 and 247: small controllers, iPhones, one link-layer packet.
-const OTHERS: [u16; 3] = [50, 182, 244];
+/// Sizes of links, and of the device's packets on them: ATT MTUs of 23, 53, 185 (usual on phones), 188 and 247 (one
+/// packet of BLE's link layer).
+const SIZES: [(u16, u16); 7] = [(20, 64), (20, 244), (50, 64), (50, 244), (182, 182), (185, 185), (244, 244)];
 
 /// One direction of the link between the device and the phone: a sender's and a receiver's end.
 struct Direction {
@@ -99,17 +101,18 @@ struct Taken {
 /// `verbose`.
 fn session(
     world: &World,
-    link: u16,
+    (link, max_packet): (u16, u16),
     pin: Option<BackendPin>,
     count: i32,
     verbose: bool,
 ) -> Result<Taken, Error> {
-    let mut outbox = [0u8; 4096];
+    let mut outbox = [0u8; 16_384];
     let mut config =
         DeviceConfig::new(world.patch.clone(), world.anchors, Time::floor_only(TODAY), 1, outbox.len());
-    // The device builds packets of 64 bytes, or larger ones where the link carries them whole.
-    let max_packet = link.max(64);
+    // The size of the packets that the device builds, not that of the link.
     (config.pin, config.smallest_packet) = (pin, max_packet);
+    // What the backend may send: no more than the link can carry and the device's buffer holds.
+    config.limits = Limits::new(512, 128, Duration::from_secs(7200)).ok_or("out of range")?;
     let memory = DeviceMemory { outbox: &mut outbox, descriptors: &world.descriptors };
     let mut device = Device::new(config, memory)?;
     let config = BackendConfig::new(world.service.clone(), world.anchors, Time::known(TODAY));
@@ -189,27 +192,26 @@ fn main() -> Result<(), Error> {
     };
 
     println!("first contact (XX), a heart rate, a link of {SMALLEST} bytes");
-    let first = session(&world, SMALLEST, None, 1, true)?;
+    let first = session(&world, (SMALLEST, 64), None, 1, true)?;
     println!("\nthe backend's key is known (IK)");
-    session(&world, SMALLEST, first.pin, 1, true)?;
+    session(&world, (SMALLEST, 64), first.pin, 1, true)?;
 
-    println!("\nbytes on the link (pieces)");
+    println!("\nbytes on the link, both ways, in so many pieces");
     println!(
-        "link     XX handshake   IK handshake   IK, credential known   60 heart rates, answers included"
+        "link  packets  XX handshake  IK handshake  IK, credential known  60 heart rates with all answers"
     );
-    for link in [SMALLEST].into_iter().chain(OTHERS) {
-        let xx = session(&world, link, None, 60, false)?;
-        let without = xx.pin.map(|pin| BackendPin { credential: None, ..pin });
-        let ik = session(&world, link, without, 60, false)?;
-        let known = session(&world, link, xx.pin, 60, false)?;
-        let show = |cost: Cost| format!("{} ({})", cost.bytes, cost.pieces);
-        let handshakes = [xx.handshake, ik.handshake, known.handshake].map(show);
+    for sizes in SIZES {
+        let xx = session(&world, sizes, None, 60, false)?;
+        let ik = session(&world, sizes, xx.pin, 60, false)?;
+        let credential = Some(*world.service.credential());
+        let pin = xx.pin.map(|pin| BackendPin { credential, ..pin });
+        let known = session(&world, sizes, pin, 60, false)?;
+        let show = |cost: Cost| format!("{} in {}", cost.bytes, cost.pieces);
+        let [xx, ik, short] = [xx.handshake, ik.handshake, known.handshake].map(show);
+        let (link, packets) = sizes;
         let records = known.records;
         println!(
-            "{link:>4}     {:<14} {:<14} {:<22} {} in {} packets",
-            handshakes[0],
-            handshakes[1],
-            handshakes[2],
+            "{link:>4}  {packets:>7}  {xx:<12}  {ik:<12}  {short:<20}  {} ({} packets)",
             show(records),
             records.packets
         );

@@ -17,11 +17,13 @@
 //! [`Fragmenter::split`], and each fragment to the radio; what the radio receives goes through
 //! [`Reassembler::handle`], and what that returns to `handle_packet`.
 //!
-//! How large a packet to choose: each has 18 bytes of header and tag whatever its length, and each fragment 2. On a
-//! link that acknowledges (BLE), take as many bytes as the backend allows and the alarm lane can wait for: 244 bytes in
-//! 14 fragments of 20 cost 17 % of the link, 64 bytes in 4 fragments 34 %. On one that loses (LoRa), one lost
-//! fragment costs the whole packet: stay at one or two fragments, or at the link's own size, where
-//! packets travel whole with no byte more.
+//! How large a packet to choose: each has 18 bytes of header and tag or more whatever its length, and costs an answer;
+//! each fragment has 2. So on a link that acknowledges and keeps the order (BLE), take as many bytes as the alarm lane
+//! can wait for: over 20 bytes, 60 heart rates with all answers take 890 bytes in packets of up to 244 bytes, and 3661
+//! in packets of 64 (example `ble`). On one that loses (LoRa), each lost fragment costs its whole packet: stay at a few
+//! fragments, or at the link's own size, where packets travel whole with no byte more. The backend's packets are as long
+//! as `DeviceConfig::limits` allow, 1232 bytes usually: set that to the length of the device's reassembly buffer, and no
+//! more than 576 if the link may carry only 20 bytes.
 //!
 //! When the link's size changes, tell the fragmenter ([`Fragmenter::set_max_packet`]), and the device only if its own
 //! number follows from it. When the link breaks, drop the [`Outgoing`] packet, and [`Reassembler::reset`]: what was lost
