@@ -207,7 +207,8 @@ fn discards_fragments_that_do_not_fit() {
     //= type=test
     //# A receiver MUST discard a fragment that does not fit the ones before it, or its buffer.
     use LinkDiscard::*;
-    let cases: &[(&[(bool, u8, usize)], LinkDiscard)] = &[
+    type Piece = (bool, u8, usize); // whether it is the last one, its number, its length
+    let cases: &[(&[Piece], LinkDiscard)] = &[
         (&[(false, 0, 18), (false, 0, 18)], Repeated),
         (&[(true, 2, 5), (true, 2, 5)], Repeated),
         (&[(false, 0, 18), (true, 0, 18)], Repeated),
