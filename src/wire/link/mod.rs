@@ -27,16 +27,17 @@
 //!
 //! When the link's size changes, tell the fragmenter ([`Fragmenter::set_max_packet`]), and the device only if its own
 //! number follows from it. When the link breaks, drop the [`Outgoing`] packet, and [`Reassembler::reset`]: what was lost
-//! is repeated by the protocol. The example `ble` in the repository shows both ends.
+//! is repeated by the protocol. A relay drops a packet that `split` refuses, as a network does. The example
+//! `ble` in the repository shows both ends.
 //!
 //! # Security
 //! Nothing here is authenticated: a link that is to be trusted would need keys of its own, and the packets need no
 //! link to be trusted. Who can send on the link can displace half a packet, have a forged packet put together, or cut
 //! what a stream carries. Each of these ends in the loss of packets, or in packets that fail to authenticate, as on any
 //! network; none reads or alters a record, and none takes more memory or time than the one buffer of the link and
-//! one copy of each byte. Packets need no checksum besides their tag: noise on a line makes at most failed
-//! packets, of which a session survives 2^36 (SPEC.md, "Hard stops"): more than any serial line carries in the
-//! 24 hours that a session lives.
+//! one copy of each byte. Packets need no checksum besides their tag: noise on a line makes at most failed packets, of
+//! which a session survives 2^36 (SPEC.md, "Hard stops"). A line of 1 Mbit/s would have to carry nothing else for over
+//! 100 days, and a session lives for one.
 
 mod cobs;
 mod delimited;
