@@ -67,7 +67,8 @@ impl Pieces {
 
 impl Way for Pieces {
     fn send(&mut self, packet: &[u8]) {
-        self.outgoing.push_back(self.fragmenter.split(packet.to_vec()).unwrap());
+        let owned = packet.to_vec();
+        self.outgoing.push_back(self.fragmenter.split(owned).unwrap());
     }
 
     fn has_room(&self) -> bool {
