@@ -7,7 +7,7 @@
 
 use std::error::Error;
 use std::io::Write;
-use vitalwire::clinical::{mdc, mdc::unit, private};
+use vitalwire::clinical::{TimeQuality, mdc, mdc::unit, private};
 use vitalwire::framing::*;
 use vitalwire::identity::{Identity, IssuerId, SubjectId};
 use vitalwire::interop::fhir::{self, Bundle, Clock, Context, DeviceInfo, FhirError, Pseudonym, Subject};
@@ -173,6 +173,7 @@ fn observations(context: &Context<'_>) -> Result<Vec<fhir::Observation>> {
 fn main() -> Result<()> {
     let bytes = descriptor_set()?;
     let pseudonym = Pseudonym::new("6f1c2b3a-9d4e-4f50-8a61-7b2c3d4e5f60")?;
+    let synchronised = TimeQuality::Synchronised { error: Duration::from_millis(250) };
     let whole = Context {
         device: Identity { issuer: IssuerId(*b"hospital"), subject: SubjectId(*b"a monitor's uuid") },
         boot: 7,
@@ -180,7 +181,7 @@ fn main() -> Result<()> {
         lane: Lane::Event,
         set: DescriptorSet::parse(&bytes)?,
         subject: Some(Subject::patient(pseudonym.clone())),
-        clock: Some(Clock::new(1_795_324_399_000).with_error(Duration::from_millis(250))),
+        clock: Some(Clock::new(1_795_324_399_000).with_quality(synchronised)),
     };
     let no_clock = Context { clock: None, lane: Lane::Alarm, ..whole.clone() };
     let elsewhere = Subject::identifier("urn:oid:2.999.1", pseudonym)?;

@@ -93,6 +93,8 @@ pub const MAX_LEDGER_STREAMS: usize = 32;
 pub const INITIAL_RTO: Duration = Duration::from_secs(1);
 /// The shortest retransmission time-out (SPEC.md, "Retransmission").
 pub const MIN_RTO: Duration = Duration::from_millis(200);
+/// The shortest wait of a batch that was overtaken (SPEC.md, "Retransmission").
+pub const MIN_OVERTAKEN_WAIT: Duration = Duration::from_millis(50);
 /// The longest retransmission time-out (SPEC.md, "Retransmission").
 pub const MAX_RTO: Duration = Duration::from_secs(60);
 

@@ -313,12 +313,14 @@ fn records() {
     let axes = [8_456_155, 8_456_156, 8_456_157].map(|metric| Component::scaled(metric, 268_768, -2));
     let mut motion = ChannelDescriptor::new(41, ChannelKind::Waveform, 8_456_155, (&axes).into());
     motion.rate = Some(Rate { numerator: 25, denominator: 2 });
-    let interval = [Component::new(0xf000_0001, 264_338)];
+    let interval = [Component::new(147_240, 264_338)];
+    let ticks = [Component { scale: Decimal::new(9_765_625, -7), ..interval[0] }];
     let channels = [
         ChannelDescriptor::new(1, ChannelKind::Numeric, 147_842, (&rate).into()),
         ChannelDescriptor::new(2, ChannelKind::Numeric, 150_020, (&pressure).into()),
         ChannelDescriptor::new(3, ChannelKind::Event, 8_519_681, Components::from(&[])),
-        ChannelDescriptor::new(4, ChannelKind::Numeric, 0xf000_0001, (&interval).into()),
+        ChannelDescriptor::new(4, ChannelKind::Numeric, 147_240, (&interval).into()),
+        ChannelDescriptor::new(5, ChannelKind::Numeric, 147_240, (&ticks).into()),
         ecg,
         motion,
     ];
@@ -359,6 +361,12 @@ fn records() {
     let beats: Vec<TrendPoint> = [0, 812, 1_640, 2_431, 3_270]
         .into_iter()
         .zip([799, 812, 828, 791, 839])
+        .map(|(offset, raw)| TrendPoint { offset: Duration::from_millis(offset), raw })
+        .collect();
+    // the same in 1/1024 s: 831, 1678, 2488, 3347 of them since the first beat
+    let ticks: Vec<TrendPoint> = [0, 812, 1_639, 2_430, 3_269]
+        .into_iter()
+        .zip([818, 831, 847, 810, 859])
         .map(|(offset, raw)| TrendPoint { offset: Duration::from_millis(offset), raw })
         .collect();
     let offsets = [0, 60_000, 120_000].map(Duration::from_millis);
@@ -408,6 +416,7 @@ fn records() {
         Record::AlarmLimits(AlarmLimits { component: 1, high: Some(-3), ..AlarmLimits::new(2) }),
         Record::Extension(ExtensionRecord { kind: 200, bytes: &[1, 2, 3] }),
         Record::Trend(TrendBlock::new(4, &beats)),
+        Record::Trend(TrendBlock::new(5, &ticks)),
         Record::Trend(pressures.without(2, Absence::NotMeasured)),
         Record::Waveform(WaveformBlock::new(40, 7, &plateau)),
         Record::Waveform(moved),

@@ -1,6 +1,6 @@
 //! Prints the records of captured batches and packets, one per line: `--help` says more.
 //!
-//! `inspector/` does the work, and `tests/inspect.rs` tests it; this file has the command line and the files.
+//! `inspector/` does the work, and `tests/inspect/` tests it; this file has the command line and the files.
 
 #![allow(
     unreachable_pub,
@@ -23,21 +23,27 @@ usage: cargo run --release --example inspect -- [options] FILE
   --json        one JSON object per line
   --fhir        FHIR R4 resources, one per line (needs the feature `fhir`)
   --keys FILE   session keys: a file with a line {\"keys\": ...} as below
+  --identity ID whose the records are, for FHIR, where the capture does not say it:
+                ISSUER/SUBJECT, 8 and 16 bytes
   --help        this text
 
 A capture is text, one entry per line. All bytes are hex.
   {\"set\": \"...\"}           a descriptor set: batches and records below are read with it
   {\"batch\": \"...\"}         the body of a Records frame. It may have a \"hash\": of a set that stands above it
-                         (the first 8 bytes of its BLAKE2s-256); and \"device\", \"boot\", \"lane\", which are shown
+                         (the first 16 bytes of its BLAKE2s-256); and, to be shown, \"device\" (a text), \"identity\"
+                         (as above), \"boot\" (a number), \"tag\" (4 bytes) and \"lane\". FHIR needs the last four
   {\"record\": \"...\"}        one record alone, without time and sequence
   0123abcd...            a line that is nothing but hex is a batch, too
   {\"packet\": \"...\"}        a packet. It may have \"from\": \"device\" or \"backend\", \"connection_id\": \"...\" and
                          \"counter\": N; what is left out is tried
   {\"keys\": {...}}          a session begins: \"handshake_hash\" (32 bytes) and \"split_keys\" (64 bytes) as in SPEC.md,
                          \"Key schedule\", and where it came to DH ratchets, \"ephemeral\": [\"...\"], secret keys of
-                         either end's RekeyRequests or RekeyAccepts
+                         either end's RekeyRequests or RekeyAccepts. The line may have the device's \"identity\"
   # ...                  a comment
 Whole JSON documents of the form of tests/vectors/packets.json and records.json are read as well.
+
+As JSON, \"record\" is the library's own serialised form, which reads back as a RecordBuf; \"meaning\" has the names
+of its codes, and its values as decimal texts. As FHIR, nobody is named as the subject: a capture does not know.
 
 Both ratchets are followed as far as the packets and keys go, streams and descriptor sets are learned from the
 packets. Without keys the headers of packets are shown.
@@ -53,6 +59,7 @@ the line; the rest is printed), 2 for wrong arguments or a file that cannot be r
 struct Args {
     format: Format,
     keys: Option<String>,
+    identity: Option<String>,
     file: String,
 }
 
@@ -67,6 +74,9 @@ impl Args {
                 "--json" => args.format = Format::Json,
                 "--fhir" => args.format = Format::Fhir,
                 "--keys" => args.keys = Some(words.next().ok_or("--keys needs a file after it")?),
+                "--identity" => {
+                    args.identity = Some(words.next().ok_or("--identity needs ISSUER/SUBJECT after it")?);
+                }
                 option if option.starts_with('-') && option != "-" => {
                     return Err(format!("unknown argument `{option}`"));
                 }
@@ -94,7 +104,7 @@ fn main() -> ExitCode {
     match run(&args) {
         Ok(Ok(tally)) if tally.problems == 0 => ExitCode::SUCCESS,
         Ok(Ok(tally)) => {
-            eprintln!("inspect: {tally}");
+            complain(&tally.to_string());
             ExitCode::FAILURE
         }
         Ok(Err(error)) => refuse(&error),
@@ -105,8 +115,13 @@ fn main() -> ExitCode {
 }
 
 fn refuse(error: &str) -> ExitCode {
-    eprintln!("inspect: {error}");
+    complain(error);
     ExitCode::from(2)
+}
+
+/// Says it on the standard error, if anybody listens there.
+fn complain(what: &str) {
+    let _ = writeln!(io::stderr(), "inspect: {what}");
 }
 
 /// Inspects the file. The outer error is of writing, the inner one of reading.
@@ -120,6 +135,11 @@ fn run(args: &Args) -> io::Result<Result<Tally, String>> {
         if let Err(error) = text.and_then(|text| inspector.take_keys(&text)) {
             return Ok(Err(format!("{file}: {error}")));
         }
+    }
+    if let Some(identity) = &args.identity
+        && let Err(error) = inspector.take_identity(identity)
+    {
+        return Ok(Err(format!("--identity: {error}")));
     }
     let mut input: Box<dyn BufRead> = if args.file == "-" {
         Box::new(io::stdin().lock())

@@ -8,7 +8,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use vitalwire::backend::Batch;
 use vitalwire::crypto::hazmat;
-use vitalwire::framing::{BatchWriter, encode_record};
+use vitalwire::framing::{BatchWriter, SetHash, encode_record};
 use vitalwire::limits::{MAX_BATCH_RECORDS, MAX_RECORD};
 
 /// The file, and the sets that are in it already.
@@ -26,12 +26,12 @@ impl Capture {
     /// Appends the records of a batch as one line, or several where some of its records had come before.
     pub fn write(&mut self, batch: &Batch<'_>) -> Result<(), String> {
         let descriptors = batch.descriptors().set();
-        let hash = hex(&hazmat::blake2s(descriptors.as_bytes())[..8]);
+        let hash = hex(&SetHash::from_digest(hazmat::blake2s(descriptors.as_bytes())).0);
         if self.sets.insert(descriptors.as_bytes().to_vec()) {
             self.line(&json!({ "set": hex(descriptors.as_bytes()) }))?;
         }
         let stream = batch.stream();
-        let subject = batch.identity().subject.0;
+        let (identity, subject) = (batch.identity().to_string(), batch.identity().subject.0);
         let device = String::from_utf8_lossy(&subject);
         let mut records = batch.records().peekable();
         while let Some(mut record) = records.next() {
@@ -49,7 +49,8 @@ impl Capture {
             }
             let (batch, lane) = (hex(run.finish()), lane_name(stream.lane));
             self.line(&json!({
-                "batch": batch, "hash": hash, "device": device.trim_end(), "boot": stream.boot, "lane": lane,
+                "batch": batch, "hash": hash, "device": device.trim_end(),
+                "identity": identity, "boot": stream.boot, "tag": hex(&stream.tag.0), "lane": lane,
             }))?;
         }
         Ok(())

@@ -19,17 +19,12 @@ fn save(target: &str, name: &str, bytes: &[u8]) {
 
 fn main() {
     handshakes();
+    links();
     payloads();
     operations();
-    let series = |flags: u8, numbers: &[u8]| [&[flags, 0, 200, 0, 0], numbers].concat();
-    let sine: Vec<u8> = (0..200)
-        .flat_map(|n: i32| ((f64::from(n) / 9.0).sin() * 900.0).round().to_be_bytes()[..2].to_vec())
-        .collect();
-    save("codec", "waveform", &series(2, &sine));
-    save("codec", "trend", &series(1, b"HIHHJKLLLMMNNOPQQRRSSTTUUVV"));
-    save("codec", "trend-irregular", &series(0x51, b"HIHHJKLLLMMNNOPQQRRSSTTUUVV"));
-    links();
-    save("codec", "steps", &series(8, &[1, 255, 1, 127, 128, 3, 0, 0, 0, 0, 90]));
+    blocks();
+    floats();
+    serialised();
 }
 
 fn links() {
@@ -146,6 +141,9 @@ fn batch() -> Vec<u8> {
     (alarm.value, alarm.high_limit) = (Some(162), Some(150));
     let qualified =
         Values::new(&[Value::Present(97, Quality::Questionable), Value::Absent(Absence::SensorOff)]);
+    let annotation =
+        Annotation { channel: Some(3), span: millis(12_000), text: "électrodes", ..Annotation::new(9) };
+    let limits = AlarmLimits { low: Some(50), high: Some(120), ..AlarmLimits::new(0) };
     let records = [
         Record::Measurement(Measurement::new(0, Values::valid(&[72]).expect("one value"))),
         Record::Measurement(Measurement {
@@ -159,6 +157,8 @@ fn batch() -> Vec<u8> {
         Record::Alarm(alarm),
         Record::Gap(Gap { lane: Some(Lane::Trend), first: 4, count: 9, reason: GapReason::OutboxFull }),
         Record::Extension(ExtensionRecord { kind: 77, bytes: b"later" }),
+        Record::Annotation(annotation),
+        Record::AlarmLimits(limits),
     ];
     let mut body = [0u8; 1024];
     let mut batch = BatchWriter::new(&mut body, 2, 1000);
@@ -168,6 +168,73 @@ fn batch() -> Vec<u8> {
         batch.push(vitalwire::Instant::from_millis(5000 + index as u64 * 37), &out[..len]).expect("room");
     }
     batch.finish().to_vec()
+}
+
+/// Numbers of series, and encoded blocks.
+fn blocks() {
+    let sine: Vec<u8> = (0..200)
+        .flat_map(|n: i32| (((f64::from(n) / 9.0).sin() * 900.0).round() as i16).to_be_bytes())
+        .collect();
+    let letters = b"HIHHJKLLLMMNNOPQQRRSSTTUUVV";
+    // what, components less one, flags, limit, absent components
+    let shape = |bytes: u8, components: u8, flags: u8, limit: u8, absent: u8| {
+        vec![bytes, components, flags, 1, limit, 0, absent]
+    };
+    let index = [0, 0, 0, 0, 0, 0, 3, 132, 0];
+    save("waveform", "one", &[&shape(0, 0, 0x10, 0, 0)[..], &index[..], &sine].concat());
+    save("waveform", "three", &[&shape(0, 2, 0x95, 200, 2)[..], &index[..], &sine].concat());
+    save("waveform", "twelve", &[&shape(0, 11, 0x40, 40, 0)[..], &index[..], letters, &sine].concat());
+    let steps = [1, 255, 1, 127, 128, 3, 0, 0, 0, 0, 90];
+    save("waveform", "steps", &[&shape(0, 0, 0x40, 0, 0)[..], &index[..], &steps].concat());
+    let block = [5, 0, 4, 0xcc, 0xc8, 0x52];
+    save("waveform", "bytes", &[&shape(1, 0, 0, 0, 0)[..], &index[..], &block].concat());
+    for timing in [0u8, 1, 3, 4, 9, 0x0c, 0x10, 0x14, 0x1c, 0x50, 0x6d] {
+        let name = format!("timing-{timing:02x}");
+        save("trend", &name, &[&shape(0, 0, 0, 0, 0)[..], &[timing], &letters[..]].concat());
+        save(
+            "trend",
+            &format!("{name}-compound"),
+            &[&shape(0, 2, 0x90, 0, 4)[..], &[timing], &sine[..]].concat(),
+        );
+    }
+    for (name, points) in [("listed", [0, 812, 1640, 2431, 3270]), ("regular", [0, 1000, 2000, 3000, 4000])] {
+        let mut last = 0;
+        let points = points.map(|at| {
+            let raw = (at - core::mem::replace(&mut last, at)) as i32;
+            TrendPoint { offset: vitalwire::Duration::from_millis(at), raw }
+        });
+        let mut out = [0u8; 128];
+        let block = TrendBlock::new(0, &points);
+        let len = encode_trend(&block, &world().channels(), &mut out).expect("it fits its channel").bytes;
+        save("trend", &format!("bytes-{name}"), &[&shape(1, 0, 0, 0, 0)[..], &[1], &out[1..len]].concat());
+    }
+}
+
+fn floats() {
+    let decimal = [0xfe, 0, 0, 0, 0, 0, 0, 0x0e, 0x64];
+    save("floats", "temperature", &[&[0xfe, 0, 0x0e, 0x64], &decimal[..], b"36.84"].concat());
+    save(
+        "floats",
+        "special",
+        &[&[0, 0x7f, 0xff, 0xff], &[7, 0x7f, 0xff, 0xff, 0xff][..], b"-1.50E+3"].concat(),
+    );
+    save("floats", "sfloat", &[&[0, 0x80, 0xe0, 0xc8], &[0x80, 0x80, 0, 0, 0][..], b"0.000"].concat());
+}
+
+fn serialised() {
+    let body = batch();
+    let set = world().channels();
+    save("serialised", "world", &[&[2, 0], body.as_slice()].concat());
+    for (index, record) in RecordsFrame::parse(&body).expect("well-formed").records(&set).enumerate() {
+        let record = record.expect("well-formed").record;
+        let name = format!("record-{index}");
+        let text = serde_json::to_string(&record).expect("it can be written");
+        save("serialised", &name, &[&[0], text.as_bytes()].concat());
+    }
+    for channel in set.channels() {
+        let text = serde_json::to_string(&channel).expect("it can be written");
+        save("serialised", &format!("channel-{}", channel.number), &[&[1], text.as_bytes()].concat());
+    }
 }
 
 /// Sequences of operations that get each simulation to where it delivers records.

@@ -4,11 +4,12 @@
 //! stable compiler. Everything is deterministic: keys are fixed, and "random" bytes come from [`world::SeedRng`].
 
 pub mod backend;
-pub mod codec;
+pub mod blocks;
 pub mod credential;
 pub mod descriptors;
 pub mod device;
 pub mod fhir;
+pub mod floats;
 pub mod frames;
 pub mod headers;
 pub mod initiator;
@@ -17,7 +18,10 @@ pub mod links;
 pub mod pair;
 pub mod records;
 pub mod responder;
+pub mod serialised;
 pub mod session;
+pub mod trend;
+pub mod waveform;
 pub mod world;
 
 /// Runs a target.
@@ -26,11 +30,11 @@ pub type Target = fn(&[u8]);
 /// Every target, by name.
 pub const TARGETS: &[(&str, Target)] = &[
     ("backend", backend::run),
-    ("codec", codec::run),
     ("credential", credential::run),
     ("descriptors", descriptors::run),
     ("device", device::run),
     ("fhir", fhir::run),
+    ("floats", floats::run),
     ("frames", frames::run),
     ("headers", headers::run),
     ("initiator", initiator::run),
@@ -38,5 +42,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pair", pair::run),
     ("records", records::run),
     ("responder", responder::run),
+    ("serialised", serialised::run),
     ("session", session::run),
+    ("trend", trend::run),
+    ("waveform", waveform::run),
 ];

@@ -32,25 +32,21 @@ pub fn run(data: &[u8]) {
     assert_eq!(batch.finish(), body);
 }
 
-/// Encodes the samples or points of a block as if they were new.
+/// Encodes the rows of a block as if they were new.
 fn check_block(record: &Record<'_>, set: &DescriptorSet<'_>) {
     let mut out = [0u8; 1024];
     match record {
         Record::Waveform(block) => {
-            let samples: Vec<i32> = block.samples().collect();
-            assert_eq!(samples.len(), block.len());
-            let mut fresh = WaveformBlock::new(block.channel, block.first_sample, &samples);
-            fresh.status = block.status;
-            let taken = encode_waveform(&fresh, set, &mut out).expect("its channel permits it").taken;
-            assert!(taken >= 1);
+            assert_eq!(block.rows().count(), block.len());
+            let fresh = WaveformBuf::from(block);
+            let encoded = encode_waveform(&fresh.as_block(), set, &mut out).expect("its channel permits it");
+            assert!(encoded.taken >= 1);
         }
         Record::Trend(block) => {
-            let points: Vec<TrendPoint> = block.points().collect();
-            assert_eq!(points.len(), block.len());
-            let mut fresh = TrendBlock::new(block.channel, &points);
-            fresh.status = block.status;
-            let taken = encode_trend(&fresh, set, &mut out).expect("its channel permits it").taken;
-            assert!(taken >= 1);
+            assert_eq!(block.rows().count(), block.len());
+            let fresh = TrendBuf::from(block);
+            let encoded = encode_trend(&fresh.as_block(), set, &mut out).expect("its channel permits it");
+            assert!(encoded.taken >= 1);
         }
         _ => {}
     }

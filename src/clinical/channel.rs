@@ -1,10 +1,12 @@
 use core::marker::PhantomData;
 
-use super::{Scaled, mdc};
+use super::{Reading, Scaled, mdc, read, read_event, read_rated, read_trend};
+use crate::codec::BufferTooSmall;
 use crate::framing::{
-    Absence, Alarm, AlarmKind, AlarmLimits, ChannelDescriptor, ChannelKind, Component, Components, Event,
-    Measurement, Mode, Phase, Priority, Quality, Rate, Value, Values,
+    Absence, Alarm, AlarmKind, AlarmLimits, ChannelDescriptor, ChannelKind, Component, Components,
+    EncodeError, Event, Measurement, Mode, Phase, Priority, Quality, Rate, TrendBlock, Value, Values,
 };
+use crate::time::Duration;
 
 /// What the channels of one kind have in common; the types that are listed in [`clinical`](super) implement it.
 ///
@@ -148,6 +150,8 @@ impl<K: Kind> Channel<K> {
     }
 
     /// Makes an alarm about the patient that begins, without value and limits: `code` says which.
+    ///
+    /// When it goes on, is acknowledged or ends, the same alarm is told with another `phase`.
     pub const fn physiological(self, priority: Priority, code: u32) -> Alarm {
         Alarm::new(self.number, AlarmKind::Physiological, priority, Phase::Start, code)
     }
@@ -223,9 +227,109 @@ impl<Q: Quantity> Channel<Q> {
         AlarmLimits { low, high, ..AlarmLimits::new(self.number) }
     }
 
+    /// Tells the limits that are set for a component, which is named by its code; `None`: there is none.
+    ///
+    /// Returns `None` if the channel does not have the component exactly once, or has it in another scale than `S`.
+    ///
+    /// ```
+    /// use vitalwire::clinical::{Channel, Hundredths, NonInvasivePressure, mdc};
+    /// const CUFF: Channel<NonInvasivePressure> = Channel::new(1);
+    /// let diastolic = CUFF.limits_of(mdc::PRESS_BLD_NONINV_DIA, Some(50), Some(110)).unwrap();
+    /// assert_eq!((diastolic.component, diastolic.low, diastolic.high), (1, Some(50), Some(110)));
+    /// assert_eq!(CUFF.limits_of(mdc::ECG_HEART_RATE, Some(50), None), None);
+    /// assert_eq!(CUFF.limits_of(mdc::PRESS_BLD_NONINV_DIA, Some(Hundredths(5000)), None), None);
+    /// ```
+    pub fn limits_of<S: Scaled>(self, metric: u32, low: Option<S>, high: Option<S>) -> Option<AlarmLimits> {
+        let mut found = (0u8..).zip(Q::COMPONENTS).filter(|(_, component)| component.metric == metric);
+        let (component, described) = found.next()?;
+        let same = *described == Component::scaled(metric, described.unit, S::EXPONENT);
+        let (low, high) = (low.map(Scaled::raw), high.map(Scaled::raw));
+        let limits = AlarmLimits { component, low, high, ..AlarmLimits::new(self.number) };
+        (same && found.next().is_none()).then_some(limits)
+    }
+
+    /// Makes a trend of real and valid values, each with its time since the first one, in these two spaces.
+    ///
+    /// The spaces need a place for each time, and one for each component of each value. The record's time is that of the
+    /// first value. What the status and [`TrendBlock::without`] say holds for the whole block.
+    ///
+    /// # Errors
+    /// [`EncodeError::BufferTooSmall`] says how many places the space that is too small needs;
+    /// [`EncodeError::OutOfRange`] without values, and if a component is there in some values and missing in others:
+    /// these belong into blocks of their own. Times that do not ascend from zero are refused when it is encoded.
+    ///
+    /// ```
+    /// use vitalwire::Duration;
+    /// use vitalwire::clinical::{BodyTemperature, Channel, Hundredths, Oximetry, PulseOximetry};
+    /// use vitalwire::framing::Record;
+    /// const TEMPERATURE: Channel<BodyTemperature> = Channel::new(1);
+    /// const OXIMETRY: Channel<PulseOximetry> = Channel::new(2);
+    /// let (mut times, mut space) = ([Duration::ZERO; 2], [0; 4]);
+    /// let minute = Duration::from_secs(60);
+    ///
+    /// let night = [(Duration::ZERO, Hundredths(3684)), (minute, Hundredths(3685))];
+    /// let block = TEMPERATURE.trend(&night, &mut times, &mut space)?;
+    /// assert_eq!(TEMPERATURE.read_trend(&block).last(), Some((minute, Some(Hundredths(3685)))));
+    /// let record = Record::from(block);
+    ///
+    /// let oximetry = |saturation, pulse| Oximetry { saturation, pulse };
+    /// let night = [(Duration::ZERO, oximetry(97, Some(61))), (minute, oximetry(96, Some(62)))];
+    /// let record = Record::from(OXIMETRY.trend(&night, &mut times, &mut space)?);
+    ///
+    /// // a pulse that is there for a while only is never a zero
+    /// let gaps = [(Duration::ZERO, oximetry(97, Some(61))), (minute, oximetry(96, None))];
+    /// assert!(OXIMETRY.trend(&gaps, &mut times, &mut space).is_err());
+    /// # Ok::<(), vitalwire::framing::EncodeError>(())
+    /// ```
+    pub fn trend<'a>(
+        self,
+        points: &[(Duration, Q::Value)],
+        offsets: &'a mut [Duration],
+        raw: &'a mut [i32],
+    ) -> Result<TrendBlock<'a>, EncodeError> {
+        let components = Q::COMPONENTS.len();
+        let needed = points.len().saturating_mul(components);
+        let offsets = offsets.get_mut(..points.len()).ok_or(BufferTooSmall { needed: points.len() })?;
+        let raw = raw.get_mut(..needed).ok_or(BufferTooSmall { needed })?;
+        let (_, first) = *points.first().ok_or(EncodeError::OutOfRange)?;
+        let first = Q::to_values(first);
+        let rows = raw.chunks_exact_mut(components.max(1));
+        for ((place, row), &(offset, value)) in offsets.iter_mut().zip(rows).zip(points) {
+            *place = offset;
+            for ((place, value), head) in row.iter_mut().zip(Q::to_values(value).iter()).zip(first.iter()) {
+                *place = match (*value, *head) {
+                    (Value::Present(raw, Quality::Valid), Value::Present(..)) => raw,
+                    (Value::Absent(reason), Value::Absent(same)) if reason == same => 0,
+                    _ => return Err(EncodeError::OutOfRange),
+                };
+            }
+        }
+        let block = TrendBlock::compound(self.number, components, offsets, raw);
+        Ok(first.iter().enumerate().fold(block, |block, (component, value)| match *value {
+            Value::Present(..) => block,
+            Value::Absent(reason) => block.without(component, reason),
+        }))
+    }
+
     /// Reads a measurement of this very channel: what [`read`] returns.
     pub fn read(self, measurement: &Measurement) -> Option<Q::Value> {
         read::<Q>(&self.descriptor(), measurement)
+    }
+
+    /// Reads a measurement of this very channel, whatever its quality: what [`read_rated`] returns.
+    pub fn read_rated(self, measurement: &Measurement) -> Option<Reading<Q::Value>> {
+        read_rated::<Q>(&self.descriptor(), measurement)
+    }
+
+    /// Reads a trend of this very channel: what [`read_trend`] returns.
+    pub fn read_trend<'a>(
+        self,
+        block: &'a TrendBlock<'_>,
+    ) -> impl Iterator<Item = (Duration, Option<Q::Value>)> + 'a
+    where
+        Q: 'a,
+    {
+        read_trend::<Q>(self.descriptor(), block)
     }
 }
 
@@ -247,79 +351,4 @@ impl<H: Happening<Event = ()>> Channel<H> {
     pub fn occurred(self) -> Event {
         self.happened(())
     }
-}
-
-/// Reads a measurement as a quantity, whatever scale and order its device has chosen for the components.
-///
-/// `None` if the channel is of another quantity or unit, if the measurement is not of that channel, if it is a test or a
-/// demonstration, if a value that has to be there is not valid, or if it does not fit the scale exactly.
-///
-/// ```
-/// use vitalwire::clinical::{BodyTemperature, Hundredths, mdc, read};
-/// use vitalwire::framing::{ChannelDescriptor, ChannelKind, Component, Measurement, Values};
-/// // a device of another make has tenths
-/// let tenths = [Component::scaled(mdc::TEMP_BODY, mdc::unit::DEGC, -1)];
-/// let channel = ChannelDescriptor::new(1, ChannelKind::Numeric, mdc::TEMP_BODY, (&tenths).into());
-/// let measurement = Measurement::new(1, Values::valid(&[368])?);
-/// assert_eq!(read::<BodyTemperature>(&channel, &measurement), Some(Hundredths(3680)));
-/// # Ok::<(), vitalwire::framing::EncodeError>(())
-/// ```
-pub fn read<Q: Quantity>(channel: &ChannelDescriptor<'_>, measurement: &Measurement) -> Option<Q::Value> {
-    if (channel.number, channel.kind, channel.metric) != (measurement.channel, Q::KIND, Q::METRIC)
-        || measurement.mode != Mode::Real
-        || channel.components.len() != measurement.values.len()
-    {
-        return None;
-    }
-    let mut values = [Value::Absent(Absence::NotMeasured); crate::limits::MAX_COMPONENTS];
-    for (place, wanted) in values.iter_mut().zip(Q::COMPONENTS) {
-        let found = channel
-            .components
-            .iter()
-            .zip(measurement.values.iter())
-            .find(|(component, _)| (component.metric, component.unit) == (wanted.metric, wanted.unit));
-        *place = match found {
-            Some((component, Value::Present(raw, quality))) => {
-                Value::Present(in_scale(*raw, &component, wanted)?, *quality)
-            }
-            Some((_, absent)) => *absent,
-            None => Value::Absent(Absence::NotMeasured),
-        };
-    }
-    Q::from_values(values.get(..Q::COMPONENTS.len())?)
-}
-
-/// Reads an event, whatever scale its device has chosen for the value.
-///
-/// `None` if the channel or the code is of another kind, or the event is a test or a demonstration.
-///
-/// ```
-/// use vitalwire::clinical::{Channel, InsulinBolus, Thousandths, read_event};
-/// const BOLUS: Channel<InsulinBolus> = Channel::new(4);
-/// let event = BOLUS.happened(Thousandths(1500));
-/// assert_eq!(read_event::<InsulinBolus>(&BOLUS.descriptor(), &event), Some(Thousandths(1500)));
-/// ```
-pub fn read_event<H: Happening>(channel: &ChannelDescriptor<'_>, event: &Event) -> Option<H::Event> {
-    if (channel.number, channel.kind, channel.metric) != (event.channel, H::KIND, H::METRIC)
-        || event.mode != Mode::Real
-    {
-        return None;
-    }
-    let value = match event.value {
-        None => None,
-        Some(raw) => {
-            let (component, wanted) = (channel.components.iter().next()?, H::COMPONENTS.first()?);
-            let same = (component.metric, component.unit) == (wanted.metric, wanted.unit);
-            Some(in_scale(raw, &component, wanted).filter(|_| same)?)
-        }
-    };
-    H::from_code(event.code, value)
-}
-
-/// Turns a value of one component into the scale of another one, which has no offset.
-fn in_scale(raw: i32, from: &Component, to: &Component) -> Option<i32> {
-    if (from.scale, from.offset) == (to.scale, to.offset) {
-        return Some(raw);
-    }
-    i32::try_from(from.physical(raw)?.with_exponent(to.scale.exponent)?.mantissa).ok()
 }

@@ -98,7 +98,86 @@
 //! let fell = FALL.physiological(Priority::High, mdc::AI_TYPE_SENSOR_FALL);
 //! let empty = BATTERY.battery_low(Priority::Low, 9, 10);
 //! ```
-//! A service reads records with what their channel says, from whatever device they come: [`read`], [`read_event`].
+//! An oximeter, which sends a minute at once, and a thermometer:
+//! ```
+//! use vitalwire::Duration;
+//! use vitalwire::clinical::*;
+//! use vitalwire::framing::{Rate, Record};
+//! const OXIMETRY: Channel<PulseOximetry> = Channel::new(1).at(mdc::UPEXT_FINGER).sampled(Rate::per_second(1));
+//! const PERFUSION: Channel<PerfusionIndex> = Channel::new(2).at(mdc::UPEXT_FINGER);
+//! const TEMPERATURE: Channel<BodyTemperature> = Channel::new(3).at(mdc::HEAD_EAR);
+//! let minute: Vec<_> = (0..60)
+//!     .map(|second| (Duration::from_secs(second), Oximetry { saturation: 97, pulse: Some(61) }))
+//!     .collect();
+//! let (mut times, mut space) = ([Duration::ZERO; 60], [0; 120]);
+//! let trend = Record::from(OXIMETRY.trend(&minute, &mut times, &mut space)?);
+//! let perfusion = PERFUSION.questionable(Hundredths(42)); // 0.42 %, and the hand moves
+//! let fever = TEMPERATURE.measured(Hundredths(3884));
+//! # Ok::<(), vitalwire::framing::EncodeError>(())
+//! ```
+//! A bedside monitor: eight leads, from which the other four follow, pressure, respiration and CO2.
+//! ```
+//! use vitalwire::clinical::*;
+//! use vitalwire::framing::{Absence, Decimal, Phase, Priority, Rate};
+//! use Lead::*;
+//! let microvolts = Scale::new(Decimal::new(1, -3));
+//! let ecg = WaveformChannel::leads(1, [I, II, V1, V2, V3, V4, V5, V6], Rate::per_second(500), microvolts);
+//! static CURVE: WaveformChannel<1> =
+//!     WaveformChannel::arterial_pressure(2, Rate::per_second(125), Scale::new(Decimal::new(1, -1)));
+//! const ARTERY: Channel<ArterialPressure> = Channel::new(3);
+//! const BREATHS: Channel<ThoracicRespirationRate> = Channel::new(4);
+//! const CO2: Channel<EndTidalCo2> = Channel::new(5);
+//! let block = ecg.rows(0, &[[12, 31, -4, 9, 22, 30, 18, 11]]).without(7, Absence::SensorOff);
+//! let pulse_wave = CURVE.block(0, &[781, 790, 812]);
+//! let pressure = ARTERY.measured(InvasivePressure { systolic: 121, diastolic: 74, mean: Some(90) });
+//! let limits = ARTERY.limits_of(mdc::PRESS_BLD_ART_MEAN, Some(60), Some(110)).unwrap();
+//! let mut apnoea = BREATHS.physiological(Priority::High, mdc::EVT_APNEA);
+//! apnoea.phase = Phase::End; // it breathes again
+//! let carbon_dioxide = CO2.measured(38);
+//! ```
+//! A bed that weighs, a scale, and a wrist band:
+//! ```
+//! use vitalwire::clinical::*;
+//! use vitalwire::framing::{Decimal, Rate};
+//! const BREATHS: Channel<RespirationRate> = Channel::new(1);
+//! const WEIGHT: Channel<Weight> = Channel::new(2);
+//! const ZONE: Channel<Zone> = Channel::new(3);
+//! const STATUS: Channel<DeviceStatus> = Channel::new(4);
+//! const HELP: Channel<PersonalAlarm> = Channel::new(5);
+//! const STEPS: Channel<Steps> = Channel::new(6);
+//! static MOTION: WaveformChannel<3> = // three axes in one channel
+//!     WaveformChannel::acceleration(7, Rate::per_second(50), Scale::new(Decimal::new(958, -5))).at(mdc::UPEXT_WRIST);
+//! static VERTICAL: WaveformChannel<1> = // or each in its own
+//!     WaveformChannel::one(8, mdc::HF_3D_ACC_Z, mdc::unit::M_PER_SEC_SQ, Rate::per_second(50), Scale::ONE);
+//! let breaths = BREATHS.measured(14);
+//! let weight = WEIGHT.measured(Hundredths(7250)); // 72.50 kg
+//! let moved = ZONE.happened(ZoneEvent::Entered(17));
+//! let left = STATUS.happened(DeviceEvent::SensorRemoved);
+//! let help = HELP.occurred();
+//! let steps = STEPS.measured(10_432);
+//! let motion = MOTION.rows(0, &[[1, -3, 1024], [2, -3, 1019]]);
+//! let vertical = VERTICAL.block(0, &[10, 10, 9]);
+//! ```
+//!
+//! # How far a value can be trusted
+//! | | said by | to a service | in FHIR |
+//! |---|---|---|---|
+//! | valid | [`Channel::measured`] | [`read`] | the value |
+//! | questionable, calibrating | [`Channel::questionable`], [`Channel::rated`]; `status` of a block | [`read_rated`] only | the value with an `interpretation` |
+//! | invalid | [`Channel::rated`] | [`read_rated`] only | no value: `dataAbsentReason` |
+//! | absent, with the reason | [`Channel::absent`]; `None` or [`Measurement::without`] for a component, [`TrendBlock::without`], [`WaveformBlock::without`] | nothing | no value: `dataAbsentReason` |
+//! | test, demonstration | [`Channel::test`], [`Channel::demonstration`]; `mode` of any other record | [`read_rated`] only | label `HTEST`, no subject |
+//! | calibrated | [`GlucoseCalibration`], [`DeviceEvent::Calibrated`] | [`read_event`] | an Observation of the event |
+//! | time | [`TimeQuality`], by the service that sets the clock | [`WallTime`] | `clock-quality`, `clock-error` of the date |
+//!
+//! A service reads records with what their channel says, from whatever device they come: [`read`], [`read_rated`],
+//! [`read_trend`], [`read_event`]. Values of alarms and limits are in the scale of their component:
+//! [`Component::physical`] turns them into numbers.
+//!
+//! [`Measurement::without`]: crate::framing::Measurement::without
+//! [`TrendBlock::without`]: crate::framing::TrendBlock::without
+//! [`WaveformBlock::without`]: crate::framing::WaveformBlock::without
+//! [`Component::physical`]: crate::framing::Component::physical
 
 mod channel;
 mod events;
@@ -107,14 +186,15 @@ pub mod mdc;
 mod nomenclature;
 pub mod private;
 mod quantities;
+mod reading;
 mod scaled;
 mod table;
-#[cfg(test)]
+#[cfg(all(test, feature = "alloc"))]
 mod tests;
 mod wall_time;
 mod waveform;
 
-pub use channel::{Channel, Happening, Kind, Quantity, read, read_event};
+pub use channel::{Channel, Happening, Kind, Quantity};
 pub use events::{
     DeviceEvent, DeviceStatus, Equipment, Fall, GlucoseCalibration, InhalerActuation, InsulinBolus,
     PatientMark, PersonalAlarm, Pump, PumpEvent, PumpStatus, Zone, ZoneEvent,
@@ -128,6 +208,7 @@ pub use quantities::{
     Oximetry, OxygenSaturation, PerfusionIndex, Position, Pressure, PulseOximetry, PulseRate,
     RespirationRate, RrInterval, Steps, ThoracicRespirationRate, Weight,
 };
+pub use reading::{Reading, read, read_event, read_rated, read_trend};
 pub use scaled::{Hundredths, Scaled, TenMillionths, Thousandths};
 pub use wall_time::{TimeQuality, WallTime};
 pub use waveform::{Lead, Scale, WaveformChannel};

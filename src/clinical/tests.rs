@@ -1,12 +1,13 @@
 //! Tests of typed channels: what they make fits its channel, and comes back over the wire.
 
 use super::*;
+use crate::codec::BufferTooSmall;
 use crate::framing::{
     Absence, AlarmKind, BatchWriter, ChannelDescriptor, ChannelKind, Component, Decimal, DescriptorSet,
-    Event, Measurement, Mode, Phase, Priority, Quality, Rate, Record, RecordBuf, RecordsFrame, Value, Values,
-    encode_descriptors, encode_record,
+    EncodeError, Event, Measurement, Mode, Phase, Priority, Quality, Rate, Record, RecordBuf, RecordsFrame,
+    Status, TrendBlock, TrendPoint, Value, Values, encode_descriptors, encode_record,
 };
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Encodes a record on these channels, and decodes it as a backend would.
 fn over_the_wire(channels: &[ChannelDescriptor<'_>], record: &Record<'_>) -> RecordBuf {
@@ -61,6 +62,8 @@ where
     assert_eq!(back(channel.absent(Absence::SensorOff)), (None, None));
     assert_eq!(back(channel.test(value)), (None, None));
     assert_eq!(back(channel.demonstration(value)), (None, None));
+    check_rated(channel, value);
+    check_trend(channel, value);
     assert_eq!(channel.absent(Absence::Failed).values.len(), Q::COMPONENTS.len());
     let first = Q::First::from_raw(17);
     assert_eq!(Q::COMPONENTS[0].scale.exponent, Q::First::EXPONENT);
@@ -73,6 +76,48 @@ where
     let limits = channel.limits(Some(first), None);
     let RecordBuf::AlarmLimits(back) = over_the_wire(&channels, &limits.into()) else { panic!() };
     assert_eq!((back, back.low, back.high), (limits, Some(17), None));
+}
+
+/// Holds that what is not valid or not real reads with these words and never without.
+fn check_rated<Q: Quantity>(channel: Channel<Q>, value: Q::Value)
+where
+    Q::Value: PartialEq + core::fmt::Debug,
+{
+    let rated = |quality, mode| Some(Reading { value, quality, mode });
+    for quality in [Quality::Valid, Quality::Questionable, Quality::Calibrating, Quality::Invalid] {
+        assert_eq!(channel.read_rated(&channel.rated(value, quality)), rated(quality, Mode::Real));
+    }
+    assert_eq!(channel.read_rated(&channel.test(value)), rated(Quality::Valid, Mode::Test));
+    let demonstration = channel.read_rated(&channel.demonstration(value));
+    assert_eq!(demonstration, rated(Quality::Valid, Mode::Demonstration));
+    assert_eq!(channel.read_rated(&channel.absent(Absence::SensorOff)), None);
+}
+
+/// Holds that a trend of a kind comes back over the wire, in its times and nothing but its own words.
+fn check_trend<Q: Quantity>(channel: Channel<Q>, value: Q::Value)
+where
+    Q::Value: PartialEq + core::fmt::Debug,
+{
+    let channels = [channel.descriptor()];
+    let points = [0, 1000, 2500].map(|ms| (Duration::from_millis(ms), value));
+    let (mut times, mut space) = ([Duration::ZERO; 3], [0; 24]);
+    let block = channel.trend(&points, &mut times, &mut space).unwrap();
+    for (mode, quality) in [
+        (Mode::Real, Quality::Valid),
+        (Mode::Real, Quality::Questionable),
+        (Mode::Real, Quality::Invalid),
+        (Mode::Test, Quality::Valid),
+    ] {
+        let mut block = block;
+        block.status = Status { mode, quality };
+        let RecordBuf::Trend(back) = over_the_wire(&channels, &block.into()) else { panic!() };
+        let read: Vec<_> = read_trend::<Q>(channels[0], &back.as_block()).collect();
+        let good = (mode, quality) == (Mode::Real, Quality::Valid);
+        assert_eq!(read, points.map(|(offset, value)| (offset, good.then_some(value))));
+        assert_eq!(channel.read_trend(&block).collect::<Vec<_>>(), read);
+    }
+    let other = Channel::<Q>::new(201);
+    assert!(other.read_trend(&block).all(|(_, value)| value.is_none()));
 }
 
 fn check_happening<H: Happening>(events: &[H::Event])
@@ -230,6 +275,126 @@ fn a_value_reads_in_the_scale_and_order_of_its_device() {
 }
 
 #[test]
+fn a_value_reads_in_any_scale_and_offset_of_a_kind() {
+    /// Half degrees above 20 °C.
+    struct Halves;
+    impl Kind for Halves {
+        const KIND: ChannelKind = ChannelKind::Numeric;
+        const METRIC: u32 = mdc::TEMP_BODY;
+        const COMPONENTS: &'static [Component] = &[Component {
+            metric: mdc::TEMP_BODY,
+            unit: mdc::unit::DEGC,
+            scale: Decimal::new(5, -1),
+            offset: Decimal::new(20, 0),
+        }];
+    }
+    impl Quantity for Halves {
+        type Value = i32;
+        type First = i32;
+        fn to_values(value: i32) -> Values {
+            Values::valid(&[value]).unwrap()
+        }
+        fn from_values(values: &[Value]) -> Option<i32> {
+            values[0].valid()
+        }
+    }
+    let tenths = [Component::scaled(mdc::TEMP_BODY, mdc::unit::DEGC, -1)];
+    let channel = ChannelDescriptor::new(1, ChannelKind::Numeric, mdc::TEMP_BODY, (&tenths).into());
+    let read = |raw| read::<Halves>(&channel, &Measurement::new(1, Values::valid(&[raw]).unwrap()));
+    assert_eq!(read(365), Some(33)); // 36.5 °C = 20 °C + 33 · 0.5 °C
+    assert_eq!(read(366), None);
+    assert_eq!(read(200), Some(0));
+    assert_eq!(read(-100), Some(-60));
+}
+
+#[test]
+fn no_value_is_read_that_does_not_fit_its_own_scale() {
+    // each exponent with the largest values: exact, or none
+    for exponent in i8::MIN..=i8::MAX {
+        let component = [Component::scaled(mdc::TEMP_BODY, mdc::unit::DEGC, exponent)];
+        let channel = ChannelDescriptor::new(1, ChannelKind::Numeric, mdc::TEMP_BODY, (&component).into());
+        for raw in [0, 1, -1, 3684, i32::MAX, i32::MIN] {
+            let read =
+                read::<BodyTemperature>(&channel, &Measurement::new(1, Values::valid(&[raw]).unwrap()));
+            let places = i32::from(exponent) + 2;
+            let expected = match raw {
+                0 => Some(0),
+                _ if places < 0 => None, // none of these ends with a zero
+                _ => 10i128
+                    .checked_pow(places as u32)
+                    .and_then(|factor| i32::try_from(i128::from(raw).checked_mul(factor)?).ok()),
+            };
+            assert_eq!(read, expected.map(Hundredths), "{raw}e{exponent}");
+        }
+    }
+}
+
+#[test]
+fn two_components_of_a_kind_are_not_guessed_at() {
+    let twice = [
+        Component::scaled(mdc::TEMP_BODY, mdc::unit::DEGC, -2),
+        Component::scaled(mdc::TEMP_BODY, mdc::unit::DEGC, -1),
+    ];
+    let channel = ChannelDescriptor::new(1, ChannelKind::Numeric, mdc::TEMP_BODY, (&twice).into());
+    let measured = Measurement::new(1, Values::valid(&[3684, 412]).unwrap());
+    assert_eq!(read::<BodyTemperature>(&channel, &measured), None);
+}
+
+#[test]
+fn glucose_in_another_unit_is_no_glucose_in_ours() {
+    const MMOL_PER_L: u32 = 4 << 16 | 0xf001;
+    let component = [Component::scaled(mdc::CONC_GLU_ISF, MMOL_PER_L, -1)];
+    let channel = ChannelDescriptor::new(1, ChannelKind::Numeric, mdc::CONC_GLU_ISF, (&component).into());
+    let measured = Measurement::new(1, Values::valid(&[58]).unwrap()); // 5.8 mmol/L
+    assert_eq!(read::<InterstitialGlucose>(&channel, &measured), None);
+    assert_eq!(read_rated::<InterstitialGlucose>(&channel, &measured), None);
+    let points = [TrendPoint { offset: Duration::ZERO, raw: 58 }];
+    let block = TrendBlock::new(1, &points);
+    assert!(read_trend::<InterstitialGlucose>(channel, &block).all(|(_, value)| value.is_none()));
+}
+
+#[test]
+fn one_doubtful_component_makes_a_reading_doubtful() {
+    let cuff = Channel::<NonInvasivePressure>::new(1);
+    let mut values = [Value::Present(120, Quality::Valid); 4];
+    values[1] = Value::Present(80, Quality::Questionable);
+    values[3] = Value::Absent(Absence::Failed);
+    let measured = Measurement::new(1, Values::from(values));
+    assert_eq!(cuff.read(&measured), None);
+    let reading = cuff.read_rated(&measured).unwrap();
+    let pressure = Pressure { systolic: 120, diastolic: 80, mean: Some(120), pulse: None };
+    assert_eq!((reading.value, reading.quality), (pressure, Quality::Questionable));
+}
+
+#[test]
+fn a_component_that_comes_and_goes_is_refused_in_a_trend() {
+    let channel = Channel::<PulseOximetry>::new(1);
+    let at = |ms, pulse| (Duration::from_millis(ms), Oximetry { saturation: 97, pulse });
+    let (mut times, mut space) = ([Duration::ZERO; 2], [7; 4]);
+    for points in [[at(0, Some(60)), at(1, None)], [at(0, None), at(1, Some(60))]] {
+        assert_eq!(channel.trend(&points, &mut times, &mut space).unwrap_err(), EncodeError::OutOfRange);
+    }
+    assert_eq!(channel.trend(&[], &mut times, &mut space).unwrap_err(), EncodeError::OutOfRange);
+    let block = channel.trend(&[at(0, None), at(1, None)], &mut times, &mut space).unwrap();
+    assert_eq!(block.absence(1), Some(Absence::NotMeasured));
+    let points = [at(0, None), at(1, None)];
+    let short = channel.trend(&points, &mut times[..1], &mut [0; 4]).unwrap_err();
+    assert_eq!(short, BufferTooSmall { needed: 2 }.into());
+    let short = channel.trend(&points, &mut [Duration::ZERO; 2], &mut space[..3]).unwrap_err();
+    assert_eq!(short, BufferTooSmall { needed: 4 }.into());
+}
+
+#[test]
+fn limits_name_their_component() {
+    let pump = Channel::<Infusion>::new(3);
+    let limits = pump.limits_of(mdc::VOL_FLUID_TBI_REMAIN, Some(Hundredths(500)), None).unwrap();
+    assert_eq!((limits.component, limits.low, limits.high), (2, Some(500), None));
+    assert_eq!(over_the_wire(&[pump.descriptor()], &limits.into()), RecordBuf::AlarmLimits(limits));
+    assert_eq!(pump.limits_of(mdc::VOL_FLUID_TBI_REMAIN, Some(5), None), None);
+    assert_eq!(pump.limits_of(mdc::ECG_HEART_RATE, Some(Hundredths(5)), None), None);
+}
+
+#[test]
 fn alarms_say_who_is_the_cause_and_begin() {
     let battery = Channel::<Battery>::new(9).battery_low(Priority::Low, 9, 10);
     assert_eq!((battery.kind, battery.code), (AlarmKind::Technical, mdc::EVT_BATT_LO));
@@ -275,6 +440,25 @@ fn waveforms_have_the_scale_of_their_converter() {
         assert_eq!(over_the_wire(&channels, &off).as_record(), off);
     }
     let axes = WaveformChannel::acceleration(5, Rate::per_second(50), Scale::new(Decimal::new(1, -2)));
+    let rows = Record::from(axes.rows(10, &[[1, 981, -4], [2, 979, -3]]));
+    assert_eq!(over_the_wire(&[axes.descriptor()], &rows).as_record(), rows);
     let metrics: Vec<_> = axes.descriptor().components.iter().map(|component| component.metric).collect();
     assert_eq!(metrics, [mdc::HF_3D_ACC_X, mdc::HF_3D_ACC_Y, mdc::HF_3D_ACC_Z]);
+}
+
+#[test]
+fn twelve_leads_travel_together_and_each_keeps_its_place() {
+    let ecg = WaveformChannel::leads(3, Lead::TWELVE, Rate::per_second(500), Scale::ONE);
+    let rows = [core::array::from_fn(|lead| lead as i32), core::array::from_fn(|lead| -(lead as i32))];
+    for block in [ecg.rows(70, &rows), ecg.rows(70, &rows).without(7, Absence::SensorOff)] {
+        let RecordBuf::Waveform(back) = over_the_wire(&[ecg.descriptor()], &block.into()) else { panic!() };
+        let back = back.as_block();
+        assert_eq!((back.first_sample, back.components(), back), (70, 12, block));
+        for (component, lead) in (0..12).zip(Lead::TWELVE) {
+            assert_eq!(ecg.descriptor().components.iter().nth(component).unwrap().metric, lead.metric());
+            let samples: Vec<_> = back.component(component).collect();
+            let lead = component as i32;
+            assert_eq!(samples, if block.absence(component).is_some() { vec![] } else { vec![lead, -lead] });
+        }
+    }
 }

@@ -3,6 +3,7 @@ use crate::framing::{
     Alarm, AlarmKind, ChannelDescriptor, ChannelKind, Component, Components, Decimal, Phase, Priority, Rate,
     WaveformBlock,
 };
+use crate::limits::MAX_WAVEFORM_COMPONENTS;
 
 /// A lead of the ECG.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -186,7 +187,7 @@ impl<const N: usize> WaveformChannel<N> {
     /// assert_eq!(ecg.descriptor().components.len(), 12);
     /// ```
     pub fn leads(number: u8, leads: [Lead; N], rate: Rate, scale: Scale) -> Self {
-        const { assert!(N > 0 && N <= 16) }
+        const { assert!(N > 0 && N <= MAX_WAVEFORM_COMPONENTS) }
         let components = leads.map(|lead| scale.component(lead.metric(), mdc::unit::MILLI_VOLT));
         Self { number, metric: mdc::ECG_ELEC_POTL, site: 0, rate, components }
     }
@@ -211,9 +212,27 @@ impl<const N: usize> WaveformChannel<N> {
         descriptor
     }
 
-    /// Makes a block of real and valid samples; `first_sample` is counted on this channel since boot.
+    /// Makes a block of real and valid samples: row by row, the samples of all signals of one time together.
+    ///
+    /// `first_sample` is the index of the first row, counted on this channel since boot. Mode and quality of the block are
+    /// its `status`; a signal that is absent in it, as with an electrode off, is told by [`WaveformBlock::without`].
     pub const fn block<'a>(&self, first_sample: u64, samples: &'a [i32]) -> WaveformBlock<'a> {
-        WaveformBlock::new(self.number, first_sample, samples)
+        WaveformBlock::interleaved(self.number, first_sample, N, samples)
+    }
+
+    /// Makes a block of rows, each with the samples of all signals; the rest as with [`block`](Self::block).
+    ///
+    /// ```
+    /// use vitalwire::clinical::{Lead, Scale, WaveformChannel};
+    /// use vitalwire::framing::{Absence, Decimal, Rate, Record};
+    /// let scale = Scale::new(Decimal::new(5, -3));
+    /// let ecg = WaveformChannel::leads(4, [Lead::I, Lead::II], Rate::per_second(250), scale);
+    /// let block = ecg.rows(0, &[[12, 0], [13, 0], [11, 0]]).without(1, Absence::SensorOff); // the electrode of II
+    /// assert_eq!((block.len(), block.absence(1)), (3, Some(Absence::SensorOff)));
+    /// let record = Record::from(block);
+    /// ```
+    pub const fn rows<'a>(&self, first_sample: u64, rows: &'a [[i32; N]]) -> WaveformBlock<'a> {
+        self.block(first_sample, rows.as_flattened())
     }
 
     /// Makes the alarm that a lead is off, without value and limits; [`mdc::EVT_LEAD_OFF`] rests on one source.

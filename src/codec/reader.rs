@@ -43,6 +43,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::Truncated`] if fewer are left; the reader stays where it was.
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
+        //= SPEC.md#conventions
+        //# A reader MUST refuse a structure that ends before its last value.
         let (head, tail) = self.rest.split_at_checked(len).ok_or(DecodeError::Truncated)?;
         self.rest = tail;
         Ok(head)

@@ -11,7 +11,7 @@ use super::{
     Absence, AlarmLimits, BootTag, Component, Components, DescriptorSet, Gap, Rate, SetHash, TrendBlock,
     TrendPoint, Value, Values, WaveformBlock,
 };
-use crate::limits::MAX_COMPONENTS;
+use crate::limits::{MAX_COMPONENTS, MAX_WAVEFORM_COMPONENTS};
 use crate::time::Duration;
 
 /// Serialises and deserialises by what `#[serde(remote = "Self")]` derives, and refuses what does not hold.
@@ -42,8 +42,9 @@ checked!(Component, "a scale of zero, or a mantissa of more than 32 bits", |comp
 checked!(Gap, "a gap of no sequences, or beyond the last one", |gap| {
     gap.count != 0 && gap.first.checked_add(gap.count).is_some()
 });
-checked!(AlarmLimits, "limits of no component, or the low one above the high one", |limits| {
-    limits.component < 16 && limits.low.zip(limits.high).is_none_or(|(low, high)| low <= high)
+// which limit is above the other one depends on the sign of the channel's scale
+checked!(AlarmLimits, "limits of no component", |limits| {
+    usize::from(limits.component) < MAX_WAVEFORM_COMPONENTS
 });
 
 /// An iterator as a sequence of known length, which some formats need.

@@ -34,35 +34,41 @@ impl Decimal {
         out.signed(self.exponent.into())
     }
 
-    /// Returns the same number with this exponent, if its mantissa is then a whole number that fits.
-    ///
-    /// ```
-    /// use vitalwire::framing::Decimal;
-    /// assert_eq!(Decimal::new(368, -1).with_exponent(-2), Some(Decimal::new(3680, -2)));
-    /// assert_eq!(Decimal::new(3680, -2).with_exponent(-1), Some(Decimal::new(368, -1)));
-    /// assert_eq!(Decimal::new(3684, -2).with_exponent(-1), None);
-    /// ```
-    pub fn with_exponent(self, exponent: i8) -> Option<Self> {
-        if exponent <= self.exponent {
-            return Some(Self { mantissa: self.rescaled(exponent)?, exponent });
-        }
-        let places = u32::from(exponent.abs_diff(self.exponent));
-        let mantissa = match 10i64.checked_pow(places) {
-            Some(power) if self.mantissa.checked_rem(power)? == 0 => self.mantissa.checked_div(power)?,
-            Some(_) => return None,
-            None if self.mantissa == 0 => 0,
-            None => return None,
+    /// Solves self = offset + scale · raw, if raw is a whole number of 32 bits.
+    pub(super) fn raw(self, scale: Self, offset: Self) -> Option<i32> {
+        let exponent = self.exponent.min(offset.exponent);
+        let (numerator, exponent) = match offset.mantissa {
+            0 => (i128::from(self.mantissa), self.exponent),
+            _ => (self.wide(exponent)?.checked_sub(offset.wide(exponent)?)?, exponent),
         };
-        Some(Self { mantissa, exponent })
+        if numerator == 0 {
+            return Some(0);
+        }
+        let places = i32::from(exponent).checked_sub(scale.exponent.into())?;
+        let factor = 10i128.checked_pow(places.unsigned_abs())?;
+        let (numerator, denominator) = if places >= 0 {
+            (numerator.checked_mul(factor)?, scale.mantissa.into())
+        } else {
+            (numerator, i128::from(scale.mantissa).checked_mul(factor)?)
+        };
+        if numerator.checked_rem(denominator)? != 0 {
+            return None;
+        }
+        i32::try_from(numerator.checked_div(denominator)?).ok()
     }
 
-    /// Multiplies the mantissa so that the number has the smaller exponent `exponent`.
-    pub(super) fn rescaled(self, exponent: i8) -> Option<i64> {
+    /// Returns the mantissa that the number has with the smaller exponent `exponent`.
+    fn wide(self, exponent: i8) -> Option<i128> {
         let places = u32::try_from(i32::from(self.exponent).checked_sub(exponent.into())?).ok()?;
         if self.mantissa == 0 {
             return Some(0);
         }
-        self.mantissa.checked_mul(10i64.checked_pow(places)?)
+        i128::from(self.mantissa).checked_mul(10i128.checked_pow(places)?)
+    }
+
+    /// Multiplies the mantissa so that the number has the smaller exponent `exponent`.
+    pub(super) fn rescaled(self, exponent: i8) -> Option<i64> {
+        self.wide(exponent).and_then(|mantissa| i64::try_from(mantissa).ok())
     }
 }
 
@@ -72,6 +78,7 @@ impl Decimal {
 /// use vitalwire::framing::Decimal;
 /// assert_eq!(Decimal::new(-5, -3).to_string(), "-0.005");
 /// assert_eq!(Decimal::new(200, -2).to_string(), "2.00");
+/// assert_eq!(Decimal::new(0, 2).to_string(), "0");
 /// ```
 impl core::fmt::Display for Decimal {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -82,6 +89,7 @@ impl core::fmt::Display for Decimal {
         let places = usize::from(self.exponent.unsigned_abs());
         if self.exponent >= 0 {
             write!(f, "{magnitude}")?;
+            let places = if magnitude == 0 { 0 } else { places };
             return (0..places).try_for_each(|_| f.write_str("0"));
         }
         let point = u32::try_from(places).ok().and_then(|places| 10u64.checked_pow(places));

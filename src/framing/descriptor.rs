@@ -111,6 +111,18 @@ impl Component {
         Some(Decimal { mantissa, exponent })
     }
 
+    /// Returns the raw value of a physical one, or `None` unless it is exactly a whole number of 32 bits.
+    ///
+    /// ```
+    /// use vitalwire::framing::{Component, Decimal};
+    /// let temperature = Component::scaled(150_364, 268_192, -1);
+    /// assert_eq!(temperature.raw(Decimal::new(3680, -2)), Some(368));
+    /// assert_eq!(temperature.raw(Decimal::new(3684, -2)), None);
+    /// ```
+    pub fn raw(&self, physical: Decimal) -> Option<i32> {
+        physical.raw(self.scale, self.offset)
+    }
+
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let component = Self {
             metric: reader.varint_as()?,

@@ -1,7 +1,7 @@
 //! The extension records that this version knows: annotations and alarm limits.
 
 use super::record_codec::{read_optional, write_optional};
-use super::{AlarmLimits, Annotation, DescriptorSet, EncodeError, ExtensionRecord, Mode, Record};
+use super::{AlarmLimits, Annotation, Component, DescriptorSet, EncodeError, ExtensionRecord, Mode, Record};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::limits::MAX_ANNOTATION_TEXT;
 use crate::time::Duration;
@@ -95,11 +95,16 @@ fn read_annotation<'a>(bytes: &'a [u8], set: &DescriptorSet<'_>) -> Result<Annot
     Ok(Annotation { channel, mode, code, span: Duration::from_millis(span.into()), text })
 }
 
-/// Tells whether the limits go together, and the channel has the component.
+/// Tells whether the channel has the component, and the limits go together: as physical values.
 fn limits_fit(limits: &AlarmLimits, set: &DescriptorSet<'_>) -> bool {
-    let ordered = limits.low.zip(limits.high).is_none_or(|(low, high)| low <= high);
     let channel = set.channel(limits.channel);
-    ordered && channel.is_some_and(|channel| usize::from(limits.component) < channel.components.len())
+    let component = channel.and_then(|channel| channel.components.iter().nth(limits.component.into()));
+    let ordered = |component: Component| match limits.low.zip(limits.high) {
+        Some((low, high)) if component.scale.mantissa < 0 => low >= high,
+        Some((low, high)) => low <= high,
+        None => true,
+    };
+    component.is_some_and(ordered)
 }
 
 fn write_limits(

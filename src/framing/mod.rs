@@ -28,6 +28,7 @@ mod series;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod trend;
 mod values;
 mod waveform;

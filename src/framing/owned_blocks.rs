@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::timing::step;
 use super::{Absence, Row, Status, TrendBlock, WaveformBlock};
 use crate::limits::{MAX_BLOCK_SAMPLES, MAX_COMPONENTS, MAX_WAVEFORM_COMPONENTS};
 use crate::time::Duration;
@@ -114,14 +115,14 @@ impl<'de> Deserialize<'de> for TrendBuf {
 
         let Trend { channel, status, offsets, components } = Trend::deserialize(deserializer)?;
         let ascends = offsets.windows(2).all(|pair| match pair {
-            [one, next] => one <= next,
+            [one, next] => step(*one, *next).is_some(),
             _ => true,
         });
         let starts = offsets.first() == Some(&Duration::ZERO);
         let rows = Rows::join(&components, offsets.len(), MAX_COMPONENTS).filter(|_| ascends && starts);
         let rows = rows.ok_or_else(|| {
             de::Error::custom(
-                "no points, more than 1024, times that descend or do not start at zero, or components that do not go with them",
+                "no points, more than 1024, times that descend, jump by 2^31 ms or do not start at zero, or components that do not go with them",
             )
         })?;
         Ok(Self { channel, status, offsets, rows })

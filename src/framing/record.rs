@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Lane, Mode, TrendBlock, Values, WaveformBlock};
+use super::{Absence, Lane, Mode, TrendBlock, Value, Values, WaveformBlock};
 use crate::time::Duration;
 
 /// One clinical fact.
@@ -50,6 +50,22 @@ impl Measurement {
     /// Makes a measurement on the patient.
     pub const fn new(channel: u8, values: Values) -> Self {
         Self { channel, mode: Mode::Real, values }
+    }
+
+    /// Says that a component has no value, and why; changes nothing where there is no such component.
+    ///
+    /// ```
+    /// use vitalwire::clinical::{Channel, NonInvasivePressure, Pressure};
+    /// use vitalwire::framing::{Absence, Value};
+    /// const CUFF: Channel<NonInvasivePressure> = Channel::new(1);
+    /// let pressure = Pressure { systolic: 120, diastolic: 80, mean: None, pulse: None };
+    /// let measured = CUFF.measured(pressure).without(3, Absence::Failed); // the pulse was not found
+    /// assert_eq!(measured.values[2..], [Value::Absent(Absence::NotMeasured), Value::Absent(Absence::Failed)]);
+    /// ```
+    #[must_use]
+    pub fn without(mut self, component: usize, reason: Absence) -> Self {
+        self.values.set(component, Value::Absent(reason));
+        self
     }
 }
 

@@ -1,5 +1,6 @@
-use super::Absence;
+use super::{Absence, Measurement, TrendBlock, Value, Values};
 use crate::limits::MAX_WAVEFORM_COMPONENTS;
+use crate::time::Duration;
 
 /// The values of all components of a block at one time.
 ///
@@ -74,5 +75,39 @@ impl Absences {
         if let Some(place) = self.0.get_mut(component) {
             *place = Some(reason);
         }
+    }
+}
+
+impl<'a> TrendBlock<'a> {
+    /// Lists the points as measurements, each with its time since the time of the record.
+    ///
+    /// Quality, mode and what is absent come along, so that a point is judged just as a measurement is.
+    ///
+    /// ```
+    /// use vitalwire::Duration;
+    /// use vitalwire::framing::{Absence, TrendBlock, Value};
+    /// let block = TrendBlock::compound(2, 2, &[Duration::ZERO], &[98, 0]).without(1, Absence::SensorOff);
+    /// let (_, measurement) = block.measurements().next().unwrap();
+    /// assert_eq!(measurement.values[1], Value::Absent(Absence::SensorOff));
+    /// ```
+    pub fn measurements(&self) -> impl Iterator<Item = (Duration, Measurement)> + Clone + 'a {
+        let (channel, status) = (self.channel, self.status);
+        let mut absences = Absences::NONE;
+        for component in 0..self.components() {
+            if let Some(reason) = self.absence(component) {
+                absences.set(component, reason);
+            }
+        }
+        self.rows().map(move |(offset, row)| {
+            let mut values = Values::absent(row.len());
+            for (component, raw) in row.iter().enumerate() {
+                let value = match raw {
+                    Some(raw) => Value::Present(raw, status.quality),
+                    None => Value::Absent(absences.get(component).unwrap_or(Absence::Unknown)),
+                };
+                values.set(component, value);
+            }
+            (offset, Measurement { channel, mode: status.mode, values })
+        })
     }
 }

@@ -2,14 +2,12 @@ use super::bits::{BitReader, BitWriter};
 use super::record_codec::{KIND_TREND, head_len, write_head};
 use super::rice::{RiceReader, RiceSize, RiceWriter, first_parameter};
 use super::row::{Absences, Row};
-use super::series::{self, BlockHead, EncodedSeries, Numbers, read_sized, sized_len, write_sized};
+use super::series::{self, BlockHead, EncodedSeries, Numbers};
+use super::timing::{Intervals, MAX_STEP, Steps, Timing, step};
 use super::{Absence, ChannelDescriptor, ChannelKind, DescriptorSet, EncodeError, Encoded, Status};
 use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer};
 use crate::limits::{MAX_BLOCK_SAMPLES, MAX_RECORD};
 use crate::time::Duration;
-
-/// The longest time between two points, in milliseconds.
-const MAX_STEP: u64 = i32::MAX as u64;
 
 /// One point of a trend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +52,7 @@ enum Points<'a> {
 
 /// What is listed by who encodes.
 #[derive(Clone, Copy)]
-enum List<'a> {
+pub(super) enum List<'a> {
     Simple(&'a [TrendPoint]),
     Compound { components: usize, offsets: &'a [Duration], values: &'a [i32] },
 }
@@ -104,12 +102,11 @@ impl List<'_> {
 
     /// Returns the time from a point to the next one, if it is in range.
     fn step(&self, row: usize) -> Option<u32> {
-        let (a, b) = (self.offset(row).as_millis(), self.offset(row.saturating_add(1)).as_millis());
-        b.checked_sub(a).filter(|&step| step <= MAX_STEP).map(|step| step as u32)
+        step(self.offset(row), self.offset(row.saturating_add(1)))
     }
 
     /// Lists the steps of time between the first `rows` points; those out of range count as zero.
-    fn steps(self, rows: usize) -> impl Iterator<Item = u32> + Clone {
+    pub(super) fn steps(self, rows: usize) -> impl Iterator<Item = u32> + Clone {
         (0..rows.saturating_sub(1)).map(move |row| self.step(row).unwrap_or(0))
     }
 
@@ -121,116 +118,11 @@ impl List<'_> {
             .map(|(a, b)| crate::codec::zigzag(i64::from(b).saturating_sub(a.into())) as u32)
     }
 
-    /// Tells whether each step is the value of the first component at its end.
-    fn is_intervals(self, rows: usize) -> bool {
-        self.steps(rows).zip(1..).all(|(step, row)| i64::from(step) == i64::from(self.value(row, 0)))
-    }
-}
-
-/// Where the times of the points come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Timing {
-    /// The channel's own period.
-    Nominal,
-    /// A period, in milliseconds.
-    Regular(u32),
-    /// A list that starts with this step, in milliseconds.
-    Listed(u32),
-    /// The values of the first component, as those of a channel of intervals between heart beats are.
-    Intervals,
-}
-
-impl Timing {
-    const fn code(self) -> u8 {
-        match self {
-            Self::Nominal => 0,
-            Self::Regular(_) => 1,
-            Self::Listed(_) => 2,
-            Self::Intervals => 3,
-        }
-    }
-
-    /// Finds the shortest way to write the steps of the first `rows` points.
-    fn of(list: List<'_>, rows: usize, nominal: Option<u32>, first_absent: bool) -> Self {
-        let mut steps = list.steps(rows);
-        match steps.next() {
-            None => Self::Nominal,
-            Some(first) if steps.all(|step| step == first) => {
-                if Some(first) == nominal {
-                    Self::Nominal
-                } else {
-                    Self::Regular(first)
-                }
-            }
-            Some(_) if !first_absent && list.is_intervals(rows) => Self::Intervals,
-            Some(first) => Self::Listed(first),
-        }
-    }
-
-    /// Returns how many bits it takes, without the list.
-    fn bits(self) -> u64 {
-        match self {
-            Self::Nominal | Self::Intervals => 2,
-            Self::Regular(step) | Self::Listed(step) => sized_len(step as i32).saturating_add(2),
-        }
-    }
-
-    fn write(self, out: &mut BitWriter<'_>) -> Result<(), BufferTooSmall> {
-        out.bits(self.code().into(), 2)?;
-        match self {
-            Self::Nominal | Self::Intervals => Ok(()),
-            // steps have 31 bits
-            Self::Regular(step) | Self::Listed(step) => write_sized(step as i32, out),
-        }
-    }
-
-    fn read(bits: &mut BitReader<'_>, count: usize, nominal: Option<u32>) -> Result<Self, DecodeError> {
-        let step =
-            |bits: &mut BitReader<'_>| u32::try_from(read_sized(bits)?).map_err(|_| DecodeError::OutOfRange);
-        //= SPEC.md#trend
-        //# A reader MUST refuse timing 0 of more than one point without a period, timing 1 where 0 fits, and timings 2 and 3 where all steps are alike.
-        let timing = match bits.bits(2)? {
-            0 if count == 1 || nominal.is_some() => Self::Nominal,
-            1 if count > 1 => Self::Regular(step(bits)?),
-            2 if count > 2 => Self::Listed(step(bits)?),
-            3 if count > 2 => Self::Intervals,
-            _ => return Err(DecodeError::OutOfRange),
-        };
-        match timing {
-            Self::Regular(step) if Some(step) == nominal => Err(DecodeError::NonCanonical),
-            timing => Ok(timing),
-        }
-    }
-}
-
-/// The steps of time of an encoded block.
-#[derive(Clone, Copy, Debug)]
-enum Steps<'a> {
-    Period(u32),
-    Listed { rice: RiceReader, bits: BitReader<'a>, step: u32, first: bool },
-    Intervals,
-}
-
-impl Steps<'_> {
-    /// Reads the step to a point whose first component is `value`.
-    fn read(&mut self, value: Option<i32>) -> Result<u32, DecodeError> {
-        //= SPEC.md#trend
-        //# A reader MUST refuse a step of time below 0 or above 2^31 − 1 milliseconds.
-        let checked = |step: i64| {
-            let step = i32::try_from(step).ok().and_then(|step| u32::try_from(step).ok());
-            step.ok_or(DecodeError::OutOfRange)
-        };
-        match self {
-            Self::Period(period) => Ok(*period),
-            Self::Intervals => checked(value.ok_or(DecodeError::OutOfRange)?.into()),
-            Self::Listed { rice, bits, step, first } => {
-                if !core::mem::take(first) {
-                    let change = crate::codec::unzigzag(rice.read(bits)?.into());
-                    *step = checked(i64::from(*step).saturating_add(change))?;
-                }
-                Ok(*step)
-            }
-        }
+    /// Tells whether the times are what the values of the first component add up to.
+    pub(super) fn is_intervals(self, rows: usize, intervals: Intervals) -> bool {
+        let mut intervals = intervals;
+        (1..rows)
+            .all(|row| intervals.next(self.value(row, 0)) == i64::try_from(self.offset(row).as_millis()).ok())
     }
 }
 
@@ -342,7 +234,7 @@ impl<'a> TrendBlock<'a> {
         reader: &mut Reader<'a>,
         set: &DescriptorSet<'_>,
     ) -> Result<Self, DecodeError> {
-        let (nominal, components) =
+        let (nominal, components, intervals) =
             set.channel(channel).and_then(|channel| fits(&channel)).ok_or(DecodeError::OutOfRange)?;
         let mut start = reader.clone();
         let mut bits = BitReader::new(reader.clone().rest());
@@ -351,11 +243,16 @@ impl<'a> TrendBlock<'a> {
             Timing::Nominal => (Steps::Period(nominal.unwrap_or(0)), bits),
             Timing::Regular(step) => (Steps::Period(step), bits),
             Timing::Listed(step) => Self::check_steps(step, head.count, bits)?,
-            Timing::Intervals => (Steps::Intervals, bits),
+            Timing::Intervals => {
+                //= SPEC.md#trend
+                //# A reader MUST refuse timing 3 where the exponent of component 0's scale is beyond −9 to 9.
+                let sum = intervals.ok_or(DecodeError::OutOfRange)?;
+                (Steps::Intervals { sum, offset: 0 }, bits)
+            }
         };
         let (series, bits) = EncodedSeries::check(bits, head.count, components)?;
-        if let Steps::Intervals = steps {
-            Self::check_intervals(series)?;
+        if let Steps::Intervals { .. } = steps {
+            Self::check_intervals(steps, series)?;
         }
         reader.bytes(bits.finish()?)?;
         let bytes = start.bytes(start.remaining().saturating_sub(reader.remaining()))?;
@@ -383,13 +280,13 @@ impl<'a> TrendBlock<'a> {
     }
 
     /// Checks that the values of the first component are steps, and not all alike.
-    fn check_intervals(series: EncodedSeries<'_>) -> Result<(), DecodeError> {
+    fn check_intervals(mut steps: Steps<'_>, series: EncodedSeries<'_>) -> Result<(), DecodeError> {
         let mut reader = series.read();
         let mut first = None;
         let mut regular = true;
         reader.row();
         while let Some(row) = reader.row() {
-            let step = Steps::Intervals.read(row.get(0))?;
+            let step = steps.read(row.get(0))?;
             regular &= *first.get_or_insert(step) == step;
         }
         if regular { Err(DecodeError::NonCanonical) } else { Ok(()) }
@@ -415,11 +312,13 @@ impl core::fmt::Debug for TrendBlock<'_> {
     }
 }
 
-/// Returns the channel's period, if it has one, and how many components a block of it has, if it may have trends.
-fn fits(channel: &ChannelDescriptor<'_>) -> Option<(Option<u32>, usize)> {
+/// Returns, if a channel may have trends, its period if it has one, how many components a block of it has, and how the
+/// first one's values count as intervals.
+fn fits(channel: &ChannelDescriptor<'_>) -> Option<(Option<u32>, usize, Option<Intervals>)> {
     let period =
         channel.rate.and_then(super::Rate::period_ms).filter(|&period| u64::from(period) <= MAX_STEP);
-    (channel.kind == ChannelKind::Numeric).then_some((period, channel.components.len()))
+    let intervals = channel.components.iter().next().and_then(|component| Intervals::of(component.scale));
+    (channel.kind == ChannelKind::Numeric).then_some((period, channel.components.len(), intervals))
 }
 
 /// Encodes as many points of a block as fit `out`, at most 1024 of them and 1024 bytes, and says how many.
@@ -428,8 +327,8 @@ fn fits(channel: &ChannelDescriptor<'_>) -> Option<(Option<u32>, usize)> {
 ///
 /// # Errors
 /// [`EncodeError::BufferTooSmall`] if not even one point fits; [`EncodeError::UnknownChannel`];
-/// [`EncodeError::WrongKind`], also if the channel has another number of components; [`EncodeError::OutOfRange`]
-/// without points or with values that do not go with them, or if the offsets do not start at zero, descend, or have a
+/// [`EncodeError::WrongKind`], also if the channel has another number of components, or another period or scale than
+/// the one that a decoded block was coded with; [`EncodeError::OutOfRange`] without points or with values that do not go with them, or if the offsets do not start at zero, descend, or have a
 /// step of 2^31 ms or more.
 pub fn encode_trend(
     block: &TrendBlock<'_>,
@@ -437,7 +336,7 @@ pub fn encode_trend(
     out: &mut [u8],
 ) -> Result<Encoded, EncodeError> {
     let channel = set.channel(block.channel).ok_or(EncodeError::UnknownChannel)?;
-    let (nominal, components) = fits(&channel).ok_or(EncodeError::WrongKind)?;
+    let (nominal, components, intervals) = fits(&channel).ok_or(EncodeError::WrongKind)?;
     if components != block.components() {
         return Err(EncodeError::WrongKind);
     }
@@ -445,7 +344,10 @@ pub fn encode_trend(
     let mut writer = Writer::new(out.get_mut(..limit).unwrap_or_default());
     let (list, absences) = match block.points {
         Points::Listed { list, absences } => (list, absences),
-        Points::Encoded { bytes, .. } => {
+        Points::Encoded { steps, bytes, .. } => {
+            if block.len() > 1 && !steps.stand_in(bytes, nominal, intervals) {
+                return Err(EncodeError::WrongKind);
+            }
             write_head(KIND_TREND, block.channel, &mut writer)?;
             writer.bytes(bytes)?;
             return Ok(Encoded { bytes: writer.len(), taken: block.len() });
@@ -457,32 +359,34 @@ pub fn encode_trend(
         return Err(EncodeError::OutOfRange);
     }
 
-    let first_absent = absences.get(0).is_some();
-    let timing = Timing::of(list, rows, nominal, first_absent);
+    let intervals = intervals.filter(|_| absences.get(0).is_none());
+    let timing = Timing::of(list, rows, nominal, intervals);
+    // the first points may be regular although all are not
+    let regular = Timing::of(list, rows.min(2), nominal, intervals);
     let parameter = first_parameter(list.changes(rows));
     let (mut size, mut changes_left) = (RiceSize::new(parameter), list.changes(rows));
-    let parameter_bits = if matches!(timing, Timing::Listed(_)) { 5u64 } else { 0 };
     let fixed = (head_len(block.channel) as u64).saturating_mul(8).saturating_add(BlockHead::BITS);
-    // the first points may be regular although all are not
     let mut steps = list.steps(rows);
     let first_step = steps.next().unwrap_or(0);
     let alike = steps.take_while(|&step| step == first_step).count().saturating_add(2);
     let others = |count: usize| {
-        let timing = match timing {
-            Timing::Intervals if (2..=alike).contains(&count) => Timing::Regular(first_step),
-            timing => timing,
-        };
-        if count > 2 && matches!(timing, Timing::Listed(_)) {
+        if count > 2 {
             size.push(changes_left.next().unwrap_or(0));
         }
-        fixed.saturating_add(timing.bits()).saturating_add(parameter_bits).saturating_add(size.bits())
+        let timing = match count {
+            1 => Timing::Nominal,
+            _ if count <= alike => regular,
+            _ => timing,
+        };
+        let list = if matches!(timing, Timing::Listed(_)) { size.bits().saturating_add(5) } else { 0 };
+        fixed.saturating_add(timing.bits()).saturating_add(list)
     };
     let numbers = Numbers { rows, components, absences, value: |row, component| list.value(row, component) };
     let plan =
         series::plan(&numbers, limit, others).ok_or(BufferTooSmall { needed: limit.saturating_add(1) })?;
 
     // what was taken may have a shorter timing although the rest has not
-    let timing = Timing::of(list, plan.taken, nominal, first_absent);
+    let timing = Timing::of(list, plan.taken, nominal, intervals);
     write_head(KIND_TREND, block.channel, &mut writer)?;
     let start = writer.len();
     let mut bits = BitWriter::new(writer.reserve(limit.saturating_sub(start))?);

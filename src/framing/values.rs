@@ -165,6 +165,20 @@ impl Values {
         if values.is_empty() { Err(EncodeError::OutOfRange) } else { Ok(all) }
     }
 
+    /// Makes so many values that are absent, 1 to 8 of them.
+    pub(super) const fn absent(len: usize) -> Self {
+        let len = if len < MAX_COMPONENTS { len } else { MAX_COMPONENTS };
+        Self { values: [Value::Absent(Absence::Unknown); MAX_COMPONENTS], len: len as u8 }
+    }
+
+    /// Changes a value, if there is such a one.
+    pub(super) fn set(&mut self, component: usize, value: Value) {
+        let values = self.values.get_mut(..self.len.into()).unwrap_or_default();
+        if let Some(place) = values.get_mut(component) {
+            *place = value;
+        }
+    }
+
     /// Takes 1 to 8 values that are all valid.
     ///
     /// # Errors

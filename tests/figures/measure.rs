@@ -2,7 +2,7 @@
 //!
 //! Nothing but the public interface of `framing` is used, and every block that is encoded here is decoded and compared.
 
-use crate::signals::{self, Signal};
+use crate::signals::{self, Signal, Times};
 use vitalwire::crypto::SessionSecrets;
 use vitalwire::framing::*;
 use vitalwire::session::{RekeyPolicy, Session, Side};
@@ -22,11 +22,20 @@ const TEMPERATURE: u8 = 3;
 const GLUCOSE: u8 = 4;
 pub const WAVE: u8 = 5;
 const BOLUS: u8 = 6;
-const AXES: [u8; 3] = [7, 8, 9];
-const TREND: u8 = 10;
+const AXES: u8 = 7;
+const TREND: u8 = 8;
 
-/// Encodes the descriptor set of these channels; `step` is the period of the trend channel.
-pub fn encode_set(step: u64) -> Vec<u8> {
+/// Encodes the descriptor set of these channels; `times` are those of the trend channel.
+pub fn encode_set(times: Times) -> Vec<u8> {
+    let (step, tick) = match times {
+        Times::Every(step) => (Some(step), 10_000),
+        Times::Intervals(tick) => (None, tick),
+        Times::Counted => (None, 10_000),
+    };
+    let trend = [Component {
+        scale: Decimal::new(i32::try_from(tick).expect("short"), -4),
+        ..Component::new(147_240, 264_338)
+    }];
     const PER_MINUTE: u32 = 264_864;
     const MMHG: u32 = 266_016;
     let rate = [Component::new(147_842, PER_MINUTE)];
@@ -45,7 +54,7 @@ pub fn encode_set(step: u64) -> Vec<u8> {
         ..Component::new(131_330, 266_418)
     }];
     let dose = [Component::scaled(8_417_860, 266_016, -2)];
-    let axis = [Component::scaled(8_417_861, 0, -3)];
+    let axes = [Component::scaled(8_417_861, 0, -3); 3];
     let numeric = |number, list| ChannelDescriptor::new(number, ChannelKind::Numeric, 147_842, list);
     let wave = |number, list| ChannelDescriptor::new(number, ChannelKind::Waveform, 131_330, list);
     let mut channels = vec![
@@ -56,15 +65,14 @@ pub fn encode_set(step: u64) -> Vec<u8> {
         numeric(GLUCOSE, (&glucose).into()),
         wave(WAVE, (&volt).into()),
         ChannelDescriptor::new(BOLUS, ChannelKind::Event, 8_417_860, (&dose).into()),
-        wave(AXES[0], (&axis).into()),
-        wave(AXES[1], (&axis).into()),
-        wave(AXES[2], (&axis).into()),
-        numeric(TREND, (&rate).into()),
+        wave(AXES, (&axes).into()),
+        numeric(TREND, (&trend).into()),
     ];
     channels[0].rate = Some(Rate::per_second(1));
     channels[5].rate = Some(Rate::per_second(360));
-    channels[7..10].iter_mut().for_each(|axis| axis.rate = Some(Rate::per_second(50)));
-    channels[10].rate = Some(Rate { numerator: 1000, denominator: u32::try_from(step).expect("short") });
+    channels[7].rate = Some(Rate::per_second(50));
+    channels[8].rate =
+        step.map(|step| Rate { numerator: 1000, denominator: u32::try_from(step).expect("short") });
     let mut out = vec![0; 1024];
     let len = encode_descriptors(&channels, &mut out).expect("the channels are consistent");
     out.truncate(len);
@@ -89,8 +97,8 @@ pub struct Kind {
     pub name: &'static str,
     /// The time between two such, in milliseconds.
     pub step: u64,
-    /// Each example: the records that say it, encoded.
-    pub items: Vec<Vec<Vec<u8>>>,
+    /// Each example, encoded.
+    pub items: Vec<Vec<u8>>,
 }
 
 /// What the examples of a kind take.
@@ -108,24 +116,26 @@ pub struct KindSizes {
 
 /// Every kind of the table, encoded.
 pub fn kinds() -> Vec<Kind> {
-    let set = encode_set(1000);
+    let set = encode_set(Times::Every(1000));
     let set = DescriptorSet::parse(&set).expect("it was encoded here");
-    let one = |record: Record<'_>| vec![vec![encode(&record, &set)]];
+    let one = |record: Record<'_>| vec![encode(&record, &set)];
     let measured = |channel, raw: &[i32]| {
         one(Record::Measurement(Measurement::new(channel, Values::valid(raw).expect("up to 8 values"))))
     };
-    let wave = |channel, first, samples| {
-        encode(&Record::Waveform(WaveformBlock::new(channel, first, samples)), &set)
-    };
+    let wave = |first, samples| encode(&Record::Waveform(WaveformBlock::new(WAVE, first, samples)), &set);
     let mut alarm = Alarm::new(HEART_RATE, AlarmKind::Physiological, Priority::High, Phase::Start, 196_650);
     (alarm.value, alarm.high_limit) = (Some(162), Some(150));
     let bolus = Event { channel: BOLUS, mode: Mode::Real, code: 8_417_862, value: Some(250) };
     let gap = Gap { lane: None, first: 900, count: 12, reason: GapReason::OutboxFull };
     let ecg = signals::ecg();
     let seconds = ecg.chunks(360).enumerate();
-    let acceleration = signals::acceleration();
+    let [x, y, z] = signals::acceleration();
+    let rows: Vec<i32> = x.iter().zip(y).zip(z).flat_map(|((x, y), z)| [*x, y, z]).collect();
     let minutes = signals::heart_rates();
-    let trend = |values: &[i32]| encode(&Record::Trend(TrendBlock::new(TREND, &points(values, 1000))), &set);
+    let trend = |values: &[i32]| {
+        let points = points(values, Times::Every(1000));
+        encode(&Record::Trend(TrendBlock::new(TREND, &points)), &set)
+    };
     vec![
         Kind { name: "heart rate", step: 1000, items: measured(HEART_RATE, &[72]) },
         Kind { name: "SpO2, pulse", step: 1000, items: measured(OXIMETER, &[98, 72]) },
@@ -138,24 +148,35 @@ pub fn kinds() -> Vec<Kind> {
         Kind {
             name: "ECG, 1 s of 360 Hz",
             step: 1000,
-            items: seconds.map(|(second, samples)| vec![wave(WAVE, 360 * second as u64, samples)]).collect(),
+            items: seconds.map(|(second, samples)| wave(360 * second as u64, samples)).collect(),
         },
         Kind {
             name: "60 heart rates, 1 Hz",
             step: 60_000,
-            items: minutes.chunks_exact(60).map(|minute| vec![trend(minute)]).collect(),
+            items: minutes.chunks_exact(60).map(trend).collect(),
         },
         Kind {
             name: "acceleration, 1 s of 3 x 50 Hz",
             step: 1000,
-            items: vec![AXES.iter().zip(&acceleration).map(|(&axis, xs)| wave(axis, 0, xs)).collect()],
+            items: one(Record::Waveform(WaveformBlock::interleaved(AXES, 0, 3, &rows))),
         },
     ]
 }
 
-/// Makes points at equal steps, in milliseconds.
-fn points(values: &[i32], step: u64) -> Vec<TrendPoint> {
-    let point = |(n, &raw): (usize, &i32)| TrendPoint { offset: Duration::from_millis(n as u64 * step), raw };
+/// Makes points, the first at the time of its record.
+fn points(values: &[i32], times: Times) -> Vec<TrendPoint> {
+    let mut ticks = 0;
+    let point = |(n, &raw): (usize, &i32)| {
+        let millis = match times {
+            Times::Counted => 0,
+            Times::Every(step) => n as u64 * step,
+            Times::Intervals(tick) => {
+                ticks += if n == 0 { 0 } else { raw as u64 };
+                (ticks * tick + 5_000) / 10_000
+            }
+        };
+        TrendPoint { offset: Duration::from_millis(millis), raw }
+    };
     values.iter().enumerate().map(point).collect()
 }
 
@@ -163,10 +184,11 @@ impl Kind {
     /// Measures it.
     pub fn sizes(&self) -> KindSizes {
         let count = self.items.len() as f64;
-        let lengths = self.items.iter().map(|item| item.iter().map(Vec::len).sum::<usize>());
+        let lengths = self.items.iter().map(Vec::len);
         let mut session = Sealer::new();
         let in_batch = self.items.iter().map(|item| self.added(item)).sum::<usize>() as f64;
-        let own_packet = self.items.iter().map(|item| session.packet(&mut item.iter(), self.step).0);
+        let own_packet =
+            self.items.iter().map(|item| session.packet(&mut std::iter::once(item), self.step).0);
         KindSizes {
             alone: lengths.clone().sum::<usize>() as f64 / count,
             greatest: lengths.max().unwrap_or(0),
@@ -177,21 +199,21 @@ impl Kind {
     }
 
     /// Returns what an example adds to a batch that has the same one before it.
-    fn added(&self, item: &[Vec<u8>]) -> usize {
+    fn added(&self, record: &[u8]) -> usize {
         let mut body = vec![0; 4096];
         let mut batch = BatchWriter::new(&mut body, 1, 1000);
         let start = Instant::from_millis(86_400_000);
-        item.iter().for_each(|record| batch.push(start, record).expect("room"));
+        batch.push(start, record).expect("room");
         let before = batch.remaining();
         let next = start + Duration::from_millis(self.step);
-        item.iter().for_each(|record| batch.push(next, record).expect("room"));
+        batch.push(next, record).expect("room");
         before - batch.remaining()
     }
 
     fn packet_share(&self) -> f64 {
         let mut session = Sealer::new();
         let repeats = 64usize.div_ceil(self.items.len());
-        let all: Vec<&Vec<u8>> = (0..repeats).flat_map(|_| self.items.iter().flatten()).collect();
+        let all: Vec<&Vec<u8>> = (0..repeats).flat_map(|_| &self.items).collect();
         let (mut rest, mut bytes) = (all.as_slice(), 0);
         while !rest.is_empty() {
             let (packet, taken) = session.packet(&mut rest.iter().copied(), self.step);
@@ -243,26 +265,37 @@ pub struct BlockSizes {
     pub bits_per_sample: f64,
     pub mean: f64,
     pub greatest: usize,
+    /// The greatest of the blocks themselves: of a waveform without the record's head and the index of the first row.
+    pub greatest_block: usize,
 }
 
 /// Encodes a signal in blocks of `len` samples; each is decoded and compared.
 pub fn blocks(signal: &Signal, len: usize) -> BlockSizes {
-    let set = encode_set(signal.step.unwrap_or(1000));
+    let set = encode_set(signal.times);
     let set = DescriptorSet::parse(&set).expect("it was encoded here");
-    let sizes: Vec<usize> = signal
-        .samples
-        .chunks(len)
-        .enumerate()
-        .map(|(index, samples)| match signal.step {
-            None => encode(&Record::Waveform(WaveformBlock::new(WAVE, (index * len) as u64, samples)), &set),
-            Some(step) => encode(&Record::Trend(TrendBlock::new(TREND, &points(samples, step))), &set),
-        })
-        .map(|bytes| bytes.len())
-        .collect();
-    let total = sizes.iter().sum::<usize>() as f64;
+    // The whole record, and how much of it is not the block.
+    let size = |(index, samples): (usize, &[i32])| match signal.times {
+        Times::Counted => {
+            let first = (index * len) as u64;
+            let bytes = encode(&Record::Waveform(WaveformBlock::new(WAVE, first, samples)), &set);
+            (bytes.len(), 1 + varint_len(first))
+        }
+        times => {
+            let bytes = encode(&Record::Trend(TrendBlock::new(TREND, &points(samples, times))), &set);
+            (bytes.len(), 1)
+        }
+    };
+    let sizes: Vec<(usize, usize)> = signal.samples.chunks(len).enumerate().map(size).collect();
+    let total = sizes.iter().map(|(bytes, _)| bytes).sum::<usize>() as f64;
     BlockSizes {
         bits_per_sample: total * 8.0 / signal.samples.len() as f64,
         mean: total / sizes.len() as f64,
-        greatest: sizes.iter().max().copied().unwrap_or(0),
+        greatest: sizes.iter().map(|(bytes, _)| *bytes).max().unwrap_or(0),
+        greatest_block: sizes.iter().map(|(bytes, front)| bytes - front).max().unwrap_or(0),
     }
+}
+
+/// The length of a varint: 7 bits a byte.
+fn varint_len(number: u64) -> usize {
+    (64 - number.leading_zeros() as usize).div_ceil(7).max(1)
 }

@@ -8,10 +8,20 @@ pub struct Signal {
     pub samples: Vec<i32>,
     /// What a raw sample takes, in bits.
     pub raw_bits: u32,
-    /// The milliseconds between two points, of a trend; a waveform has none.
-    pub step: Option<u64>,
+    pub times: Times,
     /// Whether every number is as likely as any other.
     pub white: bool,
+}
+
+/// When the samples are.
+#[derive(Clone, Copy)]
+pub enum Times {
+    /// By their index: a waveform.
+    Counted,
+    /// A trend with so many milliseconds between two points, which its channel says.
+    Every(u64),
+    /// A trend of intervals that are stamped at their later end; so many ten-thousandths of a millisecond are one.
+    Intervals(u64),
 }
 
 /// Reads 16-bit little-endian samples.
@@ -33,6 +43,9 @@ pub fn heart_rates() -> Vec<i32> {
 pub fn rr_millis() -> Vec<i32> {
     samples(include_bytes!("../../data/rr_ms_pyhrv.i16"))
 }
+
+/// One 1/128 s, in ten-thousandths of a millisecond.
+const RR_TICK: u64 = 78_125;
 
 /// The same intervals in the device's own unit: a channel with the scale 78125 · 10⁻⁴ ms sends these.
 pub fn rr_counts() -> Vec<i32> {
@@ -80,13 +93,15 @@ pub fn acceleration() -> [Vec<i32>; 3] {
 
 /// Every signal of the table of bits per sample.
 pub fn all() -> Vec<Signal> {
-    let wave = |name, samples| Signal { name, samples, raw_bits: 16, step: None, white: false };
-    let trend = |name, samples, step| Signal { name, samples, raw_bits: 16, step: Some(step), white: false };
+    let signal = |name, samples, times| Signal { name, samples, raw_bits: 16, times, white: false };
+    let wave = |name, samples| signal(name, samples, Times::Counted);
+    let trend = |name, samples, step| signal(name, samples, Times::Every(step));
     let mut all = vec![
         wave("ECG, MIT-BIH 208", ecg()),
         wave("PPG", samples(include_bytes!("../../data/ppg_peakdet.i16"))),
-        trend("RR, ms as in the file", rr_millis(), 800),
-        trend("RR, 1/128 s by the scale", rr_counts(), 800),
+        signal("RR, ms, and times", rr_millis(), Times::Intervals(10_000)),
+        signal("RR, 1/128 s, and times", rr_counts(), Times::Intervals(RR_TICK)),
+        trend("RR, 1/128 s, without times", rr_counts(), 800),
         trend("heart rate, 1 Hz", heart_rates(), 1000),
         trend("glucose, mg/dL", column(1), 180_000),
         Signal { raw_bits: 32, ..trend("insulin, µU/min", column(2), 180_000) },

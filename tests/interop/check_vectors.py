@@ -194,7 +194,8 @@ def check_block(r, data, channels):
     if r["kind"] == "waveform":
         start += len(varint(r["first_sample"]))
     is_trend = r["kind"] == "trend"
-    mode, quality, absent, steps, rows = read_block(data[start:], components, regular, is_trend)
+    scale = channel["components"][0]["scale"]
+    mode, quality, absent, steps, rows = read_block(data[start:], components, regular, is_trend, scale)
     assert (mode, quality, absent) == (r["mode"], r["quality"], r["absent"])
     if is_trend:
         times = [offset for offset, _ in r["points"]]

@@ -1,4 +1,6 @@
 """Records, blocks and descriptors, encoded as in SPEC.md, "Records". Shares no code with the Rust crate."""
+from fractions import Fraction
+
 from crypto import fold, prefixed, signed, varint
 
 
@@ -200,7 +202,7 @@ def unfold(u):
 CODINGS_READ = set()
 
 
-def read_block(data, components, regular=None, has_timing=False):
+def read_block(data, components, regular=None, has_timing=False, scale=(1, 0)):
     """Returns mode, quality, absences, steps and rows."""
     b = BitReader(data)
     mode, quality, n = b.take(2), b.take(2), b.take(10) + 1
@@ -239,7 +241,11 @@ def read_block(data, components, regular=None, has_timing=False):
     rows = [list(row) for row in zip(*columns)]
     assert b.at > len(b.text) - 8 and "1" not in b.text[b.at:], "filling"
     if has_timing and steps is None:
-        steps = [row[0] for row in rows[1:]]
+        times, total = [0], 0
+        for row in rows[1:]:
+            total += row[0]
+            times.append((2 * total * Fraction(scale[0]) * Fraction(10) ** scale[1] + 1) // 2)
+        steps = [q - p for p, q in zip(times, times[1:])]
     return mode, quality, absent, steps, rows
 
 

@@ -13,7 +13,7 @@ pub fn run(words: &[String]) -> Result<(), &'static str> {
     let (Ok(len @ 1..=1024), Ok(times)) = (samples.parse::<usize>(), times.parse::<usize>()) else {
         return Err(USAGE);
     };
-    let set = measure::encode_set(1000);
+    let set = measure::encode_set(signals::Times::Every(1000));
     let set = DescriptorSet::parse(&set).expect("it was encoded here");
     let ecg = signals::ecg();
     // The same preparation for any number of times, so that the difference of two runs is the calls.

@@ -120,16 +120,22 @@ fn bits_per_sample() {
         "", "raw", "here", "bytes", "(most)", "pco", "zstd", "limit"
     );
     let mut others = others::Others::new();
+    let mut noise = Vec::new();
     for signal in signals::all() {
-        let BlockSizes { bits_per_sample, mean, greatest } = measure::blocks(&signal, BLOCK);
+        let BlockSizes { bits_per_sample, mean, greatest, greatest_block } = measure::blocks(&signal, BLOCK);
         let [pco, zstd] = others.bits_per_sample(&signal.samples, BLOCK);
         let [values, first, second] = signals::entropies(&signal.samples);
         let limit = signals::limit(&signal);
+        if signal.white {
+            let raw = BLOCK * signal.raw_bits as usize / 8;
+            noise.push(format!("{greatest_block} of {raw}"));
+        }
         println!(
             "{:<27}{:>8}{bits_per_sample:>8.3}{mean:>8.1}{greatest:>8}{pco:>8.3}{zstd:>8.3}{limit:>8.3} | {values:>7.3}{first:>8.3}{second:>8.3}",
             signal.name, signal.raw_bits
         );
     }
+    println!("greatest block of noise alone, without the record's head and index: {}", noise.join(", "));
     let off = signals::rr_millis()
         .iter()
         .zip(signals::rr_counts())
@@ -141,7 +147,9 @@ fn bits_per_sample() {
          that predictor, and a real one has to learn the frequencies in each block; a better predictor (ECG) can.\n\
          The RR intervals in the file are multiples of 7.8125 ms (a clock of 128 Hz), rounded to milliseconds, which\n\
          spreads them over more numbers; a device sends its own counts, with the scale in the descriptor, and needs no\n\
-         codec for that. {off} of the file's {} are rounded the other way. The glucose file counts whole mg/dL.\n",
+         codec for that. Times: of each beat, to the millisecond, as sums of the intervals. They are free here,\n\
+         as the intervals tell them; pco and zstd get no times to encode.\n\
+         {off} of the file's {} are rounded the other way. The glucose file counts whole mg/dL.\n",
         others::PCO_LEVEL,
         others::ZSTD_LEVEL,
         signals::rr_millis().len(),

@@ -45,7 +45,7 @@ pub fn decode(body: &[u8], set: &DescriptorSet<'_>) -> i64 {
 
 /// Measures all three.
 pub fn speeds(ecg: &[i32]) -> Vec<Speed> {
-    let set = encode_set(1000);
+    let set = encode_set(crate::signals::Times::Every(1000));
     let set = DescriptorSet::parse(&set).expect("it was encoded here");
     let mut others = Others::new();
     let blocks: Vec<&[i32]> = ecg.chunks_exact(LEN).collect();

@@ -2,23 +2,28 @@
 
 use super::keys::Keys;
 use serde_json::{Map, Value as Json};
+use vitalwire::framing::{BootTag, Lane, SetHash};
+use vitalwire::identity::{Identity, IssuerId, SubjectId};
 use vitalwire::wire::Side;
 
 /// One line of a capture.
 pub enum Entry {
     Set(Vec<u8>),
-    Batch { body: Vec<u8>, hash: Option<[u8; 8]>, labels: Labels },
+    Batch { body: Vec<u8>, hash: Option<SetHash>, labels: Labels },
     Record(Vec<u8>),
     Packet(Packet),
-    Keys(Keys),
+    Keys(Keys, Option<Identity>),
 }
 
-/// What a capture says about a batch besides its bytes.
+/// What is known of records besides their bytes.
 #[derive(Clone, Default)]
 pub struct Labels {
+    /// What people call the device.
     pub device: Option<String>,
-    pub boot: Option<u64>,
-    pub lane: Option<String>,
+    pub identity: Option<Identity>,
+    pub boot: Option<u32>,
+    pub tag: Option<BootTag>,
+    pub lane: Option<Lane>,
 }
 
 /// A packet, and what is known of it from outside.
@@ -50,16 +55,23 @@ fn parse_object(object: &Map<String, Json>) -> Result<Entry, String> {
         (Some(a), Some(b)) => return Err(format!("both a `{a}` and a `{b}`")),
         (Some(&"batch"), _) => Entry::Batch {
             body: bytes(object, "batch")?,
-            hash: optional(object, "hash", array)?,
+            hash: optional(object, "hash", array)?.map(SetHash),
             labels: Labels {
                 device: optional(object, "device", text)?,
-                boot: optional(object, "boot", number)?,
-                lane: optional(object, "lane", text)?,
+                identity: optional(object, "identity", |json| identity(&text(json)?))?,
+                boot: optional(object, "boot", |json| {
+                    number(json)?.try_into().map_err(|_| "too great".into())
+                })?,
+                tag: optional(object, "tag", array)?.map(BootTag),
+                lane: optional(object, "lane", lane)?,
             },
         },
         (Some(&"record"), _) => Entry::Record(bytes(object, "record")?),
         (Some(&"packet"), _) => Entry::Packet(packet(object)?),
-        (Some(_), _) => Entry::Keys(keys(object["keys"].as_object().ok_or("`keys` is not an object")?)?),
+        (Some(_), _) => {
+            let keys = keys(object["keys"].as_object().ok_or("`keys` is not an object")?)?;
+            Entry::Keys(keys, optional(object, "identity", |json| identity(&text(json)?))?)
+        }
         (None, _) if object.contains_key("set") => Entry::Set(bytes(object, "set")?),
         (None, _) => return Err("neither a set, a batch, a record, a packet nor keys".into()),
     };
@@ -79,7 +91,7 @@ pub fn parse_document(text: &str) -> Result<Vec<Entry>, String> {
         entries.push(Entry::Record(bytes(record.as_object().ok_or("a record is not an object")?, "bytes")?));
     }
     if object.contains_key("handshake_hash") {
-        entries.push(Entry::Keys(keys(object)?));
+        entries.push(Entry::Keys(keys(object)?, None));
     }
     let single = ["retry", "reset"].into_iter().filter_map(|name| object.get(name));
     for json in each("data").chain(single) {
@@ -146,6 +158,21 @@ fn array<const N: usize>(json: &Json) -> Result<[u8; N], String> {
     let bytes = unhex(&text(json)?)?;
     let len = bytes.len();
     bytes.try_into().map_err(|_| format!("{len} bytes instead of {N}"))
+}
+
+/// Reads a device's identity as the library writes it: `issuer/subject`, in hex.
+pub fn identity(text: &str) -> Result<Identity, String> {
+    let part = |text: &str| unhex(text).ok();
+    let parts = text.split_once('/').and_then(|(issuer, subject)| {
+        Some((part(issuer)?.try_into().ok()?, part(subject)?.try_into().ok()?))
+    });
+    let (issuer, subject) = parts.ok_or("not of the form ISSUER/SUBJECT, 8 and 16 bytes in hex")?;
+    Ok(Identity { issuer: IssuerId(issuer), subject: SubjectId(subject) })
+}
+
+fn lane(json: &Json) -> Result<Lane, String> {
+    let named = Lane::ALL.into_iter().find(|lane| json.as_str() == Some(super::names::lane(*lane)));
+    named.ok_or_else(|| "not a lane: alarm, event, trend or waveform".into())
 }
 
 fn text(json: &Json) -> Result<String, String> {

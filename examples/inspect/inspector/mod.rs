@@ -2,20 +2,21 @@
 
 mod entry;
 mod fhir;
+mod frames;
 mod keys;
+mod names;
 mod show;
+mod streams;
 
 use entry::{Entry, Labels};
 use keys::{Opened, Opener};
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, BufRead, Write};
+use streams::Streams;
 use vitalwire::Instant;
-use vitalwire::crypto::hazmat;
-use vitalwire::framing::{
-    BatchRecord, BatchWriter, DescriptorSet, DescriptorsFrame, Frame, Frames, RecordsFrame,
-};
+use vitalwire::framing::{BatchRecord, BatchWriter, DescriptorSet, Frame, Frames, RecordsFrame};
+use vitalwire::identity::Identity;
 use vitalwire::wire::Side;
 
 /// How records are printed.
@@ -42,26 +43,13 @@ impl fmt::Display for Tally {
     }
 }
 
-/// The first bytes of the hash of an encoded descriptor set.
-type Hash = [u8; 8];
-
-/// What a stream of a session stands for.
-#[derive(Clone)]
-struct Stream {
-    hash: Hash,
-    labels: Labels,
-}
-
 /// Reads a capture and remembers what later lines need.
 pub struct Inspector {
     format: Format,
-    sets: BTreeMap<Hash, Vec<u8>>,
-    /// The set that stood last in the capture.
-    latest: Option<Hash>,
     opener: Option<Opener>,
-    streams: BTreeMap<u8, Stream>,
-    /// Pieces of sets: each byte, as far as it came.
-    pieces: BTreeMap<Hash, Vec<Option<u8>>>,
+    streams: Streams,
+    /// Whose the records are of which the capture does not say it.
+    identity: Option<Identity>,
     tally: Tally,
     /// The number of the line.
     line: u64,
@@ -81,11 +69,9 @@ impl Inspector {
         }
         Ok(Self {
             format,
-            sets: BTreeMap::new(),
-            latest: None,
             opener: None,
-            streams: BTreeMap::new(),
-            pieces: BTreeMap::new(),
+            streams: Streams::default(),
+            identity: None,
             tally: Tally::default(),
             line: 0,
         })
@@ -94,12 +80,19 @@ impl Inspector {
     /// Takes the session keys that a file of their own holds: the first entry of keys in it.
     pub fn take_keys(&mut self, text: &str) -> Result<(), String> {
         for line in text.lines() {
-            if let Some(Entry::Keys(keys)) = entry::parse_line(line)? {
+            if let Some(Entry::Keys(keys, identity)) = entry::parse_line(line)? {
                 self.opener = Some(Opener::new(keys));
+                self.streams.begin_session(identity);
                 return Ok(());
             }
         }
         Err("there are no keys in it".into())
+    }
+
+    /// Takes the identity of the device, `issuer/subject` in hex, for records of which the capture does not say it.
+    pub fn take_identity(&mut self, text: &str) -> Result<(), String> {
+        self.identity = Some(entry::identity(text)?);
+        Ok(())
     }
 
     /// Reads everything. The outer error is of writing, the inner one of reading.
@@ -151,16 +144,17 @@ impl Inspector {
 
     fn take(&mut self, entry: Entry, output: &mut Output<'_>) -> io::Result<()> {
         match entry {
-            Entry::Set(bytes) => match self.learn(bytes) {
-                Ok(hash) => self.latest = Some(hash),
-                Err(error) => return self.problem(output, &error),
-            },
-            Entry::Keys(keys) => {
+            Entry::Set(bytes) => {
+                if let Err(error) = self.streams.take_set(bytes) {
+                    return self.problem(output, &error);
+                }
+            }
+            Entry::Keys(keys, identity) => {
                 self.opener = Some(Opener::new(keys));
-                self.streams.clear();
+                self.streams.begin_session(identity);
             }
             Entry::Batch { body, hash, labels } => {
-                let set = self.set(hash);
+                let set = self.streams.set(hash);
                 return match (set, RecordsFrame::parse(&body)) {
                     (Err(error), _) => self.problem(output, &error),
                     (_, Err(error)) => self.problem(output, &format!("no body of a Records frame: {error}")),
@@ -173,7 +167,7 @@ impl Inspector {
                 // there is room, and an empty record is refused when it is read
                 let _ = batch.push(Instant::ZERO, &bytes);
                 let body = batch.finish();
-                return match (self.set(None), RecordsFrame::parse(body)) {
+                return match (self.streams.set(None), RecordsFrame::parse(body)) {
                     (Err(error), _) => self.problem(output, &error),
                     (_, Err(error)) => self.problem(output, &format!("no record: {error}")),
                     (Ok(set), Ok(frame)) => self.records(&frame, &set, &Labels::default(), output),
@@ -182,21 +176,6 @@ impl Inspector {
             Entry::Packet(packet) => return self.packet(&packet, output),
         }
         Ok(())
-    }
-
-    /// Remembers a descriptor set.
-    fn learn(&mut self, bytes: Vec<u8>) -> Result<Hash, String> {
-        DescriptorSet::parse(&bytes).map_err(|error| format!("no descriptor set: {error}"))?;
-        let hash = hash_of(&bytes);
-        self.sets.insert(hash, bytes);
-        Ok(hash)
-    }
-
-    /// Finds the set with this hash, or else the latest.
-    fn set(&self, hash: Option<Hash>) -> Result<Vec<u8>, String> {
-        let Some(hash) = hash.or(self.latest) else { return Err("there is no descriptor set yet".into()) };
-        let set = self.sets.get(&hash).cloned();
-        set.ok_or_else(|| format!("the descriptor set {} is not known yet", show::hex(&hash)))
     }
 
     /// Prints the records of a batch.
@@ -208,6 +187,7 @@ impl Inspector {
         output: &mut Output<'_>,
     ) -> io::Result<()> {
         let set = DescriptorSet::parse(set).unwrap_or(DescriptorSet::EMPTY);
+        let labels = &Labels { identity: labels.identity.or(self.identity), ..labels.clone() };
         for (index, item) in frame.records(&set).enumerate() {
             match item {
                 Ok(record) => {
@@ -235,25 +215,29 @@ impl Inspector {
         output: &mut Output<'_>,
     ) -> io::Result<()> {
         let BatchRecord { sequence, time, record: content } = record;
-        let device = labels.device.as_deref().unwrap_or("");
         match self.format {
             Format::Text => {
                 let millis = time.as_millis();
                 let time = format!("{}.{:03} s", millis / 1000, millis % 1000);
-                let lane = labels.lane.as_deref().unwrap_or("");
+                let lane = labels.lane.map_or("", names::lane);
                 let text = show::text(content, set);
+                // a name could have anything in it
+                let device = labels.device.as_deref().unwrap_or("").escape_debug().to_string();
                 let origin = if device.is_empty() { String::new() } else { format!("{device:<17} ") };
                 writeln!(output.out, "{origin}{lane:<9}{sequence:>8} {time:>14}  {text}")
             }
             Format::Json => {
                 let mut line = json!({
                     "line": self.line, "sequence": sequence, "time_ms": time.as_millis(),
-                    "record": show::record(content),
+                    "record": content, "meaning": show::meaning(content, set),
                 });
-                let origin: [(&str, Option<Json>); 3] = [
-                    ("device", labels.device.as_deref().map(Json::from)),
-                    ("boot", labels.boot.map(Json::from)),
-                    ("lane", labels.lane.as_deref().map(Json::from)),
+                let Labels { device, identity, boot, tag, lane } = labels;
+                let origin: [(&str, Option<Json>); 5] = [
+                    ("device", device.as_deref().map(Json::from)),
+                    ("identity", identity.map(|identity| identity.to_string().into())),
+                    ("boot", boot.map(Json::from)),
+                    ("tag", tag.map(|tag| names::hex(&tag.0).into())),
+                    ("lane", lane.map(|lane| names::lane(lane).into())),
                 ];
                 for (name, value) in origin {
                     if let Some(value) = value {
@@ -262,9 +246,9 @@ impl Inspector {
                 }
                 writeln!(output.out, "{line}")
             }
-            Format::Fhir => match fhir::lines(record, set, device) {
+            Format::Fhir => match fhir::lines(record, set, labels) {
                 Ok(lines) => lines.iter().try_for_each(|line| writeln!(output.out, "{line}")),
-                Err(error) => self.problem(output, &error),
+                Err(error) => self.problem(output, &format!("sequence {sequence}: {error}")),
             },
         }
     }
@@ -272,7 +256,7 @@ impl Inspector {
     /// Prints a packet: its header, and what is in it if there are keys.
     fn packet(&mut self, packet: &entry::Packet, output: &mut Output<'_>) -> io::Result<()> {
         self.tally.packets += 1;
-        let header = show::header(&packet.bytes);
+        let header = frames::header(&packet.bytes);
         let is_data = packet.bytes.first().is_some_and(|first| first & 0x80 != 0);
         let Some(opener) = self.opener.as_mut().filter(|_| is_data) else {
             let why = if is_data { "not opened: there are no keys" } else { "a handshake packet" };
@@ -331,7 +315,7 @@ impl Inspector {
     ) -> io::Result<()> {
         let Opened { from, epoch, counter, repeated, .. } = opened;
         let from = side(*from);
-        let frames: Vec<String> = frames.clone().map(|frame| show::frame(&frame)).collect();
+        let frames: Vec<String> = frames.clone().map(|frame| frames::frame(&frame)).collect();
         match self.format {
             Format::Text => {
                 let again = if *repeated { ", again" } else { "" };
@@ -361,57 +345,21 @@ impl Inspector {
                 }
                 Ok(())
             }
-            Frame::Streams(streams) => {
-                for boot in streams.boots() {
-                    for entry in boot.streams() {
-                        let labels = Labels {
-                            device: None,
-                            boot: Some(boot.boot.into()),
-                            lane: Some(show::lane(entry.lane).into()),
-                        };
-                        self.streams.insert(entry.index, Stream { hash: boot.set.0, labels });
-                    }
-                }
-                Ok(())
-            }
-            Frame::Descriptors(piece) => {
-                let error = self.piece(piece).err();
+            Frame::Streams(frame) => {
+                let error = self.streams.name(frame).err();
                 error.map_or(Ok(()), |error| self.problem(output, &error))
             }
-            Frame::Records(frame) => {
-                let stream = self.streams.get(&frame.stream).cloned();
-                let labels = stream.as_ref().map(|stream| stream.labels.clone()).unwrap_or_default();
-                match self.set(stream.map(|stream| stream.hash)) {
-                    Ok(set) => self.records(frame, &set, &labels, output),
-                    Err(error) => self.problem(output, &error),
-                }
+            Frame::Descriptors(piece) => {
+                let error = self.streams.take_piece(piece).err();
+                error.map_or(Ok(()), |error| self.problem(output, &error))
             }
+            Frame::Records(frame) => match self.streams.read_with(frame) {
+                Ok((set, labels)) => self.records(frame, &set, &labels, output),
+                Err(error) => self.problem(output, &error),
+            },
             _ => Ok(()),
         }
     }
-
-    /// Puts a piece of a descriptor set to the others.
-    fn piece(&mut self, piece: &DescriptorsFrame<'_>) -> Result<(), String> {
-        let hash = piece.hash.0;
-        let total = usize::from(piece.total);
-        let whole = self.pieces.entry(hash).or_default();
-        whole.resize(total, None);
-        let start = usize::from(piece.offset);
-        for (to, from) in whole.iter_mut().skip(start).zip(piece.bytes) {
-            *to = Some(*from);
-        }
-        let Some(bytes) = whole.iter().copied().collect::<Option<Vec<u8>>>() else { return Ok(()) };
-        self.pieces.remove(&hash);
-        if hash_of(&bytes) != hash {
-            return Err(format!("the descriptor set {} does not have that hash", show::hex(&hash)));
-        }
-        self.learn(bytes).map(|_| ())
-    }
-}
-
-fn hash_of(set: &[u8]) -> Hash {
-    let [a, b, c, d, e, f, g, h, ..] = hazmat::blake2s(set);
-    [a, b, c, d, e, f, g, h]
 }
 
 const fn side(side: Side) -> &'static str {

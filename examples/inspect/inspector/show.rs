@@ -1,259 +1,257 @@
-//! Records and frames in words and as JSON.
+//! Records in words, and what their numbers mean as JSON.
 
-use serde_json::{Value as Json, json};
+use super::names::{hex, lane, term, unit, with_unit, words};
+use serde_json::{Map, Value as Json, json};
 use vitalwire::framing::*;
-
-/// Names an ISO/IEEE 11073-10101 term: its number, until the library has names for it.
-fn term(code: u32) -> String {
-    format!("MDC {code}")
-}
-
-/// Names a unit of measurement.
-fn unit(code: u32) -> String {
-    format!("MDC {code}")
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Names a lane.
-pub const fn lane(lane: Lane) -> &'static str {
-    match lane {
-        Lane::Alarm => "alarm",
-        Lane::Event => "event",
-        Lane::Trend => "trend",
-        Lane::Waveform => "waveform",
-    }
-}
-
-/// Writes a decimal with all its digits: 2, 2.0 and 2.00 differ.
-pub fn decimal(number: Decimal) -> String {
-    let digits = number.mantissa.unsigned_abs().to_string();
-    let sign = if number.mantissa < 0 { "-" } else { "" };
-    let places = usize::from(number.exponent.unsigned_abs());
-    match number.exponent {
-        0 => format!("{sign}{digits}"),
-        1.. if number.mantissa == 0 => digits,
-        1..=18 => format!("{sign}{digits}{}", "0".repeat(places)),
-        -18..0 => {
-            let padded = format!("{digits:0>width$}", width = places + 1);
-            let (whole, part) = padded.split_at(padded.len() - places);
-            format!("{sign}{whole}.{part}")
-        }
-        exponent => format!("{sign}{digits}e{exponent}"),
-    }
-}
-
-/// Writes a raw value as what it stands for in a component, or as it is without one.
-fn physical(component: Option<&Component>, raw: i32) -> String {
-    match component.and_then(|component| component.physical(raw)) {
-        Some(value) => decimal(value),
-        None => format!("raw {raw}"),
-    }
-}
 
 /// The channel's components; none if the set does not have it.
 fn components(set: &DescriptorSet<'_>, channel: u8) -> Vec<Component> {
     set.channel(channel).map(|channel| channel.components.iter().collect()).unwrap_or_default()
 }
 
-fn status(mode: Mode, quality: Quality) -> String {
-    let mut text = String::new();
-    if mode != Mode::Real {
-        text += &format!("  [{mode:?}]");
+/// Writes a raw value as what it stands for in a component, or as it is without one.
+fn physical(component: Option<&Component>, raw: i32) -> String {
+    match component.and_then(|component| component.physical(raw)) {
+        Some(value) => value.to_string(),
+        None => format!("raw {raw}"),
     }
-    if quality != Quality::Valid {
-        text += &format!("  [{quality:?}]");
-    }
-    text
 }
 
-fn list(values: impl Iterator<Item = String>) -> String {
-    values.collect::<Vec<_>>().join(" ")
-}
+/// One component of a block: its numbers, or why there are none.
+type Column = Result<Vec<i32>, Absence>;
 
-/// Says a record in words, on one line.
-pub fn text(record: &Record<'_>, set: &DescriptorSet<'_>) -> String {
-    let heading = |kind: &str, channel: u8| {
-        let metric = set.channel(channel).map_or(String::new(), |channel| term(channel.metric));
-        format!("{kind:<11} channel {channel:<3} {metric}:")
+fn trend_columns(block: &TrendBlock<'_>) -> Vec<Column> {
+    let column = |n| match block.absence(n) {
+        Some(absence) => Err(absence),
+        None => Ok(block.rows().filter_map(|(_, row)| row.get(n)).collect()),
     };
-    let in_unit =
-        |components: &[Component]| components.first().map_or(String::new(), |component| unit(component.unit));
+    (0..block.components()).map(column).collect()
+}
+
+fn waveform_columns(block: &WaveformBlock<'_>) -> Vec<Column> {
+    let column = |n| block.absence(n).map_or_else(|| Ok(block.component(n).collect()), Err);
+    (0..block.components()).map(column).collect()
+}
+
+/// Returns the record's channel, if it is of one.
+const fn channel_of(record: &Record<'_>) -> Option<u8> {
     match record {
-        Record::Measurement(m) => {
-            let components = components(set, m.channel);
-            let values = m.values.iter().enumerate().map(|(index, value)| match value {
-                Value::Present(raw, quality) => {
-                    let component = components.get(index);
-                    let unit = component.map_or(String::new(), |component| unit(component.unit));
-                    format!("{} {unit}{}", physical(component, *raw), status(Mode::Real, *quality))
-                }
-                Value::Absent(absence) => format!("absent ({absence:?})"),
-            });
-            let values = values.collect::<Vec<_>>().join(", ");
-            format!("{} {values}{}", heading("measurement", m.channel), status(m.mode, Quality::Valid))
+        Record::Measurement(m) => Some(m.channel),
+        Record::Trend(t) => Some(t.channel),
+        Record::Waveform(w) => Some(w.channel),
+        Record::Event(e) => Some(e.channel),
+        Record::Alarm(a) => Some(a.channel),
+        Record::AlarmLimits(l) => Some(l.channel),
+        Record::Annotation(a) => a.channel,
+        _ => None,
+    }
+}
+
+/// Tells how a record came to be; a gap and an extension do not say.
+const fn mode_of(record: &Record<'_>) -> Mode {
+    match record {
+        Record::Measurement(m) => m.mode,
+        Record::Trend(t) => t.status.mode,
+        Record::Waveform(w) => w.status.mode,
+        Record::Event(e) => e.mode,
+        Record::Alarm(a) => a.mode,
+        Record::AlarmLimits(l) => l.mode,
+        Record::Annotation(a) => a.mode,
+        _ => Mode::Real,
+    }
+}
+
+fn quality(quality: Quality) -> String {
+    if quality == Quality::Valid { String::new() } else { format!(" [{}]", words(&quality)) }
+}
+
+/// Says a record in words, on one line. What is not of the patient says so before anything else.
+pub fn text(record: &Record<'_>, set: &DescriptorSet<'_>) -> String {
+    let mode = match mode_of(record) {
+        Mode::Real => String::new(),
+        mode => format!("*** {} *** ", words(&mode).to_uppercase()),
+    };
+    let heading = |kind: &str| match channel_of(record) {
+        Some(number) => {
+            let metric = set.channel(number).map_or("not in the set".into(), |channel| term(channel.metric));
+            format!("{mode}{kind} channel {number} {metric}:")
         }
+        None => format!("{mode}{kind}:"),
+    };
+    let components = channel_of(record).map(|channel| components(set, channel)).unwrap_or_default();
+    match record {
+        Record::Measurement(m) => format!("{} {}", heading("measurement"), values(m, &components)),
         Record::Trend(t) => {
-            let components = components(set, t.channel);
-            let last = t.points().last().map_or(0, |point| point.offset.as_millis());
-            let values = list(t.points().map(|point| physical(components.first(), point.raw)));
-            let heading = heading("trend", t.channel);
-            let (points, status) = (t.len(), status(t.status.mode, t.status.quality));
-            format!("{heading} {points} points over {last} ms, {}: {values}{status}", in_unit(&components))
+            let columns = columns(&trend_columns(t), &components);
+            let quality = quality(t.status.quality);
+            format!("{}{quality} {} points {}: {columns}", heading("trend"), t.len(), times(t))
         }
         Record::Waveform(w) => {
-            let components = components(set, w.channel);
-            let values = list(w.samples().map(|raw| physical(components.first(), raw)));
-            let heading = heading("waveform", w.channel);
-            let (samples, status) = (w.len(), status(w.status.mode, w.status.quality));
-            let first = w.first_sample;
-            format!("{heading} {samples} samples from {first}, {}: {values}{status}", in_unit(&components))
+            let columns = columns(&waveform_columns(w), &components);
+            let quality = quality(w.status.quality);
+            format!("{}{quality} {} rows from {}: {columns}", heading("waveform"), w.len(), w.first_sample)
         }
         Record::Event(e) => {
-            let components = components(set, e.channel);
-            let value = e.value.map(|raw| format!(", {}", physical(components.first(), raw)));
-            let unit = e.value.map(|_| format!(" {}", in_unit(&components)));
-            let heading = heading("event", e.channel);
-            let code = term(e.code);
-            format!(
-                "{heading} {code}{}{}{}",
-                value.unwrap_or_default(),
-                unit.unwrap_or_default(),
-                status(e.mode, Quality::Valid)
-            )
+            let value = amount("", e.value, components.first());
+            format!("{} {}{value}", heading("event"), term(e.code))
         }
-        Record::Alarm(a) => {
-            let components = components(set, a.channel);
-            let part = |name: &str, raw: Option<i32>| {
-                raw.map_or(String::new(), |raw| format!(", {name} {}", physical(components.first(), raw)))
+        Record::Alarm(a) => format!(
+            "{} {}, {} priority, {}: {}{}{}{}",
+            heading("alarm"),
+            words(&a.kind),
+            words(&a.priority),
+            words(&a.phase),
+            term(a.code),
+            amount("value ", a.value, components.first()),
+            amount("low limit ", a.low_limit, components.first()),
+            amount("high limit ", a.high_limit, components.first()),
+        ),
+        Record::AlarmLimits(l) => {
+            let component = components.get(usize::from(l.component));
+            let name = component.map_or(format!("component {}", l.component), |found| term(found.metric));
+            let limit = |name: &str, raw: Option<i32>| match raw {
+                Some(_) => amount(name, raw, component),
+                None => format!(", {name}none"),
             };
-            format!(
-                "{} {:?} {:?} {:?}: {}{}{}{}{}",
-                heading("alarm", a.channel),
-                a.kind,
-                a.priority,
-                a.phase,
-                term(a.code),
-                part("value", a.value),
-                part("low limit", a.low_limit),
-                part("high limit", a.high_limit),
-                status(a.mode, Quality::Valid)
-            )
+            format!("{} {name}{}{}", heading("alarm limits"), limit("low ", l.low), limit("high ", l.high))
+        }
+        Record::Annotation(a) => {
+            let code = if a.code == 0 { String::new() } else { format!(" {}", term(a.code)) };
+            let span = a.span.as_millis();
+            let span = if span == 0 { String::new() } else { format!(" for {span} ms") };
+            // quoted, as a line break in it must not end the line
+            let text = if a.text.is_empty() { String::new() } else { format!(" {:?}", a.text) };
+            format!("{}{code}{span}{text}", heading("annotation"))
         }
         Record::Gap(g) => {
             let of = g.lane.map_or("this stream", lane);
-            format!("gap         {} records of {of} from {} on: {:?}", g.count, g.first, g.reason)
+            format!("gap: {} records of {of} from {} on: {}", g.count, g.first, words(&g.reason))
         }
-        Record::Extension(e) => format!("extension   kind {}: {}", e.kind, hex(e.bytes)),
+        Record::Extension(e) => format!("extension of kind {}: {}", e.kind, hex(e.bytes)),
         other => format!("{other:?}"),
     }
 }
 
-/// Describes a record as `tests/vectors/records.json` does.
-pub fn record(record: &Record<'_>) -> Json {
+/// The values of a measurement; with names if there is more than one.
+fn values(measurement: &Measurement, components: &[Component]) -> String {
+    let value = |(n, value): (usize, &Value)| {
+        let component = components.get(n);
+        let name = match component {
+            Some(found) if measurement.values.len() > 1 => format!("{} ", term(found.metric)),
+            _ => String::new(),
+        };
+        match value {
+            Value::Present(raw, trust) => {
+                let unit = component.map_or(0, |found| found.unit);
+                format!("{name}{}{}", with_unit(&physical(component, *raw), unit), quality(*trust))
+            }
+            Value::Absent(absence) => format!("{name}absent: {}", words(absence)),
+        }
+    };
+    measurement.values.iter().enumerate().map(value).collect::<Vec<_>>().join(", ")
+}
+
+/// The components of a block, one behind the other; with names if there is more than one.
+fn columns(columns: &[Column], components: &[Component]) -> String {
+    let column = |(n, column): (usize, &Column)| {
+        let component = components.get(n);
+        let name = match component {
+            Some(found) if columns.len() > 1 => format!("{} ", term(found.metric)),
+            _ => String::new(),
+        };
+        match column {
+            Ok(numbers) => {
+                let unit = component.map_or(String::new(), |found| unit(found.unit));
+                let unit = if unit.is_empty() { unit } else { format!("in {unit} ") };
+                let numbers: Vec<String> = numbers.iter().map(|raw| physical(component, *raw)).collect();
+                format!("{name}{unit}{}", numbers.join(" "))
+            }
+            Err(absence) => format!("{name}absent: {}", words(absence)),
+        }
+    };
+    columns.iter().enumerate().map(column).collect::<Vec<_>>().join("; ")
+}
+
+/// When the points of a trend are: the step if there is one, else each of them, from the record's time on.
+fn times(block: &TrendBlock<'_>) -> String {
+    let offsets: Vec<u64> = block.rows().map(|(offset, _)| offset.as_millis()).collect();
+    let mut steps = offsets.windows(2).map(|pair| pair[1] - pair[0]);
+    match steps.next() {
+        None => "at its time".into(),
+        Some(first) if steps.all(|step| step == first) => format!("every {first} ms"),
+        Some(_) => {
+            let offsets: Vec<String> = offsets.iter().map(u64::to_string).collect();
+            format!("at {} ms", offsets.join(" "))
+        }
+    }
+}
+
+/// A value with its unit behind a comma, if there is one.
+fn amount(name: &str, raw: Option<i32>, component: Option<&Component>) -> String {
+    let unit = component.map_or(0, |found| found.unit);
+    raw.map_or(String::new(), |raw| format!(", {name}{}", with_unit(&physical(component, raw), unit)))
+}
+
+/// Says what a record means that its serialised form says in codes and raw numbers: names of codes, and the numbers
+/// as texts with all their digits.
+pub fn meaning(record: &Record<'_>, set: &DescriptorSet<'_>) -> Json {
+    let mut meaning = Map::new();
+    let mut add = |name: &str, value: Json| {
+        meaning.insert(name.into(), value);
+    };
+    let channel = channel_of(record).and_then(|number| set.channel(number));
+    if let Some(channel) = channel {
+        add("metric", term(channel.metric).into());
+    }
+    if mode_of(record) != Mode::Real {
+        add("not_real", words(&mode_of(record)).into());
+    }
+    let components = channel.map(|channel| channel.components.iter().collect::<Vec<_>>()).unwrap_or_default();
+    let one = |n: usize, values: Json| match components.get(n) {
+        Some(found) => json!({ "metric": term(found.metric), "unit": unit(found.unit), "values": values }),
+        None => json!({ "values": values }),
+    };
+    let single = |n: usize, values: &[(&str, Option<i32>)]| {
+        let values = values.iter().filter_map(|(name, raw)| {
+            raw.map(|raw| ((*name).to_owned(), Json::from(physical(components.get(n), raw))))
+        });
+        json!([one(n, Json::Object(values.collect()))])
+    };
+    let block = |columns: Vec<Column>| {
+        let column = |(n, column): (usize, Column)| {
+            let number = |raw| physical(components.get(n), raw);
+            one(n, column.map_or(Json::Null, |raw| raw.into_iter().map(number).collect()))
+        };
+        columns.into_iter().enumerate().map(column).collect::<Json>()
+    };
     match record {
         Record::Measurement(m) => {
-            let value = |value: &Value| match value {
-                Value::Present(raw, quality) => json!({ "state": *quality as u8, "raw": raw }),
-                Value::Absent(absence) => json!({ "state": *absence as u8 }),
+            let value = |(n, value): (usize, &Value)| match value {
+                Value::Present(raw, _) => one(n, json!([physical(components.get(n), *raw)])),
+                Value::Absent(_) => one(n, Json::Null),
             };
-            let values: Vec<Json> = m.values.iter().map(value).collect();
-            json!({ "kind": "measurement", "channel": m.channel, "mode": m.mode as u8, "values": values })
+            add("components", m.values.iter().enumerate().map(value).collect());
         }
-        Record::Trend(t) => {
-            let points: Vec<Json> =
-                t.points().map(|point| json!([point.offset.as_millis(), point.raw])).collect();
-            json!({
-                "kind": "trend", "channel": t.channel, "mode": t.status.mode as u8,
-                "quality": t.status.quality as u8, "points": points,
-            })
+        Record::Trend(t) => add("components", block(trend_columns(t))),
+        Record::Waveform(w) => add("components", block(waveform_columns(w))),
+        Record::Event(e) => {
+            add("code", term(e.code).into());
+            if e.value.is_some() {
+                add("components", single(0, &[("value", e.value)]));
+            }
         }
-        Record::Waveform(w) => json!({
-            "kind": "waveform", "channel": w.channel, "first_sample": w.first_sample,
-            "mode": w.status.mode as u8, "quality": w.status.quality as u8,
-            "samples": w.samples().collect::<Vec<_>>(),
-        }),
-        Record::Event(e) => json!({
-            "kind": "event", "channel": e.channel, "mode": e.mode as u8, "code": e.code, "value": e.value,
-        }),
-        Record::Alarm(a) => json!({
-            "kind": "alarm", "channel": a.channel, "mode": a.mode as u8, "alarm_kind": a.kind as u8,
-            "priority": a.priority as u8, "phase": a.phase as u8, "code": a.code, "value": a.value,
-            "low_limit": a.low_limit, "high_limit": a.high_limit,
-        }),
-        Record::Gap(g) => json!({
-            "kind": "gap", "lane": g.lane.map(Lane::code), "first": g.first, "count": g.count,
-            "reason": g.reason as u8,
-        }),
-        Record::Extension(e) => json!({ "kind": "extension", "type": e.kind, "bytes": hex(e.bytes) }),
-        other => json!({ "kind": "other", "text": format!("{other:?}") }),
+        Record::Alarm(a) => {
+            add("code", term(a.code).into());
+            let values = [("value", a.value), ("low_limit", a.low_limit), ("high_limit", a.high_limit)];
+            if values.iter().any(|(_, raw)| raw.is_some()) {
+                add("components", single(0, &values));
+            }
+        }
+        Record::AlarmLimits(l) => {
+            add("components", single(l.component.into(), &[("low", l.low), ("high", l.high)]));
+        }
+        Record::Annotation(a) if a.code != 0 => add("code", term(a.code).into()),
+        _ => {}
     }
-}
-
-/// Says a frame that carries no records in words.
-pub fn frame(frame: &Frame<'_>) -> String {
-    match frame {
-        Frame::Padding(len) => format!("Padding of {len} bytes"),
-        Frame::Ping(token) => format!("Ping {}", hex(token)),
-        Frame::Pong(token) => format!("Pong {}", hex(token)),
-        Frame::Ack(ack) => {
-            let streams = ack.streams().map(|s| format!(", stream {} below {}", s.stream, s.cumulative));
-            format!("Ack of packet {}{}", ack.packet, streams.collect::<String>())
-        }
-        Frame::Credit(credit) => format!("Credit {credit}"),
-        Frame::Streams(streams) => {
-            let boots = streams.boots().map(|boot| {
-                let lanes: Vec<String> = boot
-                    .streams()
-                    .map(|entry| format!("{} {} from {}", entry.index, lane(entry.lane), entry.oldest))
-                    .collect();
-                let set = hex(&boot.set.0);
-                format!(" boot {} ({}), set {set}: {}", boot.boot, hex(&boot.tag.0), lanes.join(", "))
-            });
-            let complete = if streams.complete { ", complete" } else { "" };
-            format!("Streams{complete}:{}", boots.collect::<Vec<_>>().join(";"))
-        }
-        Frame::Records(records) => {
-            let (count, stream, first) = (records.count, records.stream, records.first);
-            format!("Records: {count} of stream {stream} from {first}")
-        }
-        Frame::Descriptors(piece) => {
-            let end = usize::from(piece.offset) + piece.bytes.len();
-            format!("Descriptors {}: bytes {} to {end} of {}", hex(&piece.hash.0), piece.offset, piece.total)
-        }
-        Frame::DescriptorsRequest(hash) => format!("DescriptorsRequest {}", hex(&hash.0)),
-        Frame::RekeyRequest(key) => format!("RekeyRequest {}", hex(key)),
-        Frame::RekeyAccept(key) => format!("RekeyAccept {}", hex(key)),
-        Frame::RekeyHint => "RekeyHint".into(),
-        Frame::Refused(refused) => {
-            let RefusedFrame { stream, first, count, reason } = refused;
-            format!("Refused: {count} of stream {stream} from {first}, {reason:?}")
-        }
-        Frame::Close(reason) => format!("Close: {reason}"),
-        Frame::Extension { kind, body } => format!("extension {kind}: {}", hex(body)),
-        other => format!("{other:?}"),
-    }
-}
-
-/// Says what the header of a packet shows to everybody.
-pub fn header(packet: &[u8]) -> String {
-    let len = packet.len();
-    let Some(&first) = packet.first() else { return "an empty packet".into() };
-    if first & 0x80 != 0 {
-        let reserved = if first & 7 == 0 { "" } else { ", reserved bits set" };
-        let (epoch, counter) = (first >> 5 & 3, (first >> 3 & 3) + 1);
-        return format!("data, {len} bytes, epoch mod 4 = {epoch}, counter of {counter} bytes{reserved}");
-    }
-    let name = match first & 15 {
-        _ if first >> 4 == 0 => return format!("fragment, {len} bytes"),
-        1 => "Hello",
-        2 => "Reply",
-        3 => "Finish",
-        4 => "Retry",
-        5 => "Reset",
-        _ => "unknown type",
-    };
-    format!("{name}, {len} bytes, version {}", first >> 4)
+    Json::Object(meaning)
 }

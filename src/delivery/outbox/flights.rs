@@ -13,6 +13,8 @@ pub(super) struct Flight {
     pub(super) deadline: Instant,
     /// How often the most often sent of its records was sent.
     pub(super) sends: u8,
+    /// A batch that was sent later has been acknowledged: this one is most likely lost.
+    pub(super) overtaken: bool,
 }
 
 impl Flight {
@@ -37,6 +39,15 @@ impl Flight {
     }
 }
 
+/// When the latest batch was sent, of those of which an Ack settles something.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Heard {
+    /// Sent once (Karn's rule).
+    pub(super) latest: Option<Instant>,
+    /// And settled in time: after its deadline the answer may have waited for a device that was asleep.
+    pub(super) in_time: Option<Instant>,
+}
+
 /// What is in flight: at most [`MAX_FLIGHTS`] batches.
 #[derive(Debug)]
 pub(super) struct Flights {
@@ -58,23 +69,33 @@ impl Flights {
         free.map(|slot| *slot = Some(flight)).is_some()
     }
 
-    /// Takes out what an Ack settles, and returns the round-trip time of the latest batch that was sent once
-    /// (Karn's rule) and is settled in time.
-    ///
-    /// After its deadline the answer may have waited for a device that was asleep.
-    pub(super) fn settle(&mut self, now: Instant, lane: Lane, ack: &StreamAck) -> Option<Duration> {
-        let mut latest: Option<Instant> = None;
+    /// Takes out what an Ack settles.
+    pub(super) fn settle(&mut self, now: Instant, lane: Lane, ack: &StreamAck) -> Heard {
+        let mut heard = Heard::default();
         for slot in &mut self.slots {
             let Some(flight) = slot.as_mut().filter(|flight| flight.lane == lane) else { continue };
             let settled = flight.take(|sequence| ack.settles(sequence));
-            if settled > 0 && flight.sends == 1 && now <= flight.deadline {
-                latest = latest.max(Some(flight.sent_at));
+            if settled > 0 && flight.sends == 1 {
+                heard.latest = heard.latest.max(Some(flight.sent_at));
+                if now <= flight.deadline {
+                    heard.in_time = heard.in_time.max(Some(flight.sent_at));
+                }
             }
             if flight.pending == 0 {
                 *slot = None;
             }
         }
-        latest.map(|sent_at| now.since(sent_at))
+        heard
+    }
+
+    /// Shortens the wait of all that was sent more than `reorder` before `latest`, to `wait` since its sending.
+    pub(super) fn overtake(&mut self, latest: Instant, reorder: Duration, wait: Duration) {
+        for flight in self.slots.iter_mut().flatten() {
+            if flight.sent_at + reorder < latest {
+                flight.overtaken = true;
+                flight.deadline = flight.deadline.min(flight.sent_at + wait);
+            }
+        }
     }
 
     /// Takes out a range of sequences.

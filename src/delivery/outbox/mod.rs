@@ -15,7 +15,7 @@ pub use shares::LaneShares;
 
 use crate::error::CallError;
 use crate::framing::{Lane, StreamAck};
-use crate::limits::{ALARM_FLIGHTS, INITIAL_CREDIT, MAX_FLIGHTS};
+use crate::limits::{ALARM_FLIGHTS, INITIAL_CREDIT, MAX_FLIGHTS, MIN_OVERTAKEN_WAIT};
 use crate::time::{Duration, Instant};
 use flights::{Flight, Flights};
 use lane::{LaneQueue, Naming};
@@ -178,12 +178,12 @@ impl<'m> Outbox<'m> {
             return;
         }
         //= SPEC.md#retransmission
-        //# A device MUST wait at least the time-out of RFC 6298, between 200 ms and 60 s, before it sends a record again in the same session, unless the backend has asked for its descriptor set since.
+        //# A device MUST wait at least the time-out of RFC 6298, between 200 ms and 60 s, before it sends a record again in the same session, unless it was overtaken or the backend has asked for its descriptor set since.
         //# The wait MUST double with each of the first two repetitions of a record, and with each expiry since the last measurement, up to 60 s.
         let time_out = self.rtt.time_out(sends);
         let prolonged = (time_out.as_millis() / 2).saturating_mul(jitter.into()) >> 32;
         let deadline = now + time_out + Duration::from_millis(prolonged);
-        let flight = Flight { lane, first, pending, sent_at: now, deadline, sends };
+        let flight = Flight { lane, first, pending, sent_at: now, deadline, sends, overtaken: false };
         if !self.flights.book(flight) {
             for sequence in flight.sequences() {
                 queue.requeue(sequence, false);
@@ -214,8 +214,15 @@ impl<'m> Outbox<'m> {
         let settled = queue.settle(|sequence| ack.settles(sequence));
         //= SPEC.md#retransmission
         //# A device MUST NOT measure a round-trip time on a record that it sent more than once, or that is acknowledged after its wait is over.
-        if let Some(rtt) = self.flights.settle(now, lane, ack) {
-            self.rtt.sample(rtt);
+        let heard = self.flights.settle(now, lane, ack);
+        if let Some(sent_at) = heard.in_time {
+            self.rtt.sample(now.since(sent_at));
+        }
+        if let (Some(latest), Some(reorder), Some(srtt)) = (heard.latest, self.rtt.reorder(), self.rtt.srtt())
+        {
+            //= SPEC.md#retransmission
+            //# A device MUST wait at least SRTT and the reorder time, and 50 ms, before it sends an overtaken record again.
+            self.flights.overtake(latest, reorder, (srtt + reorder).max(MIN_OVERTAKEN_WAIT));
         }
         AckOutcome::Settled(settled)
     }
@@ -252,7 +259,9 @@ impl<'m> Outbox<'m> {
         }
         let mut requeued = 0u32;
         while let Some(flight) = self.flights.take_one(|flight| flight.deadline <= now) {
-            self.rtt.expired(now, flight.sent_at);
+            if !flight.overtaken {
+                self.rtt.expired(now, flight.sent_at);
+            }
             requeued = requeued.saturating_add(self.requeue(&flight, false));
         }
         requeued

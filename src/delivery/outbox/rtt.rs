@@ -51,6 +51,12 @@ impl RttEstimator {
         self.smoothed.map(|(srtt8, _)| Duration::from_millis(srtt8 / 8))
     }
 
+    /// Returns how much later a batch may be acknowledged than one that was sent after it (RFC 8985, section 6.2,
+    /// step 4: a quarter of the round trip; or its variation, as applications commit when they like).
+    pub(super) fn reorder(&self) -> Option<Duration> {
+        self.smoothed.map(|(srtt8, rttvar4)| Duration::from_millis((srtt8 / 32).max(rttvar4 / 4)))
+    }
+
     /// Returns the time-out of something that is sent for the `sends`-th time now, without jitter.
     pub(super) fn time_out(&self, sends: u8) -> Duration {
         let base = match self.smoothed {
@@ -72,7 +78,7 @@ mod tests {
 
     //= SPEC.md#retransmission
     //= type=test
-    //# A device MUST wait at least the time-out of RFC 6298, between 200 ms and 60 s, before it sends a record again in the same session, unless the backend has asked for its descriptor set since.
+    //# A device MUST wait at least the time-out of RFC 6298, between 200 ms and 60 s, before it sends a record again in the same session, unless it was overtaken or the backend has asked for its descriptor set since.
     #[test]
     fn time_out_follows_rfc_6298() {
         let mut rtt = RttEstimator::new();

@@ -111,3 +111,20 @@ fn refuses_limits_that_break_a_rule() {
         assert_eq!(decode(&extension(2, &[HEART_RATE, 4]), set).unwrap_err(), DecodeError::Truncated);
     });
 }
+
+#[test]
+fn limits_are_ordered_by_what_they_mean() {
+    let falling = [Component { scale: Decimal::new(-1, 0), ..Component::new(9, 0) }];
+    let channel = ChannelDescriptor::new(1, ChannelKind::Numeric, 9, (&falling).into());
+    let mut bytes = [0; 64];
+    let len = encode_descriptors(&[channel], &mut bytes).unwrap();
+    let set = DescriptorSet::parse(&bytes[..len]).unwrap();
+    // 50 to 120 in physical values
+    let limits = AlarmLimits { low: Some(-50), high: Some(-120), ..AlarmLimits::new(1) };
+    let bytes = encode(&limits.into(), &set).unwrap();
+    assert_eq!(decode(&bytes, &set).unwrap(), limits.into());
+    let inverted = AlarmLimits { low: limits.high, high: limits.low, ..limits };
+    assert_eq!(encode(&inverted.into(), &set), Err(EncodeError::OutOfRange));
+    let content = [1, 12, 239, 1, 99]; // -120, -50
+    assert_eq!(decode(&extension(2, &content), &set).unwrap_err(), DecodeError::OutOfRange);
+}

@@ -3,9 +3,11 @@
 mod extensions;
 mod frames;
 mod records;
+#[cfg(feature = "alloc")]
 mod serialised;
 mod series;
 mod signals;
+mod trends;
 
 use super::*;
 use crate::time::Instant;

@@ -377,6 +377,36 @@ fn rejects_times_out_of_range() {
 
 //= SPEC.md#conventions
 //= type=test
+//# A reader MUST refuse a structure that ends before its last value.
+#[test]
+fn rejects_records_that_end_early() {
+    let points = [(0, 72), (812, 71), (1600, 90)]
+        .map(|(at, raw)| TrendPoint { offset: crate::time::Duration::from_millis(at), raw });
+    let mut alarm = Alarm::new(HEART_RATE, AlarmKind::Physiological, Priority::High, Phase::Start, 196_648);
+    (alarm.value, alarm.high_limit) = (Some(162), Some(150));
+    let records = [
+        Record::Measurement(Measurement::new(HEART_RATE, Values::valid(&[72]).unwrap())),
+        Record::Trend(TrendBlock::new(HEART_RATE, &points)),
+        Record::Waveform(WaveformBlock::new(ECG, 70, &[50, 47, 9, -4000])),
+        Record::Event(Event { channel: PUMP, mode: Mode::Real, code: 70_000, value: Some(-300) }),
+        Record::Alarm(alarm),
+        Record::Gap(Gap { lane: Some(Lane::Trend), first: 400, count: 9, reason: GapReason::OutboxFull }),
+        Record::Extension(ExtensionRecord { kind: 77, bytes: b"later" }),
+    ];
+    with_set(|set| {
+        for record in &records {
+            let bytes = encode(record, set).unwrap();
+            assert_eq!(decode(&bytes, set).as_ref(), Ok(record));
+            for len in 0..bytes.len() {
+                let outcome = decode(&bytes[..len], set).map(|_| ());
+                assert_eq!(outcome, Err(DecodeError::Truncated), "{record:?}, {len}");
+            }
+        }
+    });
+}
+
+//= SPEC.md#conventions
+//= type=test
 //# A reader MUST refuse bytes that are left over after the last value of a structure.
 #[test]
 fn rejects_bytes_behind_the_last_record() {

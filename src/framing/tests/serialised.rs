@@ -148,8 +148,10 @@ fn what_could_not_be_encoded_is_refused() {
     refused::<Gap>(r#"{"lane":null,"first":3,"count":0,"reason":"unknown"}"#);
     refused::<Gap>(r#"{"lane":null,"first":18446744073709551615,"count":1,"reason":"unknown"}"#);
     refused::<Gap>(r#"{"lane":null,"first":1,"count":1,"reason":7}"#);
-    refused::<AlarmLimits>(r#"{"channel":1,"component":0,"mode":"real","low":51,"high":50}"#);
-    refused::<AlarmLimits>(r#"{"channel":1,"component":16,"mode":"real","low":null,"high":null}"#);
+    // 51 is the low limit where the channel's scale is negative: its descriptor decides, when they are encoded
+    let falling = r#"{"channel":1,"component":0,"mode":"real","low":51,"high":50}"#;
+    assert_eq!(serde_json::from_str::<AlarmLimits>(falling).unwrap().low, Some(51));
+    refused::<AlarmLimits>(r#"{"channel":1,"component":12,"mode":"real","low":null,"high":null}"#);
     refused::<Rate>(r#"{"numerator":1,"denominator":0}"#);
     refused::<Component>(
         r#"{"metric":1,"unit":1,"scale":{"mantissa":0,"exponent":0},"offset":{"mantissa":0,"exponent":0}}"#,
@@ -180,6 +182,8 @@ fn what_could_not_be_encoded_is_refused() {
     assert!(serde_json::from_str::<RecordBuf>(&trend("0,2", pair)).is_ok());
     refused::<RecordBuf>(&trend("", r#"{"present":[]}"#));
     refused::<RecordBuf>(&trend("1,2", pair));
+    assert!(serde_json::from_str::<RecordBuf>(&trend("0,2147483647", pair)).is_ok());
+    refused::<RecordBuf>(&trend("0,2147483648", pair));
     refused::<RecordBuf>(&trend("0", pair));
     refused::<RecordBuf>(&trend("0,2,1", r#"{"present":[1,2,3]}"#));
     refused::<RecordBuf>(&trend("0,2", &[pair; 9].join(",")));

@@ -248,7 +248,7 @@ proptest! {
 }
 
 /// The front of a block: real, valid, a number of rows; then the coding of its only component.
-fn front(coding: u32, count: u32) -> [(u32, u32); 4] {
+pub(super) fn front(coding: u32, count: u32) -> [(u32, u32); 4] {
     [(0, 2), (0, 2), (count - 1, 10), (coding, 4)]
 }
 
@@ -442,70 +442,6 @@ fn a_block_takes_at_most_1024_samples() {
             assert!(decode(&out[..encoded.bytes], set).is_ok());
         });
     }
-}
-
-/// A trend of zeros of order 0: front, timing, first value, parameter, codes.
-fn trend(head: &[u8], count: u32, timing: &[(u32, u32)]) -> Result<(), DecodeError> {
-    let zeros = [(2, 4), (0, 5), (0, 1), (0, 5), (0, count - 1)];
-    let bytes = bits(head, &[&front(0, count)[..3], timing, &zeros].concat());
-    with_set(|set| decode(&bytes, set).map(|_| ()))
-}
-
-//= SPEC.md#trend
-//= type=test
-//# A reader MUST refuse timing 0 of more than one point without a period, timing 1 where 0 fits, and timings 2 and 3 where all steps are alike.
-#[test]
-fn rejects_timings_that_are_longer_than_needed() {
-    let heart_rate = |count, timing: &[(u32, u32)]| trend(&[0x41], count, timing);
-    let rr = |count, timing: &[(u32, u32)]| trend(&[0x5f, 0xc8, 0x01], count, timing);
-    // the channel's own second
-    assert_eq!(heart_rate(2, &[(0, 2)]), Ok(()));
-    assert_eq!(heart_rate(2, &[(1, 2), (10, 5), (1000, 11)]), Err(DecodeError::NonCanonical));
-    assert_eq!(heart_rate(2, &[(1, 2), (10, 5), (1001, 11)]), Ok(()));
-    // a list of equal steps; parameter 0, codes 0; then of different steps
-    assert_eq!(heart_rate(3, &[(2, 2), (10, 5), (1001, 11), (0, 5), (0, 1)]), Err(DecodeError::NonCanonical));
-    assert_eq!(heart_rate(3, &[(2, 2), (10, 5), (1001, 11), (0, 5), (0b10, 2)]), Ok(()));
-    // intervals that are all zero; of two points
-    assert_eq!(heart_rate(3, &[(3, 2)]), Err(DecodeError::NonCanonical));
-    assert_eq!(heart_rate(2, &[(3, 2)]), Err(DecodeError::OutOfRange));
-    // RR has no period, but one point needs none
-    assert_eq!(rr(1, &[(0, 2)]), Ok(()));
-    assert_eq!(rr(2, &[(0, 2)]), Err(DecodeError::OutOfRange));
-    assert_eq!(rr(1, &[(1, 2), (10, 5), (1000, 11)]), Err(DecodeError::OutOfRange));
-    assert_eq!(rr(2, &[(2, 2), (10, 5), (1000, 11), (0, 5)]), Err(DecodeError::OutOfRange));
-}
-
-//= SPEC.md#trend
-//= type=test
-//# A reader MUST refuse a step of time below 0 or above 2^31 − 1 milliseconds.
-#[test]
-fn rejects_steps_of_time_out_of_range() {
-    let list = |width: u32, first: u32, change: (u32, u32)| {
-        trend(&[0x41], 3, &[(2, 2), (width - 1, 5), (first, width), (0, 5), change])
-    };
-    // code 10 = 1 = fold(−1), code 110 = 2 = fold(1)
-    assert_eq!(list(2, 1, (0b10, 2)), Ok(()));
-    assert_eq!(list(1, 0, (0b10, 2)), Err(DecodeError::OutOfRange));
-    assert_eq!(list(32, 0x7fff_fffe, (0b110, 3)), Ok(()));
-    assert_eq!(list(32, 0x7fff_ffff, (0b110, 3)), Err(DecodeError::OutOfRange));
-    assert_eq!(list(1, 1, (0b110, 3)), Err(DecodeError::OutOfRange));
-}
-
-#[test]
-fn encoding_a_trend_refuses_times_that_descend_or_do_not_start_at_zero() {
-    let at = |offsets: &[u64]| {
-        let points: Vec<_> = offsets
-            .iter()
-            .map(|&offset| TrendPoint { offset: Duration::from_millis(offset), raw: 0 })
-            .collect();
-        with_set(|set| encode(&Record::Trend(TrendBlock::new(RR, &points)), set)).map(|_| ())
-    };
-    assert_eq!(at(&[0, 5, 5]), Ok(()));
-    assert_eq!(at(&[0, 0x7fff_ffff]), Ok(()));
-    assert_eq!(at(&[0, 0x8000_0000]), Err(EncodeError::OutOfRange));
-    assert_eq!(at(&[0, 5, 4]), Err(EncodeError::OutOfRange));
-    assert_eq!(at(&[1, 2]), Err(EncodeError::OutOfRange));
-    assert_eq!(at(&[]), Err(EncodeError::OutOfRange));
 }
 
 #[test]

@@ -3,6 +3,7 @@ use super::types::Identifier;
 use super::{Device, Observation};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_json::value::RawValue;
+use std::collections::BTreeSet;
 
 /// The name of the resource in JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +28,9 @@ pub enum BundleKind {
 /// An R4 `Bundle`: resources that travel together.
 ///
 /// The uploads are idempotent: an Observation is only created if the server has none with its identifier
-/// (`ifNoneExist`), and the Device is updated by its identifier. So a bundle whose answer was lost is sent again.
+/// (`ifNoneExist`), and the Device is updated by its identifier. So a bundle whose answer was lost is sent again. An
+/// Observation that is given twice, as after a redelivery, is in a bundle once: servers refuse the whole bundle otherwise
+/// (bdl-7).
 ///
 /// ```
 /// use vitalwire::interop::fhir::{self, Bundle, BundleKind};
@@ -96,7 +99,7 @@ impl Bundle {
     /// Puts resources together to be read.
     pub fn collection(device: Option<Device>, observations: impl IntoIterator<Item = Observation>) -> Self {
         let device = device.map(|device| Entry::device(device, None));
-        let observations = observations.into_iter().map(|observation| Entry::observation(observation, None));
+        let observations = once(observations).map(|observation| Entry::observation(observation, None));
         Self::new(BundleKind::Collection, device.into_iter().chain(observations).collect())
     }
 
@@ -104,7 +107,7 @@ impl Bundle {
     pub fn transaction(device: Option<Device>, observations: impl IntoIterator<Item = Observation>) -> Self {
         let device = device.map(|device| Entry::device(device, Some(())));
         let address = device.as_ref().and_then(|entry| entry.full_url.clone());
-        let observations = observations.into_iter().map(|mut observation| {
+        let observations = once(observations).map(|mut observation| {
             if let (Some(reference), Some(address)) = (&mut observation.device, &address) {
                 reference.reference = Some(address.clone());
             }
@@ -117,7 +120,7 @@ impl Bundle {
     /// Makes an upload in which each entry stands alone: one that the server refuses does not hold up the others.
     pub fn batch(device: Option<Device>, observations: impl IntoIterator<Item = Observation>) -> Self {
         let device = device.map(|device| Entry::device(device, Some(())));
-        let observations = observations.into_iter().map(|found| Entry::observation(found, Some(())));
+        let observations = once(observations).map(|found| Entry::observation(found, Some(())));
         Self::new(BundleKind::Batch, device.into_iter().chain(observations).collect())
     }
 
@@ -157,6 +160,15 @@ impl Entry {
         let full_url = name.map(full_url);
         Self { full_url, resource: Some(Resource::Device(Box::new(device))), request }
     }
+}
+
+/// Leaves out Observations whose identifier has been there before.
+fn once(observations: impl IntoIterator<Item = Observation>) -> impl Iterator<Item = Observation> {
+    let mut seen = BTreeSet::new();
+    observations.into_iter().filter(move |found| {
+        let name = found.identifier.first();
+        name.is_none_or(|name| seen.insert((name.system.clone(), name.value.clone())))
+    })
 }
 
 /// Returns the search that finds an identifier.

@@ -1,8 +1,8 @@
-use super::clock::Clock;
+use super::clock::{Clock, quality_code};
 use super::device::{Device, DeviceName, DeviceProperty};
 use super::id::{RecordId, device_identifier};
 use super::subject::Subject;
-use super::systems::{ABSENT_ELEMENT, CATEGORY, CHANNEL, CLOCK_ERROR, KIND, UPTIME};
+use super::systems::{ABSENT_ELEMENT, CATEGORY, CHANNEL, CLOCK_ERROR, CLOCK_QUALITY, KIND, UPTIME};
 use super::terms::{self, VitalSign};
 use super::types::{CodeableConcept, Coding, Element, Extension, Period, Quantity, Reference};
 use super::value::{mark, own};
@@ -170,7 +170,8 @@ impl Context<'_> {
             identifier: vec![id.identifier()],
             category: vec![own(KIND, kind.name())],
             code,
-            subject: self.subject.as_ref().map(Subject::reference),
+            // no test and no demonstration may get into a patient's record, whoever overlooks the label
+            subject: self.subject.as_ref().filter(|_| mode == Mode::Real).map(Subject::reference),
             device: Some(Reference {
                 reference: None,
                 kind: Some("Device".to_owned()),
@@ -199,12 +200,17 @@ impl Context<'_> {
                 absent.value_code = Some("unknown".to_owned());
                 extension.push(absent);
             }
-            Some(clock) => extension.extend(clock.error().map(|error| {
-                let mut found = Extension::new(CLOCK_ERROR);
-                let value = Some(error.as_millis().into());
-                found.value_quantity = Some(Quantity { value, ..terms::with_unit(mdc::unit::MILLI_SEC) });
-                found
-            })),
+            Some(clock) => {
+                let mut quality = Extension::new(CLOCK_QUALITY);
+                quality.value_code = Some(quality_code(clock.quality()).to_owned());
+                extension.push(quality);
+                extension.extend(clock.quality().error().map(|error| {
+                    let mut found = Extension::new(CLOCK_ERROR);
+                    let value = Some(error.as_millis().into());
+                    found.value_quantity = Some(Quantity { value, ..terms::with_unit(mdc::unit::MILLI_SEC) });
+                    found
+                }));
+            }
         }
         match end {
             None => {
@@ -238,7 +244,7 @@ impl Context<'_> {
     pub(super) fn set_profile(&self, observation: &mut Observation, channel: &ChannelDescriptor<'_>) {
         let Some(sign) = VitalSign::of_channel(channel) else { return };
         observation.category.insert(0, Coding::new(CATEGORY, "vital-signs").into());
-        if self.subject.is_some() && self.clock.is_some() {
+        if observation.subject.is_some() && self.clock.is_some() {
             observation.meta.profile.push(sign.profile.to_owned());
         }
     }

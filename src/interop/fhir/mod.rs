@@ -21,7 +21,7 @@
 //! | other extension | none: [`FhirError::NoForm`] |
 //! | descriptor set | Device ([`Context::device_resource`]) |
 //!
-//! Test and demonstration data has the security label `HTEST`, so that nobody takes it for a patient's.
+//! Test and demonstration data has the security label `HTEST` and no subject, so that nobody takes it for a patient's.
 //! SPEC.md, "FHIR", has the whole mapping, so that other implementations write the same.
 //!
 //! # Codes

@@ -45,9 +45,15 @@ pub struct Observation {
     /// About the resource itself.
     #[serde(default, skip_serializing_if = "Meta::is_empty")]
     pub meta: Meta,
+    /// Rules that it was made under: never written, and a reason not to read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub implicit_rules: Option<String>,
     /// Further content.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extension: Vec<Extension>,
+    /// Further content that changes what the rest means: never written, and a reason not to read it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modifier_extension: Vec<Extension>,
     /// Its names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub identifier: Vec<Identifier>,
@@ -107,6 +113,9 @@ pub struct Observation {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ObservationComponent {
+    /// Further content that changes what the rest means: never written, and a reason not to read it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modifier_extension: Vec<Extension>,
     /// What was observed.
     pub code: CodeableConcept,
     /// How much.

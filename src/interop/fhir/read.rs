@@ -2,7 +2,7 @@
 
 use super::context::candidates;
 use super::id::{RecordId, lane_name};
-use super::observation::{Observation, ObservationComponent};
+use super::observation::{Observation, ObservationComponent, ObservationStatus};
 use super::parsed::{Content, Note, Parsed, Samples, TrendSample};
 use super::systems::{ALARM, CHANNEL, FIRST_SAMPLE, GAP, KIND, LANE, PART, RECORD, SAMPLES, SPAN, UPTIME};
 use super::types::{CodeableConcept, Extension, SampledData};
@@ -21,7 +21,9 @@ use crate::time::{Duration, Instant};
 
 /// Reads an Observation that this library has written, with the descriptor set of its boot.
 ///
-/// Elements that it does not know are skipped; the values of those that it knows have to be as it writes them.
+/// Elements that it does not know are skipped; the values of those that it knows have to be as it writes them. What is
+/// not final any more (withdrawn, amended), or has an element that changes its meaning (a modifier extension, implicit
+/// rules, a comparator such as `<`), is refused.
 /// [`Context`](super::Context) has an example.
 ///
 /// # Errors
@@ -36,6 +38,7 @@ pub fn parse(observation: &Observation, set: &DescriptorSet<'_>) -> Result<Parse
     if id.index.is_some() != (kind == Kind::Trend) {
         return Err(FhirError::Unexpected("identifier"));
     }
+    refuse_changed(observation)?;
     let reader = Reader { observation, set };
     let content = match kind {
         Kind::Measurement => Content::Measurement(reader.measurement()?),
@@ -48,6 +51,23 @@ pub fn parse(observation: &Observation, set: &DescriptorSet<'_>) -> Result<Parse
         Kind::AlarmLimits => Content::AlarmLimits(reader.alarm_limits()?),
     };
     Ok(Parsed { id, time: reader.time()?, content })
+}
+
+/// Refuses what somebody has withdrawn or changed, or has given another meaning.
+///
+/// R4 (section "Extensibility") wants a reader to refuse a modifier extension that it does not know.
+fn refuse_changed(observation: &Observation) -> Result<(), FhirError> {
+    if observation.status != ObservationStatus::Final {
+        return Err(FhirError::Unexpected("status"));
+    }
+    if observation.implicit_rules.is_some() {
+        return Err(FhirError::Unexpected("implicitRules"));
+    }
+    let modified = observation.component.iter().any(|part| !part.modifier_extension.is_empty());
+    if modified || !observation.modifier_extension.is_empty() {
+        return Err(FhirError::Unexpected("modifierExtension"));
+    }
+    Ok(())
 }
 
 struct Reader<'o, 's> {
@@ -248,7 +268,8 @@ impl<'o, 's> Reader<'o, 's> {
     /// Reads one of our own components that is a number.
     fn number(&self, name: &'static str) -> Result<u64, FhirError> {
         let quantity = self.part(name).and_then(|part| part.value_quantity.as_ref());
-        let number = quantity.and_then(|quantity| quantity.value.as_ref()?.whole());
+        let exact = quantity.filter(|quantity| quantity.comparator.is_none());
+        let number = exact.and_then(|quantity| quantity.value.as_ref()?.whole());
         number.ok_or(FhirError::Missing("component (a number)"))
     }
 

@@ -40,6 +40,9 @@ pub const GAP: &str = "urn:vitalwire:fhir:gap";
 
 /// Extension of the effective time, `valueDecimal`: milliseconds since the device's boot.
 pub const UPTIME: &str = "urn:vitalwire:fhir:uptime";
+/// Extension of the effective time, `valueCode`: where it comes from, `unknown`, `set-by-hand`, `estimated` or
+/// `synchronised`.
+pub const CLOCK_QUALITY: &str = "urn:vitalwire:fhir:clock-quality";
 /// Extension of the effective time, `valueQuantity`: how far it may be wrong, in milliseconds.
 pub const CLOCK_ERROR: &str = "urn:vitalwire:fhir:clock-error";
 /// Extension of the Observation, `valueUnsignedInt`: the channel's number, where its code does not tell it.

@@ -4,7 +4,7 @@ use super::FhirError;
 use super::systems::{LOINC, MDC, PRIVATE, UCUM};
 use super::types::{CodeableConcept, Coding, Quantity};
 use crate::clinical::{self, Evidence};
-use crate::framing::{ChannelDescriptor, Component, Decimal};
+use crate::framing::{ChannelDescriptor, Component};
 
 /// Tells whether a code is none of the public ISO/IEEE 11073-10101 codes.
 ///
@@ -50,6 +50,12 @@ pub(super) fn concept(code: u32, unit: Option<u32>) -> CodeableConcept {
     CodeableConcept { coding: codings(code, unit).collect(), text, ..CodeableConcept::default() }
 }
 
+/// Writes the code of a channel as a whole, with the LOINC codes that go with its own unit, if it has one.
+pub(super) fn channel_concept(channel: &ChannelDescriptor<'_>) -> CodeableConcept {
+    let own = channel.components.iter().find(|component| component.metric == channel.metric);
+    concept(channel.metric, own.map(|own| own.unit))
+}
+
 /// Reads the code that [`concept`] wrote: the first one of the two systems.
 pub(super) fn code(concept: &CodeableConcept) -> Option<u32> {
     let known = |coding: &&Coding| matches!(coding.system.as_deref(), Some(MDC | PRIVATE));
@@ -72,7 +78,7 @@ pub(super) fn with_unit(unit: u32) -> Quantity {
         None if unit == 0 => return Quantity::default(),
         None => (unit.to_string(), system(unit), unit.to_string()),
     };
-    Quantity { value: None, unit: Some(name), system: Some(system.to_owned()), code: Some(code) }
+    Quantity { unit: Some(name), system: Some(system.to_owned()), code: Some(code), ..Quantity::default() }
 }
 
 /// Writes a raw value as the physical one.
@@ -87,41 +93,11 @@ pub(super) fn raw(component: &Component, quantity: &Quantity) -> Result<i32, Fhi
     if (&quantity.system, &quantity.code) != (&expected.system, &expected.code) {
         return Err(FhirError::Unit);
     }
+    if quantity.comparator.is_some() {
+        return Err(FhirError::Unexpected("valueQuantity.comparator"));
+    }
     let value = quantity.value.as_ref().ok_or(FhirError::Missing("valueQuantity.value"))?;
-    raw_of(component, value.decimal()?).ok_or(FhirError::Scale)
-}
-
-/// Solves value = offset + scale · raw.
-fn raw_of(component: &Component, value: Decimal) -> Option<i32> {
-    let (scale, offset) = (component.scale, component.offset);
-    let difference = if offset.mantissa == 0 {
-        (i128::from(value.mantissa), value.exponent)
-    } else {
-        let exponent = value.exponent.min(offset.exponent);
-        (rescaled(value, exponent)?.checked_sub(rescaled(offset, exponent)?)?, exponent)
-    };
-    let (mut numerator, mut denominator) = (difference.0, i128::from(scale.mantissa));
-    let places = i32::from(difference.1).checked_sub(scale.exponent.into())?;
-    let factor = || 10i128.checked_pow(places.unsigned_abs());
-    if numerator == 0 {
-        return Some(0);
-    } else if places >= 0 {
-        numerator = numerator.checked_mul(factor()?)?;
-    } else {
-        denominator = denominator.checked_mul(factor()?)?;
-    }
-    if numerator.checked_rem(denominator)? != 0 {
-        return None;
-    }
-    i32::try_from(numerator.checked_div(denominator)?).ok()
-}
-
-fn rescaled(decimal: Decimal, exponent: i8) -> Option<i128> {
-    if decimal.mantissa == 0 {
-        return Some(0);
-    }
-    let places = i32::from(decimal.exponent).checked_sub(exponent.into())?;
-    i128::from(decimal.mantissa).checked_mul(10i128.checked_pow(u32::try_from(places).ok()?)?)
+    component.raw(value.decimal()?).ok_or(FhirError::Scale)
 }
 
 /// A profile of the vital signs of HL7 FHIR R4 ("Vital Signs").

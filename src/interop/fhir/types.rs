@@ -69,6 +69,9 @@ pub struct Quantity {
     /// How much.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<Number>,
+    /// How the amount relates to the value, such as `<`: never written, and a reason not to read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparator: Option<String>,
     /// The unit, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,

@@ -10,7 +10,7 @@ use super::{FhirError, Kind, Number, terms};
 use crate::clinical::mdc;
 use crate::framing::{
     Absence, Alarm, AlarmKind, AlarmLimits, Annotation, BatchRecord, ChannelDescriptor, Component, Decimal,
-    Event, Gap, GapReason, Measurement, Mode, Phase, Priority, Rate, Row, TrendBlock, Value, WaveformBlock,
+    Event, Gap, GapReason, Measurement, Mode, Phase, Priority, Rate, TrendBlock, Value, WaveformBlock,
 };
 use crate::time::{Duration, Instant};
 
@@ -32,17 +32,12 @@ impl Context<'_> {
         block: &TrendBlock<'_>,
     ) -> Result<Vec<Observation>, FhirError> {
         let channel = self.channel(block.channel, Kind::Trend)?;
-        let point = |(index, (offset, row)): (u32, (Duration, Row))| {
+        let point = |(index, (offset, point)): (u32, (Duration, Measurement))| {
             let code = terms::observation_code(&channel);
-            let base = self.base(record, Some(index), Kind::Trend, block.status.mode, code);
-            let value = |(at, raw): (usize, Option<i32>)| match raw {
-                Some(raw) => Value::Present(raw, block.status.quality),
-                None => Value::Absent(block.absence(at).unwrap_or(Absence::Unknown)),
-            };
-            let values: Vec<_> = row.iter().enumerate().map(value).collect();
-            self.numeric(base, &channel, Kind::Trend, record.time + offset, &values)
+            let base = self.base(record, Some(index), Kind::Trend, point.mode, code);
+            self.numeric(base, &channel, Kind::Trend, record.time + offset, &point.values)
         };
-        (0u32..).zip(block.rows()).map(point).collect()
+        (0u32..).zip(block.measurements()).map(point).collect()
     }
 
     /// Writes the values of a numeric channel at one time.
@@ -108,7 +103,7 @@ impl Context<'_> {
 
     pub(super) fn event(&self, record: &BatchRecord<'_>, event: &Event) -> Result<Observation, FhirError> {
         let channel = self.channel(event.channel, Kind::Event)?;
-        let code = terms::concept(channel.metric, None);
+        let code = terms::channel_concept(&channel);
         let mut observation = self.base(record, None, Kind::Event, event.mode, code);
         self.set_time(&mut observation, record.time, None)?;
         self.set_channel(&mut observation, Kind::Event, &channel);
@@ -135,7 +130,7 @@ impl Context<'_> {
             part(terms::concept(mdc::ATTR_ALARM_PRIORITY, None), own(ALARM, priority_code(alarm.priority))),
             part(terms::concept(mdc::ATTR_EVENT_PHASE, None), own(ALARM, phase)),
             part(terms::concept(mdc::ATTR_ALARM_STATE, None), own(ALARM, state)),
-            part(own(PART, "source"), terms::concept(channel.metric, None)),
+            part(own(PART, "source"), terms::channel_concept(&channel)),
         ];
         if (alarm.value, alarm.low_limit, alarm.high_limit) != (None, None, None) {
             let component = channel.components.iter().next().ok_or(FhirError::WrongKind)?;
@@ -181,7 +176,7 @@ impl Context<'_> {
         if let Some(number) = annotation.channel {
             let channel = self.channel(number, kind)?;
             self.set_channel(&mut observation, kind, &channel);
-            observation.component.push(part(own(PART, "source"), terms::concept(channel.metric, None)));
+            observation.component.push(part(own(PART, "source"), terms::channel_concept(&channel)));
         }
         Ok(observation)
     }
@@ -200,7 +195,7 @@ impl Context<'_> {
         let mut code = own(PART, "value");
         code.coding.extend(terms::concept(component.metric, Some(component.unit)).coding);
         observation.component = vec![
-            part(own(PART, "source"), terms::concept(channel.metric, None)),
+            part(own(PART, "source"), terms::channel_concept(&channel)),
             count("component", limits.component.into()),
             ObservationComponent {
                 code,

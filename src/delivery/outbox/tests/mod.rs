@@ -237,6 +237,45 @@ fn sends_again_with_doubling_waits_until_acknowledged() {
     assert!(outbox.is_empty() && !outbox.is_in_flight());
 }
 
+//= SPEC.md#retransmission
+//= type=test
+//# A device MUST wait at least SRTT and the reorder time, and 50 ms, before it sends an overtaken record again.
+#[test]
+fn an_overtaken_batch_is_sent_again_soon() {
+    let mut memory = [0u8; 4000];
+    let mut outbox = Outbox::new(&mut memory, shares(1000)).unwrap();
+    // SRTT 80 ms, RTTVAR 40 ms
+    accept_many(&mut outbox, at(0), Lane::Trend, 1);
+    send(&mut outbox, at(0), Lane::Trend, 9).unwrap();
+    outbox.handle_ack(at(80), Lane::Trend, &cumulative(1));
+    let record = |outbox: &mut Outbox<'_>, millis, lane| {
+        accept_many(outbox, at(millis), lane, 1);
+        send(outbox, at(millis), lane, 9).unwrap();
+    };
+    record(&mut outbox, 1000, Lane::Trend);
+    record(&mut outbox, 1020, Lane::Alarm);
+    record(&mut outbox, 1041, Lane::Event);
+    let usual = outbox.poll_timeout().unwrap();
+    assert_eq!(usual, at(1000 + 80 + 4 * 40));
+    // an alarm that was sent 20 ms later says nothing
+    outbox.handle_ack(at(1100), Lane::Alarm, &cumulative(1));
+    assert_eq!(outbox.poll_timeout(), Some(usual));
+    // an event that was sent 41 ms later says that the trend is lost: RTTVAR is 3/4 · 40, SRTT still 80
+    outbox.handle_ack(at(1121), Lane::Event, &cumulative(1));
+    let wait = 80 + 30;
+    assert!(outbox.poll_timeout().unwrap() <= at(1000 + wait));
+    assert_eq!(outbox.handle_timeout(at(1000 + 80)), 0);
+    assert_eq!(outbox.handle_timeout(at(1121)), 1);
+    // nothing doubles but for the record's own repetition
+    assert_eq!(outbox.time_out(), Duration::from_millis(200).max(outbox.round_trip().unwrap()));
+    send(&mut outbox, at(1121), Lane::Trend, 9).unwrap();
+    // what was sent twice overtakes nothing, as its Ack may be that of the first time
+    record(&mut outbox, 1050, Lane::Event);
+    let usual = outbox.poll_timeout();
+    outbox.handle_ack(at(1122), Lane::Trend, &cumulative(2));
+    assert_eq!(outbox.poll_timeout(), usual);
+}
+
 #[test]
 fn jitter_prolongs_the_wait_by_up_to_a_half() {
     for (jitter, millis) in [(0, 1000), (1 << 31, 1250), (u32::MAX, 1499)] {

@@ -212,7 +212,7 @@ fn run(steps: Vec<Step>) {
             Step::Pass { millis } => {
                 now += millis;
                 let requeued = outbox.handle_timeout(at(now));
-                assert_eq!(requeued, model.take_requeued(&outbox, now, 200));
+                assert_eq!(requeued, model.take_requeued(&outbox, now, 50));
                 assert!(outbox.poll_timeout().is_none_or(|deadline| deadline > at(now)));
             }
             Step::SessionLost => {

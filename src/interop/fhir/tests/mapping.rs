@@ -1,13 +1,15 @@
 //! What a hospital reads.
 
-use super::super::{Context, FhirError, systems, to_json};
+use super::super::{Clock, Context, Extension, FhirError, systems, to_json};
 use super::{LOINC, MDC, context, encoded, measured, numeric, record};
 use crate::clinical::mdc::{self, unit};
-use crate::clinical::private;
+use crate::clinical::{TimeQuality, WallTime, private};
 use crate::framing::{
     Absence, Alarm, AlarmKind, ChannelDescriptor, ChannelKind, Component, Decimal, ExtensionRecord,
-    Measurement, Mode, Phase, Priority, Quality, Rate, Record, Value, Values, WaveformBlock,
+    Measurement, Mode, Phase, Priority, Quality, Rate, Record, TrendBlock, TrendPoint, Value, Values,
+    WaveformBlock,
 };
+use crate::time::Duration;
 
 const VALID: Quality = Quality::Valid;
 
@@ -156,6 +158,9 @@ fn test_data_has_a_label() {
         let mut measurement = Measurement::new(1, Values::valid(&[72]).unwrap());
         measurement.mode = mode;
         let observation = context(&set).observations(&record(measurement)).unwrap().remove(0);
+        // and is nobody's: a profile of vital signs needs a subject as well
+        assert_eq!(observation.subject.is_some(), mode == Mode::Real);
+        assert_eq!(observation.meta.profile.is_empty(), mode != Mode::Real);
         let security = &observation.meta.security;
         assert_eq!(security.iter().filter(|label| label.code.as_deref() == Some("HTEST")).count(), labels);
     }
@@ -250,4 +255,57 @@ fn refuses_records_that_do_not_fit() {
     let set = numeric(mdc::ECG_HEART_RATE, &[wide]);
     let values = record(Measurement::new(1, Values::valid(&[72]).unwrap()));
     assert!(matches!(super::context(&set).observations(&values), Err(FhirError::Number)));
+}
+
+#[test]
+fn each_observation_tells_how_good_its_time_is() {
+    let set = heart_rate();
+    let error = Duration::from_millis(250);
+    for (quality, code, bound) in [
+        (TimeQuality::Unknown, "unknown", None),
+        (TimeQuality::SetByHand, "set-by-hand", None),
+        (TimeQuality::Estimated { error }, "estimated", Some("250")),
+        (TimeQuality::Synchronised { error }, "synchronised", Some("250")),
+    ] {
+        let clock = Clock::from(WallTime::from_unix_millis(1_795_324_399_000, quality));
+        let context = Context { clock: Some(clock), ..context(&set) };
+        let measurement = Measurement::new(1, Values::valid(&[72]).unwrap());
+        let observation = context.observations(&record(measurement)).unwrap().remove(0);
+        let extensions = &observation.effective_date_time_element.as_ref().unwrap().extension;
+        let of = |url| Extension::find(extensions, url);
+        assert_eq!(of(systems::CLOCK_QUALITY).unwrap().value_code.as_deref(), Some(code));
+        let told = of(systems::CLOCK_ERROR).map(|found| found.value_quantity.as_ref().unwrap());
+        assert_eq!(told.map(|told| told.value.as_ref().unwrap().as_str()), bound);
+        assert!(told.is_none_or(|told| told.code.as_deref() == Some("ms")));
+    }
+}
+
+#[test]
+fn points_of_a_trend_have_their_own_times() {
+    let set = heart_rate();
+    let points = [0, 1000, 61_500].map(|ms| TrendPoint { offset: Duration::from_millis(ms), raw: 72 });
+    let found = context(&set).observations(&record(TrendBlock::new(1, &points))).unwrap();
+    let times: Vec<_> = found.iter().map(|point| point.effective_date_time.as_deref().unwrap()).collect();
+    assert_eq!(times, ["2026-11-22T05:13:20.500Z", "2026-11-22T05:13:21.500Z", "2026-11-22T05:14:22.000Z"]);
+    let mut names: Vec<_> = found.iter().map(|point| point.identifier[0].value.clone()).collect();
+    names.dedup();
+    assert_eq!(names.len(), 3);
+}
+
+#[test]
+fn glucose_in_another_unit_has_no_code_of_ours() {
+    // LOINC 99504-3 is glucose in mg/dL; the unit here is one of the device's own, for mmol/L
+    for (own, expected) in [(unit::MILLI_G_PER_DL, Some("99504-3")), (4 << 16 | 0xf001, None)] {
+        let set = numeric(mdc::CONC_GLU_ISF, &[Component::scaled(mdc::CONC_GLU_ISF, own, -1)]);
+        let glucose = measured(&set, &[Value::Present(58, VALID)]);
+        assert_eq!(glucose.code.code_in(LOINC), expected);
+        let alarm = Alarm::new(1, AlarmKind::Physiological, Priority::High, Phase::Start, mdc::EVT_LO);
+        let alarm = Alarm { low_limit: Some(39), ..alarm };
+        let alarm = context(&set).observations(&record(alarm)).unwrap().remove(0);
+        for part in &alarm.component {
+            let value = part.value_codeable_concept.as_ref().and_then(|value| value.code_in(LOINC));
+            assert!(value.is_none_or(|code| Some(code) == expected), "{value:?}");
+            assert!(part.code.code_in(LOINC).is_none_or(|code| Some(code) == expected));
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! Identifiers, pseudonyms, dates and bundles.
 
-use super::super::{Bundle, Clock, Device, FhirError, Pseudonym, RecordId, Resource, Subject};
+use super::super::{
+    Bundle, Clock, Context, Device, FhirError, Observation, Pseudonym, RecordId, Resource, Subject,
+};
 use super::super::{DeviceInfo, from_json, to_json};
-use super::{context, measured, numeric};
+use super::{context, measured, numeric, record};
 use crate::clinical::mdc::{self, unit};
-use crate::framing::{Component, Quality, Value};
+use crate::framing::{BatchRecord, BootTag, Component, Lane, Measurement, Quality, Value, Values};
 use crate::time::Instant;
 use std::collections::BTreeSet;
 
@@ -35,6 +37,35 @@ fn a_record_has_one_identifier_in_one_form() {
     for text in others {
         assert!(matches!(text.parse::<RecordId>(), Err(FhirError::Unexpected(_))), "{text}");
     }
+}
+
+#[test]
+fn records_of_different_streams_have_different_names() {
+    let set = heart_rate_set();
+    let name = |context: &Context<'_>, sequence| {
+        let measurement = Measurement::new(1, Values::valid(&[72]).unwrap());
+        let found = BatchRecord { sequence, ..record(measurement) };
+        context.observations(&found).unwrap()[0].identifier[0].value.clone().unwrap()
+    };
+    let one = context(&set);
+    assert_eq!(name(&one, 41), name(&one.clone(), 41));
+    let mut other_device = one.clone();
+    other_device.device.subject.0[0] ^= 1;
+    let mut other_issuer = one.clone();
+    other_issuer.device.issuer.0[0] ^= 1;
+    let others = [
+        name(&one, 41),
+        name(&one, 42),
+        name(&other_device, 41),
+        name(&other_issuer, 41),
+        name(&Context { boot: 8, ..one.clone() }, 41),
+        // the same number again, as after a replaced flash
+        name(&Context { tag: BootTag([0xc0, 0xff, 0xee, 2]), ..one.clone() }, 41),
+        name(&Context { lane: Lane::Alarm, ..one.clone() }, 41),
+    ];
+    assert_eq!(others.iter().collect::<BTreeSet<_>>().len(), others.len());
+    // neither whose it is nor when it was changes the name of a record
+    assert_eq!(name(&Context { subject: None, clock: None, ..one.clone() }, 41), name(&one, 41));
 }
 
 #[test]
@@ -105,6 +136,23 @@ fn an_upload_may_be_repeated() {
     let batch = Bundle::batch(None, [(**observation).clone()]);
     assert_eq!(batch.observations().count(), 1);
     assert!(to_json(&batch).unwrap().contains(r#""type":"batch""#));
+}
+
+#[test]
+fn a_record_is_in_a_bundle_once() {
+    let set = heart_rate_set();
+    let one = measured(&set, &[Value::Present(72, Quality::Valid)]);
+    let mut other = one.clone();
+    other.identifier[0].value = Some(ID.replace("/41", "/42"));
+    let all = [one.clone(), other.clone(), one.clone()];
+    for bundle in [Bundle::collection, Bundle::transaction, Bundle::batch].map(|make| make(None, all.clone()))
+    {
+        let values = bundle.observations().map(|found| found.identifier[0].value.clone().unwrap());
+        assert_eq!(values.collect::<Vec<_>>(), [ID.to_owned(), ID.replace("/41", "/42")]);
+    }
+    // without an identifier there is nothing that they could share
+    let unnamed = Observation { identifier: Vec::new(), ..one };
+    assert_eq!(Bundle::batch(None, [unnamed.clone(), unnamed]).observations().count(), 2);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is not as we write it.
 
-use super::super::{Content, FhirError, Observation, Trend, from_json, parse, to_json};
+use super::super::{Content, Extension, FhirError, Observation, Trend, from_json, parse, to_json};
 use super::{context, encoded, measured, numeric, record};
 use crate::clinical::mdc::{self, unit};
 use crate::framing::{
@@ -54,6 +54,42 @@ fn refuses_another_unit() {
 fn skips_elements_that_it_does_not_know() {
     let with = r#""status":"final","issued":"2026-11-22T05:13:20Z","method":{"text":"x"},"#;
     assert_eq!(read_with(r#""status":"final","#, with).unwrap(), Value::Present(3680, VALID));
+}
+
+#[test]
+fn what_was_withdrawn_or_changed_is_no_record_any_more() {
+    for status in
+        ["registered", "preliminary", "amended", "corrected", "cancelled", "entered-in-error", "unknown"]
+    {
+        let changed = read_with(r#""status":"final""#, &format!(r#""status":"{status}""#));
+        assert!(matches!(changed, Err(FhirError::Unexpected("status"))), "{status}");
+    }
+}
+
+#[test]
+fn what_changes_the_meaning_is_not_skipped() {
+    let added = |element: &str| read_with(r#""status":"final""#, &format!(r#""status":"final",{element}"#));
+    let negated = r#""modifierExtension":[{"url":"urn:x:negated","valueBoolean":true}]"#;
+    assert!(matches!(added(negated), Err(FhirError::Unexpected("modifierExtension"))));
+    let rules = added(r#""implicitRules":"urn:x:rules""#);
+    assert!(matches!(rules, Err(FhirError::Unexpected("implicitRules"))));
+    for comparator in ["<", ">="] {
+        let below = format!(r#""value":36.80,"comparator":"{comparator}""#);
+        let below = read_with(r#""value":36.80"#, &below);
+        assert!(matches!(below, Err(FhirError::Unexpected("valueQuantity.comparator"))), "{comparator}");
+    }
+    let set = numeric(
+        mdc::PRESS_BLD_NONINV,
+        &[
+            Component::new(mdc::PRESS_BLD_NONINV_SYS, unit::MMHG),
+            Component::new(mdc::PRESS_BLD_NONINV_DIA, unit::MMHG),
+        ],
+    );
+    let mut pressure = measured(&set, &[Value::Present(120, VALID), Value::Present(80, VALID)]);
+    assert!(parse(&pressure, &DescriptorSet::parse(&set).unwrap()).is_ok());
+    pressure.component[1].modifier_extension.push(Extension::default());
+    let changed = parse(&pressure, &DescriptorSet::parse(&set).unwrap());
+    assert!(matches!(changed, Err(FhirError::Unexpected("modifierExtension"))));
 }
 
 #[test]

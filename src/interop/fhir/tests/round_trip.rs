@@ -2,7 +2,7 @@
 
 use super::super::{Bundle, Clock, Context, Trend, from_json, parse, to_json};
 use super::{context, encoded};
-use crate::clinical::{mdc, mdc::unit, private};
+use crate::clinical::{TimeQuality, mdc, mdc::unit, private};
 use crate::framing::{
     Absence, Alarm, AlarmKind, AlarmLimits, Annotation, BatchRecord, ChannelDescriptor, ChannelKind,
     Component, Decimal, Event, Gap, GapReason, Lane, Measurement, Mode, Phase, Priority, Quality, Rate,
@@ -223,7 +223,7 @@ proptest! {
         let described: Vec<_> = (0u8..).zip(&channels).map(|(number, (channel, _))| channel.descriptor(number)).collect();
         let set = encoded(&described);
         let mut context = context(&set);
-        context.clock = clock.map(|millis| Clock::new(millis).with_error(Duration::from_millis(error.into())));
+        context.clock = clock.map(|millis| Clock::new(millis).with_quality(TimeQuality::Estimated { error: Duration::from_millis(error.into()) }));
         for (number, (channel, parts)) in (0u8..).zip(&channels) {
             check(&context, number, channel, parts);
         }

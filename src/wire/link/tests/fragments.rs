@@ -37,7 +37,7 @@ fn headers_of_all_bits_round_trip() {
         assert!(FragmentHeader::begins(bytes[0]));
         assert_eq!(FragmentHeader::of_bytes(bytes).to_bytes(), bytes);
     }
-    assert_eq!(header(0b10_1101, true, 3), [0b1011, 0b01_1_00011]);
+    assert_eq!(header(0b10_1101, true, 3), [0b1011, 0b0110_0011]);
     assert!((0x10..=0xff).all(|first| !FragmentHeader::begins(first)));
 }
 
