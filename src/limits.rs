@@ -120,3 +120,12 @@ pub const COOKIE_KEY_LIFE: Duration = Duration::from_secs(120);
 pub const DEAD_BACKEND: Duration = Duration::from_secs(60);
 /// A session without an authenticated packet for this long ends (SPEC.md, "Liveness").
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
+
+/// The smallest piece that a link with fragments must carry, in bytes: what BLE carries at least (SPEC.md, "Fragments").
+pub const MIN_LINK_PACKET: usize = 20;
+/// The most fragments of one packet (SPEC.md, "Fragments").
+pub const MAX_FRAGMENTS: usize = 32;
+/// How long half a packet is kept after its latest fragment (SPEC.md, "Fragments").
+pub const FRAGMENT_LIFE: Duration = Duration::from_secs(10);
+/// How many packets before the newest one are too late to be put together (SPEC.md, "Fragments").
+pub const STALE_PACKETS: u8 = 4;

@@ -47,6 +47,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("digest", &["crypto"]),
     ("aws_lc_rs", &["crypto"]),
     ("serde_json", &["interop"]),
+    ("cobs", &["wire"]),
 ];
 
 #[test]

@@ -19,11 +19,23 @@ fn save(target: &str, name: &str, bytes: &[u8]) {
 
 fn main() {
     handshakes();
+    links();
     payloads();
     operations();
     blocks();
     floats();
     serialised();
+}
+
+fn links() {
+    let order: Vec<u8> = (0..60).chain(20..40).rev().flat_map(|n| [0, n]).collect();
+    let packets = [&[0, 0, 2, 0, 200, 0x80][..], &[0; 13], &[1, 99, 0x11]].concat();
+    save("links", "genuine", &[packets.as_slice(), &[0; 30], order.as_slice()].concat());
+    let piece = |head: [u8; 2], len: u8| [&[3, len + 2][..], &head, &vec![9; len.into()]].concat();
+    let forged = [piece([1, 0x40], 18), piece([1, 0x62], 5), piece([1, 0x41], 18), piece([2, 0], 18)];
+    save("links", "raw", &[&[1, 4][..], &forged.concat()].concat());
+    save("links", "delimited", &[2, 5, 3, 0, 7, 8, 9, 4, 1, 0, 5, 2, 1, 0]);
+    save("links", "serial", &[3, 6, 0, 2, 0x80, 2, 7, 0, 3, 9, 0, 255, 4, 1, 0, 1, 1]);
 }
 
 fn handshakes() {

@@ -14,6 +14,7 @@ pub mod frames;
 pub mod headers;
 pub mod initiator;
 pub mod input;
+pub mod links;
 pub mod pair;
 pub mod records;
 pub mod responder;
@@ -37,6 +38,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("frames", frames::run),
     ("headers", headers::run),
     ("initiator", initiator::run),
+    ("links", links::run),
     ("pair", pair::run),
     ("records", records::run),
     ("responder", responder::run),

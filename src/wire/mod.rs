@@ -1,8 +1,8 @@
 //! Packet headers: what stands in the clear, as pairs of a parsed and an emitted form (SPEC.md, "Packets").
 //!
 //! Owns the first byte, connection ids, truncated counters, and the layout of handshake packets around the Noise
-//! message. Refuses to know keys: the MAC of a Hello or Retry is split off here and checked in `handshake`, a data
-//! packet's tag in `session`.
+//! message; in [`link`], how a packet crosses links that are no datagrams. Refuses to know keys: the MAC of a Hello or
+//! Retry is split off here and checked in `handshake`, a data packet's tag in `session`.
 //!
 //! ```
 //! use vitalwire::wire::{ConnectionId, CounterLen, DataHeader, PacketKind, Side};
@@ -19,6 +19,7 @@
 mod counter;
 mod data;
 mod hello;
+pub mod link;
 mod routed;
 
 pub use counter::{CounterLen, counter_len_for, reconstruct};
@@ -125,11 +126,13 @@ pub enum PacketKind {
     Retry,
     /// The backend does not know the connection id: [`Reset`].
     Reset,
-    /// A piece of a packet on a small link, from both ends; an end never sees one, only link adapters do.
+    /// A piece of a packet on a small link, from both ends ([`link`]); an end never sees one, only link adapters do.
     Fragment,
 }
 
 const DATA_BIT: u8 = 0b1000_0000;
+/// The version that no packet has: it is the links' own.
+const FRAGMENT_VERSION: u8 = 0;
 
 impl PacketKind {
     /// Classifies a packet that `sender` sent, by its first byte and its length alone.
@@ -159,8 +162,10 @@ impl PacketKind {
         }
         //= SPEC.md#packets
         //# A receiver MUST discard a handshake packet of another version or of an unknown type.
-        if first >> 4 != VERSION {
-            return Err(Discard::UnknownVersion);
+        match first >> 4 {
+            VERSION => {}
+            FRAGMENT_VERSION => return Ok(Self::Fragment),
+            _ => return Err(Discard::UnknownVersion),
         }
         match first & 0x0f {
             1 => Ok(Self::Hello),
@@ -168,21 +173,19 @@ impl PacketKind {
             3 => Ok(Self::Finish),
             4 => Ok(Self::Retry),
             5 => Ok(Self::Reset),
-            6 => Ok(Self::Fragment),
             _ => Err(Discard::UnknownType),
         }
     }
 
-    /// Returns the first byte of a handshake packet; `None` for a data packet, whose first byte varies.
+    /// Returns the first byte of a handshake packet; `None` for a data packet or fragment, whose first byte varies.
     pub const fn first_byte(self) -> Option<u8> {
         let kind = match self {
-            Self::Data => return None,
+            Self::Data | Self::Fragment => return None,
             Self::Hello => 1,
             Self::Reply => 2,
             Self::Finish => 3,
             Self::Retry => 4,
             Self::Reset => 5,
-            Self::Fragment => 6,
         };
         Some(VERSION << 4 | kind)
     }
@@ -210,7 +213,8 @@ mod tests {
         for first in 0..0x80u8 {
             let result = PacketKind::parse(&[first], Side::Device);
             match (first >> 4, first & 0x0f) {
-                (1, 1 | 3 | 6) => assert_eq!(result.unwrap().first_byte(), Some(first)),
+                (0, _) => assert_eq!(result, Ok(PacketKind::Fragment)),
+                (1, 1 | 3) => assert_eq!(result.unwrap().first_byte(), Some(first)),
                 (1, 2 | 4 | 5) => assert_eq!(result, Err(Discard::WrongDirection)),
                 (1, _) => assert_eq!(result, Err(Discard::UnknownType)),
                 _ => assert_eq!(result, Err(Discard::UnknownVersion)),
@@ -233,7 +237,7 @@ mod tests {
             assert!(PacketKind::parse(&[first], sender).is_ok());
             assert_eq!(PacketKind::parse(&[first], sender.peer()), Err(Discard::WrongDirection));
         }
-        for first in [0x16, 0x80] {
+        for first in [0x00, 0x0f, 0x80] {
             assert!(PacketKind::parse(&[first], Side::Device).is_ok());
             assert!(PacketKind::parse(&[first], Side::Backend).is_ok());
         }

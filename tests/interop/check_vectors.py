@@ -7,6 +7,7 @@ from crypto import (PATTERNS, Noise, blake2s, derive, dh, ephemeral, expand, ext
                     public_of, varint)
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from links import Reassembler, cobs, cut, delimited, read_cobs, read_delimited
 from records import (CODINGS_READ, alarm, alarm_limits, annotation, block, descriptor, descriptors, event, extension, gap,
                      head, measurement, qualified, read_block)
 from session import read_frames, read_items, read_limits
@@ -225,8 +226,26 @@ def records():
     assert seen == set(range(16)), seen
 
 
+def links():
+    file = load("links.json")
+    for case in file["fragments"]:
+        assert [piece.hex() for piece in cut(case["link"], case["number"], un(case["packet"]))] == case["pieces"]
+    for case in file["reassembly"]:
+        reassembler = Reassembler(case["longest"])
+        made = [reassembler.handle(un(piece)) for piece in case["pieces"]]
+        assert [packet.hex() for packet in made if packet] == case["packets"], case["name"]
+    stream = file["stream"]
+    assert b"".join(delimited(un(packet)) for packet in stream["packets"]).hex() == stream["bytes"]
+    assert [packet.hex() for packet in read_delimited(un(stream["bytes"]), 512)] == stream["packets"]
+    for case in file["serial"]:
+        assert cobs(un(case["packet"])).hex() == case["bytes"]
+        assert read_cobs(un(case["bytes"]), 512) == [un(case["packet"])]
+    for case in file["line"]:
+        assert [packet.hex() for packet in read_cobs(un(case["bytes"]), case["longest"])] == case["packets"], case["name"]
+
+
 def main():
-    for check in (primitives, noise, key_schedule, credentials, handshakes, packets, frames, records):
+    for check in (primitives, noise, key_schedule, credentials, handshakes, packets, frames, records, links):
         check()
         print(f"{check.__name__}: good")
 

@@ -59,12 +59,12 @@ pub fn header(packet: &[u8]) -> String {
         return format!("data, {len} bytes, epoch mod 4 = {epoch}, counter of {counter} bytes{reserved}");
     }
     let name = match first & 15 {
+        _ if first >> 4 == 0 => return format!("fragment, {len} bytes"),
         1 => "Hello",
         2 => "Reply",
         3 => "Finish",
         4 => "Retry",
         5 => "Reset",
-        6 => "Fragment",
         _ => "unknown type",
     };
     format!("{name}, {len} bytes, version {}", first >> 4)
