@@ -72,6 +72,7 @@ pub mod limits;
 #[cfg(any(feature = "device", feature = "backend"))]
 mod permission;
 pub mod session;
+pub mod storage;
 #[cfg(test)]
 mod test_vectors;
 mod time;

@@ -16,11 +16,25 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("identity", &["crypto"]),
     ("session", &["wire", "crypto"]),
     ("delivery", &["framing"]),
+    ("storage", &["framing", "crypto"]),
     ("handshake", &["identity", "wire", "crypto"]),
     ("clinical", &["framing"]),
     ("interop", &["framing", "clinical", "identity"]),
     ("permission", &["framing", "identity"]),
-    ("device", &["permission", "delivery", "framing", "session", "handshake", "identity", "wire", "crypto"]),
+    (
+        "device",
+        &[
+            "permission",
+            "delivery",
+            "storage",
+            "framing",
+            "session",
+            "handshake",
+            "identity",
+            "wire",
+            "crypto",
+        ],
+    ),
     ("backend", &["permission", "delivery", "framing", "session", "handshake", "identity", "wire", "crypto"]),
 ];
 
