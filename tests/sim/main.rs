@@ -32,4 +32,5 @@ mod malicious;
 mod puppet;
 mod rekeys;
 mod sessions;
+mod storage;
 mod world;
