@@ -55,7 +55,7 @@ pub fn run(
 ) -> Result<Logbook, String> {
     let descriptors = patient.descriptors()?;
     let mut outbox = vec![0u8; OUTBOX];
-    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &descriptors };
+    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &descriptors, backlog: &mut [] };
     let device = Device::new(limited(config, patient.max_packet)?, memory).map_err(text)?;
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(text)?;
     let log = Logbook {
