@@ -62,13 +62,16 @@ impl Device<'_> {
     /// Returns the descriptor set that the backend wants, as far as it is in memory, and the index of its stream.
     fn wanted_set(&self, live: &Live) -> Option<(u8, &[u8])> {
         let index = live.set_wanted?;
-        let set = match live.stream_of(index)? {
+        match live.stream_of(index)? {
             Indexed::Earlier(name) if name.set != self.set_hash => {
-                self.store.as_ref()?.set_of(name.boot, name.tag)?
+                Some((index, self.store.as_ref()?.set_of(name.boot, name.tag)?))
             }
-            _ => self.set.as_bytes(),
-        };
-        Some((index, set))
+            Indexed::Earlier(_) => Some((index, self.set.as_bytes())),
+            Indexed::Live(..) => {
+                let (lane, _) = self.outbox.streams().next()?;
+                Some((live.index_of(lane), self.set.as_bytes()))
+            }
+        }
     }
 
     /// Returns the index of a queue's stream, if it has one.

@@ -4,7 +4,7 @@ use super::live::{Indexed, Repeat};
 use super::{Device, DeviceEvent, DeviceReceived};
 use crate::delivery::{AckOutcome, Queue};
 use crate::error::{CloseReason, Discard};
-use crate::framing::{AckFrame, Frame, Frames, RefusedFrame, Sender};
+use crate::framing::{AckFrame, Frame, Frames, Lane, RefusedFrame, Sender};
 use crate::time::Instant;
 use crate::wire::{DataHeader, PacketKind, Side};
 
@@ -133,9 +133,10 @@ impl Device<'_> {
     /// The backend asks for the descriptor set of an index.
     fn handle_descriptors_request(&mut self, now: Instant, index: u8) {
         let Some(live) = &mut self.live else { return };
-        let hash = match live.stream_of(index) {
-            Some(Indexed::Live(_, true)) => self.set_hash,
-            Some(Indexed::Earlier(name)) => name.set,
+        let index = match live.stream_of(index) {
+            // All of the present boot have one set.
+            Some(Indexed::Live(_, true)) => live.index_of(Lane::Alarm),
+            Some(Indexed::Earlier(_)) => index,
             _ => return,
         };
         // One after the other: the backend asks again for what it still lacks.
@@ -147,7 +148,7 @@ impl Device<'_> {
         }
         live.set_wanted = Some(index);
         if let Some(Indexed::Earlier(name)) = live.stream_of(index)
-            && hash != self.set_hash
+            && name.set != self.set_hash
             && let Some(store) = self.store.as_mut()
         {
             store.set_wanted = Some((name.boot, name.tag));

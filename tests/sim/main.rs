@@ -29,6 +29,7 @@ mod kit;
 mod lifecycle;
 mod link;
 mod malicious;
+mod powercuts;
 mod puppet;
 mod rekeys;
 mod sessions;
