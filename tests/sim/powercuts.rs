@@ -180,7 +180,8 @@ impl Ward {
             }
             while let Some(event) = self.backend.poll_event() {
                 if let BackendEvent::Pending { pending, .. } = event {
-                    let grant = Grant { scopes: Scopes::PUBLISH, ledger: self.ledger.clone(), psk: None };
+                    let ledger = self.ledger.clone();
+                    let grant = Grant { scopes: Scopes::PUBLISH, ledger, ..Grant::default() };
                     let _ = self.backend.accept(self.now, pending, grant);
                     moved = true;
                 }
@@ -222,6 +223,9 @@ impl Ward {
             return;
         }
         let mark = batch.as_batch().mark();
+        for closed in batch.as_batch().closed() {
+            self.ledger.close(closed);
+        }
         let fresh = self.ledger.apply(&mark).unwrap();
         self.sets.insert(batch.as_batch().descriptors().hash());
         assert_eq!(fresh, mark.mask, "delivered twice: {mark:?}");
@@ -338,6 +342,8 @@ fn what_was_stored_is_delivered_by_the_next_boot() {
     assert_eq!(ward.delivered.len(), 4 + 9 + 2);
     assert_eq!(ward.troubles(), []);
     assert_eq!(ward.storage.entries(), 0, "all trimmed");
+    ward.record(Lane::Trend);
+    ward.drain();
     assert!(ward.ledger.streams().len() <= 4, "earlier streams are closed: {:?}", ward.ledger);
     assert_eq!((ward.table().latest, ward.table().boots().count()), (2, 1));
 }
