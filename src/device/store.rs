@@ -76,7 +76,12 @@ pub(super) struct Store<'m> {
 }
 
 impl<'m> Store<'m> {
-    pub(super) fn new(config: StorageConfig, buffer: &'m mut [u8], set_space: &'m mut [u8], boot: u32) -> Self {
+    pub(super) fn new(
+        config: StorageConfig,
+        buffer: &'m mut [u8],
+        set_space: &'m mut [u8],
+        boot: u32,
+    ) -> Self {
         Self {
             config,
             buffer,
@@ -182,7 +187,12 @@ impl<'m> Store<'m> {
     }
 
     /// Puts this boot into the table, first its descriptors.
-    fn list_boot(&mut self, set: &DescriptorSet<'_>, hash: SetHash, rng: &mut dyn Entropy) -> Option<Pending> {
+    fn list_boot(
+        &mut self,
+        set: &DescriptorSet<'_>,
+        hash: SetHash,
+        rng: &mut dyn Entropy,
+    ) -> Option<Pending> {
         let (number, tag) = self.boot();
         if self.table.find(number, tag).is_none() {
             let boot = StoredBoot { number, tag, place: 0, set: hash, salt: self.salt };
@@ -233,7 +243,9 @@ impl<'m> Store<'m> {
     /// When the oldest record of a lane has waited long enough to be stored.
     fn append_due(&self, lane: Lane, outbox: &Outbox<'_>) -> Option<Instant> {
         let after = self.config.spill_after(lane).filter(|_| !self.region(lane).full)?;
-        outbox.oldest_unstored(lane).map(|time| if after == Duration::ZERO { Instant::ZERO } else { time + after })
+        outbox
+            .oldest_unstored(lane)
+            .map(|time| if after == Duration::ZERO { Instant::ZERO } else { time + after })
     }
 
     /// When storage is to be asked again, if nothing else happens.
