@@ -96,6 +96,23 @@ pub const MIN_RTO: Duration = Duration::from_millis(200);
 /// The longest retransmission time-out (SPEC.md, "Retransmission").
 pub const MAX_RTO: Duration = Duration::from_secs(60);
 
+/// The longest body of a command, in bytes (SPEC.md, "Commands").
+pub const MAX_COMMAND_BODY: usize = 256;
+/// The longest body of a command's result, in bytes (SPEC.md, "Commands").
+pub const MAX_COMMAND_RESULT: usize = 64;
+/// How many commands of a session a device remembers with their results, and a backend has under way (SPEC.md,
+/// "Commands").
+pub const MAX_COMMANDS: usize = 4;
+/// The longest time for which a command may be valid (SPEC.md, "Commands").
+pub const MAX_COMMAND_LIFE: Duration = Duration::from_secs(3600);
+/// How long a backend goes on asking for a command's result after its deadline (SPEC.md, "Commands").
+pub const COMMAND_RESULT_WAIT: Duration = Duration::from_secs(60);
+/// By how much a device's clock may go wrong, in parts per million: the worst that Bluetooth permits a sleep clock
+/// (Core Specification 5.4, volume 6, part B, section 4.2.2). SPEC.md, "Time".
+pub const CLOCK_DRIFT_PPM: u64 = 500;
+/// The largest wall-clock time in a TimeSync frame, exclusive, in milliseconds since 1970 (SPEC.md, "Time").
+pub const MAX_UNIX_MILLIS: u64 = 1 << 45;
+
 /// The first wait for a Reply or a session packet during a handshake; doubles with each repeat (SPEC.md, "Handshake timers").
 pub const HANDSHAKE_RTO: Duration = Duration::from_secs(1);
 /// How often a handshake packet is sent before the attempt is given up (SPEC.md, "Handshake timers").

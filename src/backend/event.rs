@@ -1,4 +1,4 @@
-use super::SharedSet;
+use super::{CommandId, CommandOutcome, SharedSet};
 use crate::delivery::{BatchNumber, Mark, StreamKey, TagConflict};
 use crate::error::{CloseReason, Discard};
 use crate::framing::{BatchRecord, RecordsFrame};
@@ -93,6 +93,15 @@ pub enum BackendEvent {
         /// Which boot and tags.
         conflict: TagConflict,
     },
+    /// A command has come to its end: this comes once for each that was taken.
+    CommandEnded {
+        /// Whose.
+        identity: Identity,
+        /// Which.
+        id: CommandId,
+        /// What became of it.
+        outcome: CommandOutcome,
+    },
     /// More events came than fit; so many were lost.
     EventsLost(u32),
 }
@@ -103,6 +112,15 @@ pub enum BackendEvent {
 pub enum Received<'b> {
     /// Records, to be stored and then committed, or released.
     Batch(Batch<'b>),
+    /// A device has done a command; [`BackendEvent::CommandEnded`] says so, too.
+    CommandDone {
+        /// From whom.
+        identity: Identity,
+        /// Which.
+        id: CommandId,
+        /// What the device says about it, at most 64 bytes.
+        body: &'b [u8],
+    },
     /// A frame of a type that this version does not know.
     Extension {
         /// From whom.

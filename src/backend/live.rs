@@ -1,6 +1,7 @@
 //! One session of a backend: what came in, and what it means.
 
 use super::SharedSet;
+use super::commands::Downlink;
 use super::descriptors::Assembly;
 use super::event::{BackendEvent, Received, SlotRef};
 use super::halfopen::Origin;
@@ -73,6 +74,8 @@ pub(super) struct Live<P> {
     pub(super) refused: Vec<RefusedFrame>,
     pub(super) told_credit: u16,
     pub(super) closing: Option<CloseReason>,
+    /// Commands and stamps, if there ever were any.
+    pub(super) downlink: Option<Box<Downlink>>,
     /// The slot is in the queue of those that have something to send.
     pub(super) queued: bool,
 }
@@ -126,6 +129,7 @@ impl<P: Path> Live<P> {
             refused: Vec::new(),
             told_credit: INITIAL_CREDIT,
             closing,
+            downlink: None,
             queued: false,
         }
     }
@@ -298,6 +302,8 @@ impl<P: Path> Backend<P> {
                     }
                 }
             }
+            Frame::TimeSync(frame) => self.handle_time_sync(now, at, &frame),
+            Frame::CommandResult(result) => self.handle_command_result(at, result, sink),
             Frame::Close(reason) => self.end_session(at, reason),
             //= SPEC.md#frames
             //# A receiver MUST skip and count an unknown frame of type 64 or above.

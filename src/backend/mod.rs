@@ -4,6 +4,7 @@
 //! never opens a socket, reads a clock or keeps a generator; the application decides whom to let in, and stores.
 //! See [`Backend`] for the run loop.
 
+mod commands;
 mod compose;
 mod config;
 mod descriptors;
@@ -15,7 +16,9 @@ mod live;
 mod records;
 mod sets;
 mod slots;
+mod time_sync;
 
+pub use commands::{Command, CommandId, CommandOutcome};
 pub use config::{BackendConfig, Grant, Inbound, Path, Transmit};
 pub use event::{BackendEvent, Batch, BatchRef, Committed, OwnedBatch, PendingId, Received};
 pub use job::{HandshakeDone, HandshakeJob};
@@ -213,6 +216,7 @@ impl<P: Path> Backend<P> {
                         self.end_session(at, CloseReason::Idle);
                     } else {
                         self.slots.schedule(at, next.max(now + Duration::from_millis(1)));
+                        self.tend_downlink(now, at);
                     }
                 }
                 _ => {}
@@ -290,7 +294,8 @@ impl<P: Path> Backend<P> {
         if !matches!(self.slots.get(at), Some(Use::Live(_))) {
             return;
         }
-        let Some(Use::Live(live)) = self.slots.remove(at) else { return };
+        let Some(Use::Live(mut live)) = self.slots.remove(at) else { return };
+        self.end_commands(at, &mut live);
         if let Some(origin) = &live.origin {
             self.by_hello.remove(&origin.mac);
         }

@@ -1,6 +1,7 @@
 //! What goes into the next data packet.
 
 use super::Device;
+use super::commands::ResultsSent;
 use super::live::{Live, REPORT_AFTER, REPORT_AT_ONCE, Repeat};
 use crate::codec::{BufferTooSmall, varint_len};
 use crate::crypto::EphemeralSecret;
@@ -34,6 +35,8 @@ struct Manifest {
     report: bool,
     pong: bool,
     closing: bool,
+    stamp: bool,
+    results: ResultsSent,
     descriptors_to: Option<Option<usize>>,
     /// The backend must answer it.
     eliciting: bool,
@@ -44,6 +47,8 @@ impl Device<'_> {
     pub(super) fn next_send(&self, live: &Live) -> Option<Instant> {
         let at_once = live.closing.is_some()
             || live.pong.is_some()
+            || live.stamps.owed
+            || live.commands.is_due(self.space(live))
             || live.unreported >= REPORT_AT_ONCE
             || live.descriptors_from.is_some() && self.has_streams();
         let descriptors = (live.set_wanted && self.has_streams()).then_some(live.descriptors.due);
@@ -150,6 +155,8 @@ impl Device<'_> {
         if manifest.pong {
             live.pong = None;
         }
+        live.stamps.owed &= !manifest.stamp;
+        live.commands.sent(manifest.results);
         let wait = self.outbox.time_out();
         if let Some(rest) = manifest.descriptors_to {
             live.descriptors_from = rest;
@@ -210,6 +217,8 @@ impl Device<'_> {
         if let Some(token) = live.pong {
             manifest.pong = writer.push(&Frame::Pong(token)).is_ok();
         }
+        manifest.results = live.commands.write(&mut writer);
+        manifest.stamp = self.write_stamp(live, now, tag, &mut writer);
         if live.unreported >= REPORT_AFTER {
             let ack = AckFrame::of_packet(live.session.highest_received());
             manifest.report = writer.push(&Frame::Ack(ack)).is_ok();

@@ -119,12 +119,14 @@ impl DeviceConfig {
         self.pin.map(|pin| pin.identity).or(self.expected)
     }
 
+    /// How many bytes of frames fit a packet of `smallest_packet` bytes.
+    pub(super) fn packet_room(&self) -> usize {
+        usize::from(self.smallest_packet).saturating_sub(PACKET_OVERHEAD_MAX)
+    }
+
     /// How long a record may be so that a packet of `smallest_packet` bytes always takes it.
     pub(super) fn record_limit(&self) -> usize {
-        usize::from(self.smallest_packet)
-            .saturating_sub(PACKET_OVERHEAD_MAX)
-            .saturating_sub(RECORDS_OVERHEAD_MAX)
-            .min(MAX_RECORD)
+        self.packet_room().saturating_sub(RECORDS_OVERHEAD_MAX).min(MAX_RECORD)
     }
 }
 

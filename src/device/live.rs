@@ -1,12 +1,14 @@
 //! One session of a device: what it owes to the backend, and when it is over.
 
+use super::commands::CommandTable;
 use super::connect::{copy_packet, doubled, prolonged};
+use super::time_sync::Stamps;
 use super::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceSession};
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason};
 use crate::framing::Lane;
 use crate::handshake::{Established, Limits};
-use crate::identity::VerifiedCredential;
+use crate::identity::{Scopes, VerifiedCredential};
 use crate::limits::{DEAD_BACKEND, HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RTO, MAX_STREAMS};
 use crate::session::Side;
 use crate::time::{Duration, Instant};
@@ -51,6 +53,8 @@ pub(super) struct Live {
     /// When it may be sent from the front, if it is wanted.
     pub(super) descriptors: Repeat,
     pub(super) closing: Option<CloseReason>,
+    pub(super) commands: CommandTable,
+    pub(super) stamps: Stamps,
 }
 
 /// A packet that is sent again and again until it is answered.
@@ -122,6 +126,8 @@ impl Live {
             descriptors_from: None,
             descriptors: Repeat::now(now),
             closing: None,
+            commands: CommandTable::default(),
+            stamps: Stamps::default(),
         }
     }
 
@@ -166,6 +172,11 @@ impl Live {
         let credential = config.pin.and_then(|pin| pin.credential);
         let backend = BackendPin { key: self.peer.static_key(), identity: self.peer.identity(), credential };
         DeviceEvent::Connected { backend, pattern: self.pattern, time_floor: config.time.floor() }
+    }
+
+    /// Returns what the backend may do.
+    pub(super) const fn peer_scopes(&self) -> Scopes {
+        self.peer.scopes()
     }
 
     /// Returns how old the session is.

@@ -3,6 +3,7 @@
 //! [`Device`] owns the outbox, the session and the handshakes, and decides what goes into the next packet. It
 //! never opens a socket, reads a clock or keeps a generator: see [`Device`] for the run loop.
 
+mod commands;
 mod compose;
 mod config;
 mod connect;
@@ -10,7 +11,9 @@ mod event;
 mod live;
 mod receive;
 mod record;
+mod time_sync;
 
+pub use commands::CommandId;
 pub use config::{BackendPin, DeviceConfig, DeviceMemory, Link};
 pub use event::{DeviceEvent, DeviceReceived};
 
@@ -60,6 +63,8 @@ pub struct Device<'m> {
     events: EventQueue,
     discards: Discards,
     sent_tags: SentTags,
+    /// How many commands the application was given, or refused, in this boot: makes their handles.
+    command_handles: u32,
 }
 
 /// The tags of the last packets that went out: only they make a Reset credible.
@@ -114,6 +119,7 @@ impl<'m> Device<'m> {
             events: EventQueue::default(),
             discards: Discards::default(),
             sent_tags: SentTags::default(),
+            command_handles: 0,
         })
     }
 

@@ -97,6 +97,8 @@ impl Device<'_> {
             }
             Frame::RekeyHint => live.session.request_rekey(),
             Frame::Refused(refused) => self.handle_refused(refused),
+            Frame::TimeSync(frame) => self.handle_time_sync(now, &frame),
+            Frame::Command(command) => self.handle_command(now, command, sink),
             Frame::Close(reason) => self.end_session(now, reason),
             //= SPEC.md#frames
             //# A receiver MUST skip and count an unknown frame of type 64 or above.

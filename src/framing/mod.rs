@@ -8,6 +8,7 @@
 mod ack;
 mod batch;
 mod bits;
+mod command;
 mod data;
 mod decimal;
 mod descriptor;
@@ -28,6 +29,7 @@ mod series;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod time_sync;
 mod timing;
 mod trend;
 mod values;
@@ -35,6 +37,7 @@ mod waveform;
 
 pub use ack::{AckFrame, AckWriter, Settled, StreamAck};
 pub use batch::{BatchRecord, BatchRecords, BatchWriter, RecordsFrame};
+pub use command::{CONFIGURATION_KIND, CommandFrame, CommandRefusal, CommandResult, CommandResultFrame};
 pub use decimal::Decimal;
 pub use descriptor::{
     ChannelDescriptor, ChannelKind, Component, Components, DescriptorSet, Rate, encode_descriptors,
@@ -53,6 +56,7 @@ pub use record::{
 pub use record_codec::encode_record;
 pub use row::Row;
 pub use streams::{BootStreams, BootTag, StreamEntry, StreamsFrame, StreamsWriter};
+pub use time_sync::{ClockQuality, TimeEcho, TimeSyncFrame, WallReading};
 pub use trend::{TrendBlock, TrendPoint, encode_trend};
 pub use values::{Absence, Mode, Quality, Status, Value, Values};
 pub use waveform::{WaveformBlock, encode_waveform};

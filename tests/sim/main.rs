@@ -21,6 +21,7 @@ mod adversary;
 mod amplification;
 mod app;
 mod calls;
+mod commands;
 mod delivery;
 mod facing;
 mod growth;
