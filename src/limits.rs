@@ -130,6 +130,8 @@ pub const MAX_FINISH_ANSWERS: u8 = 16;
 pub const MAX_HALF_OPEN_PER_IDENTITY: usize = 2;
 /// The time between two parallel handshakes that a Reset may start (SPEC.md, "Reset").
 pub const RESET_INTERVAL: Duration = Duration::from_secs(60);
+/// For how long a validated path that a session has left needs no new validation (SPEC.md, "Paths").
+pub const PATH_MEMORY: Duration = Duration::from_secs(600);
 /// How long a cookie key is used for new cookies; it verifies for as long again (SPEC.md, "Retry").
 pub const COOKIE_KEY_LIFE: Duration = Duration::from_secs(120);
 /// Without any authenticated packet for this long while an answer is owed, the device starts a new handshake

@@ -173,7 +173,8 @@ impl Device<'_> {
             prove.sent(now, wait);
         }
         if manifest.eliciting {
-            live.owes_answer(now, wait);
+            let [.., a, b, c, d] = random;
+            live.owes_answer(now, wait, u32::from_le_bytes([a, b, c, d]));
         }
         if manifest.named.iter().flatten().next().is_some() {
             self.outbox.streams_sent(now, manifest.named.into_iter().flatten());

@@ -25,9 +25,12 @@ pub enum Link {
     Down,
     /// Packets can be sent.
     Up {
-        /// The largest packet that the link carries, in bytes: data packets are built to fit. Handshake packets may
-        /// be up to 512 bytes long, whatever this says. Below 64 bytes it counts as 64: there a link adapter has to
-        /// cut packets into fragments.
+        /// How large data packets may be built now, in bytes. Handshake packets may be up to 512 bytes long, whatever
+        /// this says.
+        ///
+        /// It is what the link carries, where it carries whole packets of 64 bytes or more. With fragments
+        /// ([`wire::link`](crate::wire::link)) it is the firmware's choice, and larger: that page says what
+        /// to choose. Below 64 counts as 64.
         max_packet: u16,
     },
 }

@@ -1,7 +1,7 @@
 //! One session of a device: what it owes to the backend, and when it is over.
 
 use super::commands::CommandTable;
-use super::connect::{copy_packet, doubled, prolonged};
+use super::connect::{copy_packet, doubled, prolonged, prolonged_by};
 use super::time_sync::Stamps;
 use super::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceSession};
 use crate::entropy::Entropy;
@@ -9,7 +9,9 @@ use crate::error::{CallError, CloseReason};
 use crate::framing::Lane;
 use crate::handshake::{Established, Limits};
 use crate::identity::{Scopes, VerifiedCredential};
-use crate::limits::{DEAD_BACKEND, HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RTO, MAX_STREAMS};
+use crate::limits::{
+    DEAD_BACKEND, HALF_OPEN_LIFE, HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RTO, MAX_STREAMS, PENDING_LIFE,
+};
 use crate::session::Side;
 use crate::time::{Duration, Instant};
 use crate::wire::{ConnectionId, Pattern};
@@ -38,7 +40,7 @@ pub(super) struct Live {
     /// Backend packets authenticated since the last Ack that this end sent.
     pub(super) unreported: u32,
     pub(super) pong: Option<[u8; 8]>,
-    /// When to send a packet only to prove the session, after IK.
+    /// When to send a packet only to learn that the session is there: after IK, and after a Reset.
     pub(super) prove: Option<Repeat>,
     /// When to send the RekeyRequest again.
     pub(super) rekey: Repeat,
@@ -83,6 +85,8 @@ struct Owed {
     probes: u8,
     last_probe: Instant,
     time_out: Duration,
+    /// How long to wait for it: devices that asked at the same time do not come back at the same time.
+    patience: Duration,
 }
 
 /// A backend that is owed an answer seems dead only after so many packets that ask for one: a device that sleeps most
@@ -185,8 +189,10 @@ impl Live {
     }
 
     /// Takes note that a packet went out which the backend must answer.
-    pub(super) fn owes_answer(&mut self, now: Instant, time_out: Duration) {
-        let owed = self.owed.get_or_insert(Owed { since: now, probes: 1, last_probe: now, time_out });
+    pub(super) fn owes_answer(&mut self, now: Instant, time_out: Duration, random: u32) {
+        let patience = prolonged_by(DEAD_BACKEND, random);
+        let fresh = Owed { since: now, probes: 1, last_probe: now, time_out, patience };
+        let owed = self.owed.get_or_insert(fresh);
         if owed.probes < PROBES && now.since(owed.last_probe) >= owed.time_out {
             *owed = Owed { probes: owed.probes.saturating_add(1), last_probe: now, time_out, ..*owed };
         }
@@ -197,7 +203,7 @@ impl Live {
     //# A device MUST NOT take a session for lost before it has sent four packets that ask for an answer, each at least a retransmission time-out after the one before, and has waited a time-out after the last one.
     pub(super) fn seems_dead_at(&self) -> Option<Instant> {
         let owed = self.owed.filter(|owed| owed.probes >= PROBES)?;
-        Some((owed.since + DEAD_BACKEND).max(owed.last_probe + owed.time_out))
+        Some((owed.since + owed.patience).max(owed.last_probe + owed.time_out))
     }
 
     /// Tells whether the session is over, and why.
@@ -209,7 +215,19 @@ impl Live {
             return Some(CloseReason::Idle);
         }
         let finish = self.finish.as_ref()?;
-        (finish.sends >= HANDSHAKE_SENDS && finish.due <= now).then_some(CloseReason::Idle)
+        let spent = finish.sends >= HANDSHAKE_SENDS && finish.due <= now;
+        (spent || self.is_forgotten(now)).then_some(CloseReason::Idle)
+    }
+
+    /// Tells whether the Finish is so old, as the device has slept, that no backend knows its handshake any more.
+    fn is_forgotten(&self, now: Instant) -> bool {
+        self.age(now) >= HALF_OPEN_LIFE + PENDING_LIFE
+    }
+
+    /// When the session, which no packet of the backend has confirmed, was to be given up.
+    pub(super) fn failed_at(&self, now: Instant, own: Limits) -> Instant {
+        let idle = self.last_heard + self.idle_timeout(own);
+        self.finish.as_ref().map_or(idle, |finish| finish.due).min(now)
     }
 
     fn idle_timeout(&self, own: Limits) -> Duration {
@@ -236,10 +254,12 @@ impl Device<'_> {
     /// When the session needs attention.
     pub(super) fn live_timeout(&self, live: &Live, up: bool) -> Option<Instant> {
         let idle = live.last_heard + live.idle_timeout(self.config.limits);
-        let dead = live.seems_dead_at().filter(|_| self.connector.is_resting());
+        let timers = [Some(idle), live.session.poll_timeout()].into_iter().flatten();
+        // Without a link, nothing comes of the others.
+        let dead = live.seems_dead_at().filter(|_| up && self.connector.is_resting());
         let finish = live.finish.as_ref().map(|finish| finish.due).filter(|_| up);
-        let timers = [Some(idle), dead, finish, live.session.poll_timeout(), self.outbox.poll_timeout()];
+        let flights = self.outbox.poll_timeout().filter(|_| up);
         let sending = if up && live.may_send() { self.next_send(live) } else { None };
-        timers.into_iter().flatten().chain(sending).min()
+        timers.chain(dead).chain(finish).chain(flights).chain(sending).min()
     }
 }

@@ -240,11 +240,16 @@ impl<'m> Device<'m> {
         rng: &mut dyn Entropy,
         out: &'o mut [u8],
     ) -> Result<Option<&'o [u8]>, CallError> {
-        if self.link != Link::Down {
+        let up = self.link != Link::Down;
+        if up {
             // First, so that a pause which is over by now starts its attempt in this very call.
             self.connector.settle_pause(rng);
         }
         self.handle_timeout(now);
+        if up && self.connector.settle_pause(rng) {
+            // An attempt failed while the device slept, and so has the pause after it passed.
+            self.handle_timeout(now);
+        }
         let Link::Up { max_packet } = self.link else { return Ok(None) };
         let tag = self.ensure_boot_tag(rng)?;
         let max_packet = usize::from(max_packet).max(MIN_MAX_PACKET);
@@ -294,6 +299,19 @@ impl<'m> Device<'m> {
 
     /// Returns the latest time at which the device must be called again if nothing else happens; it may have passed
     /// already.
+    ///
+    /// A device may sleep until then, with its radio off if it expects no answer. One that wakes later loses time and
+    /// nothing else: what is due is done at once. `None`, and while the link is down nearly always, means that only a
+    /// record, a packet or a link that comes up gives it anything to do.
+    ///
+    /// ```
+    /// use vitalwire::{Duration, Instant, device::Device};
+    /// /// How long firmware may sleep, with a watchdog of an hour.
+    /// fn nap(now: Instant, device: &Device<'_>) -> Duration {
+    ///     let wake = device.poll_timeout().unwrap_or(Instant::FAR_FUTURE);
+    ///     wake.since(now).min(Duration::from_secs(3600))
+    /// }
+    /// ```
     pub fn poll_timeout(&self) -> Option<Instant> {
         let up = self.link != Link::Down;
         let handshake = self.connector.poll_timeout(up);
@@ -313,7 +331,7 @@ impl<'m> Device<'m> {
         if live.confirmed {
             self.events.push(DeviceEvent::Disconnected(reason));
             self.connector.session_ended(now, reason, live.age(now));
-        } else if let Some(failed) = self.connector.session_failed(now) {
+        } else if let Some(failed) = self.connector.session_failed(live.failed_at(now, self.config.limits)) {
             self.events.push(failed);
         }
     }

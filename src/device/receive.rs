@@ -47,6 +47,7 @@ impl Device<'_> {
         let epoch = opened.epoch;
         let payload: &'b [u8] = opened.payload;
         let first = live.heard(now);
+        self.connector.heard();
         if live.closing.is_some() {
             return Err(Discard::SessionClosed);
         }
