@@ -110,6 +110,15 @@ pub const COMMAND_RESULT_WAIT: Duration = Duration::from_secs(60);
 /// By how much a device's clock may go wrong, in parts per million: the worst that Bluetooth permits a sleep clock
 /// (Core Specification 5.4, volume 6, part B, section 4.2.2). SPEC.md, "Time".
 pub const CLOCK_DRIFT_PPM: u64 = 500;
+/// By how much a device's drift may change once it was measured, in parts per million: what the temperature does to
+/// a 32 kHz crystal between 5 and 45 degrees and beyond (0.034 ppm per square degree). SPEC.md, "Time".
+pub const CLOCK_DRIFT_CHANGE_PPM: u64 = 50;
+/// How many boots of a device a clock map keeps (SPEC.md, "Time").
+pub const MAX_CLOCK_BOOTS: usize = 8;
+/// How many readings of one boot a clock map keeps (SPEC.md, "Time").
+pub const MAX_CLOCK_READINGS: usize = 16;
+/// How often one end asks for a stamp that does not come, before it gives up (SPEC.md, "Time").
+pub const MAX_TIME_ASKS: u32 = 4;
 /// The largest wall-clock time in a TimeSync frame, exclusive, in milliseconds since 1970 (SPEC.md, "Time").
 pub const MAX_UNIX_MILLIS: u64 = 1 << 45;
 

@@ -9,7 +9,7 @@ use crate::crypto::EphemeralSecret;
 use crate::delivery::Inbox;
 use crate::entropy::Entropy;
 use crate::error::CallError;
-use crate::framing::{AckWriter, Frame, FrameKind, FrameWriter, Lane, Settled, StreamAck};
+use crate::framing::{AckWriter, Frame, FrameKind, FrameWriter, Lane, Settled, StreamAck, WallReading};
 use crate::limits::MIN_MAX_PACKET;
 use crate::session::SealError;
 use crate::time::Instant;
@@ -59,6 +59,7 @@ impl<P: Path> Live<P> {
     fn compose(
         &self,
         now: Instant,
+        wall: Option<WallReading>,
         inbox: Option<&Inbox>,
         random: [u8; 8],
         payload: &mut [u8],
@@ -85,7 +86,7 @@ impl<P: Path> Live<P> {
             if self.path_state == PathState::Validated {
                 manifest.commands = downlink.write(now, &mut writer);
             }
-            downlink.clock.write(now, &mut writer);
+            downlink.clock.write(now, wall, &mut writer);
         }
         if let Some(index) = self.wanted_set {
             manifest.set = writer.push(&Frame::DescriptorsRequest(index)).is_ok();
@@ -226,6 +227,7 @@ impl<P: Path> Backend<P> {
                 self.discards.count(discard);
             }
         }
+        let wall = self.wall_reading(now);
         let Some(live) = self.slots.live_mut(at) else { return Ok(None) };
         if live.budget() == 0 {
             // What is owed waits until more comes from there.
@@ -247,7 +249,7 @@ impl<P: Path> Backend<P> {
         let end = max.min(out.len()).saturating_sub(TAG_LEN);
         let inbox = live.device.and_then(|device| self.devices.get(device)).map(|device| &device.inbox);
         let payload = out.get_mut(head..end).unwrap_or_default();
-        let (len, manifest) = live.compose(now, inbox, random, payload);
+        let (len, manifest) = live.compose(now, wall, inbox, random, payload);
         if len == 0 {
             return Ok(None);
         }

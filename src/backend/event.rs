@@ -1,5 +1,5 @@
 use super::{CommandId, CommandOutcome, SharedSet};
-use crate::delivery::{BatchNumber, ClosedStream, Mark, StreamKey, TagConflict};
+use crate::delivery::{BatchNumber, ClockReading, ClosedStream, Mark, StreamKey, TagConflict};
 use crate::error::{CloseReason, Discard};
 use crate::framing::{BatchRecord, RecordsFrame};
 use crate::identity::{Identity, Scopes, VerifiedCredential};
@@ -102,6 +102,14 @@ pub enum BackendEvent {
         /// What became of it.
         outcome: CommandOutcome,
     },
+    /// Clocks were compared with a device: give it to the identity's
+    /// [`ClockMap`](crate::delivery::ClockMap).
+    Clock {
+        /// Whose.
+        identity: Identity,
+        /// What it said.
+        reading: ClockReading,
+    },
     /// More events came than fit; so many were lost.
     EventsLost(u32),
 }
@@ -202,6 +210,9 @@ impl<'b> Batch<'b> {
     }
 
     /// Lists the records, decoded; those only that were not delivered before.
+    ///
+    /// Their times are the device's, since its boot: [`ClockMap::wall_time_of`](crate::delivery::ClockMap::wall_time_of)
+    /// gives them a meaning.
     pub fn records(&self) -> impl Iterator<Item = BatchRecord<'b>> + '_ {
         let (first, mask) = (self.mark.first, self.mark.mask);
         // Every record was decoded before the batch was delivered, so none is passed over here.

@@ -399,6 +399,7 @@ impl<P: Path> Backend<P> {
 
     /// Sees to a session's timers and queue after something happened to it.
     fn after(&mut self, now: Instant, at: SlotRef) {
+        self.sync_if_due(now, at);
         let own = self.config.limits;
         let Some(live) = self.slots.live_mut(at) else { return };
         let wake = live.idle_at(own);

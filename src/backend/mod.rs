@@ -27,6 +27,7 @@ pub use slots::shard_of;
 
 use crate::crypto::{Psk, TAG_LEN};
 use crate::error::{CallError, CloseReason, Discard, Discards};
+use crate::framing::WallReading;
 use crate::handshake::Responder;
 use crate::identity::Identity;
 use crate::limits::HALF_OPEN_LIFE;
@@ -83,6 +84,8 @@ pub struct Backend<P> {
     events: VecDeque<BackendEvent>,
     events_lost: u32,
     resets: (Instant, u32),
+    /// The wall clock, and when it was told.
+    wall: Option<(Instant, WallReading)>,
     discards: Discards,
 }
 
@@ -110,6 +113,7 @@ impl<P: Path> Backend<P> {
             events: VecDeque::new(),
             events_lost: 0,
             resets: (Instant::ZERO, 0),
+            wall: None,
             discards: Discards::default(),
             config,
         })

@@ -3,6 +3,7 @@
 use super::Device;
 use super::commands::ResultsSent;
 use super::live::{Live, REPORT_AFTER, REPORT_AT_ONCE, Repeat};
+use super::time_sync::StampSent;
 use crate::codec::{BufferTooSmall, varint_len};
 use crate::crypto::EphemeralSecret;
 use crate::delivery::CutBatch;
@@ -35,7 +36,7 @@ struct Manifest {
     report: bool,
     pong: bool,
     closing: bool,
-    stamp: bool,
+    stamp: StampSent,
     results: ResultsSent,
     descriptors_to: Option<Option<usize>>,
     /// The backend must answer it.
@@ -47,7 +48,7 @@ impl Device<'_> {
     pub(super) fn next_send(&self, live: &Live) -> Option<Instant> {
         let at_once = live.closing.is_some()
             || live.pong.is_some()
-            || live.stamps.owed
+            || live.stamps.is_owed()
             || live.commands.is_due(self.space(live))
             || live.unreported >= REPORT_AT_ONCE
             || live.descriptors_from.is_some() && self.has_streams();
@@ -58,6 +59,7 @@ impl Device<'_> {
             live.prove.map(|prove| prove.due),
             rekey,
             descriptors,
+            live.stamps.ask_due(),
             self.outbox.poll_ready(self.space(live)),
         ];
         timers.into_iter().flatten().chain(self.outbox.poll_streams()).min()
@@ -155,7 +157,7 @@ impl Device<'_> {
         if manifest.pong {
             live.pong = None;
         }
-        live.stamps.owed &= !manifest.stamp;
+        live.stamps.sent(now, manifest.stamp, self.outbox.time_out());
         live.commands.sent(manifest.results);
         let wait = self.outbox.time_out();
         if let Some(rest) = manifest.descriptors_to {

@@ -60,7 +60,7 @@ pub(super) struct Live {
 }
 
 /// A packet that is sent again and again until it is answered.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Repeat {
     pub(super) due: Instant,
     sends: u32,

@@ -30,6 +30,7 @@ use crate::wire::TAG_LEN;
 use connect::Connector;
 use event::EventQueue;
 use live::Live;
+use time_sync::LearnedClock;
 
 /// A device's session has a window of 128 packets.
 type DeviceSession = Session<2>;
@@ -65,6 +66,7 @@ pub struct Device<'m> {
     sent_tags: SentTags,
     /// How many commands the application was given, or refused, in this boot: makes their handles.
     command_handles: u32,
+    learned_clock: Option<LearnedClock>,
 }
 
 /// The tags of the last packets that went out: only they make a Reset credible.
@@ -120,6 +122,7 @@ impl<'m> Device<'m> {
             discards: Discards::default(),
             sent_tags: SentTags::default(),
             command_handles: 0,
+            learned_clock: None,
         })
     }
 
@@ -284,6 +287,7 @@ impl<'m> Device<'m> {
     /// Early, late and repeated calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.outbox.handle_timeout(now);
+        self.tend_stamps(now);
         if let Some(live) = &mut self.live {
             live.session.handle_timeout(now);
             if let Some(reason) = live.ended(now, self.config.limits) {
@@ -378,7 +382,10 @@ impl<'m> Device<'m> {
         self.config.time
     }
 
-    /// Tells the device the wall-clock time as it learned it, or takes it away; used for credentials only.
+    /// Tells the device the wall-clock time as it learned it, or takes it away; used for credentials only. A source of
+    /// its own, never [`Device::wall_time`].
+    //= SPEC.md#time
+    //# A device MUST NOT judge a credential by the time of a TimeSync frame.
     pub fn set_wall_clock(&mut self, clock: Option<UnixSeconds>) {
         self.config.time.set_clock(clock);
     }

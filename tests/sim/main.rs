@@ -21,6 +21,7 @@ mod adversary;
 mod amplification;
 mod app;
 mod calls;
+mod clocks;
 mod commands;
 mod delivery;
 mod facing;
