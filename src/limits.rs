@@ -126,6 +126,8 @@ pub const MAX_UNIX_MILLIS: u64 = 1 << 45;
 pub const HANDSHAKE_RTO: Duration = Duration::from_secs(1);
 /// How often a handshake packet is sent before the attempt is given up (SPEC.md, "Handshake timers").
 pub const HANDSHAKE_SENDS: u8 = 4;
+/// How often a link that comes up may cut a wait for the next handshake packet short (SPEC.md, "Handshake timers").
+pub const HURRY_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest pause between two attempts (SPEC.md, "Handshake timers").
 pub const MAX_RECONNECT_PAUSE: Duration = Duration::from_secs(300);
 /// How long a backend keeps a half-open handshake, or a session that is not proved, and recognises the copies of

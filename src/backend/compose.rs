@@ -229,6 +229,9 @@ impl<P: Path> Backend<P> {
         }
         let wall = self.wall_reading(now);
         let Some(live) = self.slots.live_mut(at) else { return Ok(None) };
+        if live.closing.is_none() && !live.is_listening(now) {
+            return Ok(None); // until the device is heard again
+        }
         if live.budget() == 0 {
             // What is owed waits until more comes from there.
             if let Some(reason) = live.closing {

@@ -37,6 +37,7 @@ struct Manifest {
     pong: bool,
     closing: bool,
     stamp: StampSent,
+    listen: bool,
     results: ResultsSent,
     descriptors_to: Option<Option<usize>>,
     /// The backend must answer it.
@@ -142,6 +143,7 @@ impl Device<'_> {
     ) -> Result<Option<usize>, CallError> {
         let Some(live) = self.live.as_mut() else { return Ok(None) };
         let id = live.peer_connection_id;
+        let counter = live.session.next_counter();
         let len = match live.session.seal(now, &id, out, len) {
             Ok(packet) => packet.len(),
             Err(SealError::BufferTooSmall(error)) => return Err(error.into()),
@@ -151,6 +153,7 @@ impl Device<'_> {
                 return Ok(None);
             }
         };
+        live.listening.sent(now, counter, manifest.listen);
         if manifest.report {
             live.unreported = 0;
         }
@@ -234,6 +237,7 @@ impl Device<'_> {
         if writer.is_empty() && live.prove.is_some_and(|prove| prove.due <= now) {
             manifest.eliciting = writer.push(&Frame::Ping(random)).is_ok();
         }
+        manifest.listen = self.write_listen(live, &mut writer);
         (writer.len(), manifest)
     }
 

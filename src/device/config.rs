@@ -77,6 +77,10 @@ pub struct DeviceConfig {
     pub shares: LaneShares,
     /// How long a lane's records may wait for more of them to share a packet: alarm, event, trend, waveform.
     pub linger: [Duration; 4],
+    /// For how long the device listens after each of its packets, if its radio is off otherwise: the backend then
+    /// sends in the first half of it, so it is at least twice the round trip, with the time for a commit. `None`: it
+    /// always listens. See [`Device::radio`](super::Device::radio).
+    pub listen: Option<Duration>,
 }
 
 impl DeviceConfig {
@@ -102,6 +106,7 @@ impl DeviceConfig {
             smallest_packet: Limits::DEVICE.max_packet(),
             shares: LaneShares::of_total(outbox_len),
             linger: [Duration::ZERO; 4],
+            listen: None,
         }
     }
 
@@ -113,6 +118,10 @@ impl DeviceConfig {
             && pin.identity != *expected
         {
             return Err(CallError::InvalidConfig("the pinned backend is not the expected one"));
+        }
+        if self.listen.is_some_and(|window| window == Duration::ZERO || window.as_millis() > u32::MAX.into())
+        {
+            return Err(CallError::InvalidConfig("listen is zero or above 2^32 ms"));
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::commands::CommandTable;
 use super::connect::{copy_packet, doubled, prolonged, prolonged_by};
+use super::listen::Listening;
 use super::time_sync::Stamps;
 use super::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceSession};
 use crate::entropy::Entropy;
@@ -57,6 +58,7 @@ pub(super) struct Live {
     pub(super) closing: Option<CloseReason>,
     pub(super) commands: CommandTable,
     pub(super) stamps: Stamps,
+    pub(super) listening: Listening,
 }
 
 /// A packet that is sent again and again until it is answered.
@@ -132,6 +134,7 @@ impl Live {
             closing: None,
             commands: CommandTable::default(),
             stamps: Stamps::default(),
+            listening: Listening::default(),
         }
     }
 
@@ -176,6 +179,12 @@ impl Live {
         let credential = config.pin.and_then(|pin| pin.credential);
         let backend = BackendPin { key: self.peer.static_key(), identity: self.peer.identity(), credential };
         DeviceEvent::Connected { backend, pattern: self.pattern, time_floor: config.time.floor() }
+    }
+
+    /// Returns until when an answer to the Finish, or to the first packet after IK, is waited for.
+    pub(super) fn answer_due(&self) -> Option<Instant> {
+        let finish = self.finish.as_ref().map(|finish| finish.due);
+        finish.or(self.prove.map(|prove| prove.due))
     }
 
     /// Returns what the backend may do.

@@ -8,6 +8,7 @@ mod compose;
 mod config;
 mod connect;
 mod event;
+mod listen;
 mod live;
 mod receive;
 mod record;
@@ -16,6 +17,7 @@ mod time_sync;
 pub use commands::CommandId;
 pub use config::{BackendPin, DeviceConfig, DeviceMemory, Link};
 pub use event::{DeviceEvent, DeviceReceived};
+pub use listen::Radio;
 
 use crate::crypto::hash_parts;
 use crate::delivery::{LaneFill, Outbox};
@@ -286,6 +288,7 @@ impl<'m> Device<'m> {
     ///
     /// Early, late and repeated calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.excuse_silence(now);
         self.outbox.handle_timeout(now);
         self.tend_stamps(now);
         if let Some(live) = &mut self.live {

@@ -114,6 +114,7 @@ impl Device<'_> {
     fn handle_ack(&mut self, now: Instant, ack: &AckFrame<'_>) {
         if let Some(live) = &mut self.live {
             live.session.peer_acked(ack.packet);
+            live.listening.acked(ack.packet);
         }
         for stream in ack.streams() {
             let Some(live) = &mut self.live else { continue };

@@ -148,6 +148,15 @@ impl Facing {
 
     /// A device and a backend whose credentials have these scopes.
     pub(crate) fn between(pinned: bool, device: Scopes, backend: Scopes) -> Self {
+        Self::make(pinned, device, backend, |_| {})
+    }
+
+    /// A device with a changed configuration.
+    pub(crate) fn with(change: impl FnOnce(&mut DeviceConfig)) -> Self {
+        Self::make(false, Scopes::PUBLISH, Scopes::NONE, change)
+    }
+
+    fn make(pinned: bool, device: Scopes, backend: Scopes, change: impl FnOnce(&mut DeviceConfig)) -> Self {
         let mut pki = Pki::new(1);
         let backend = pki.identity(SubjectId([0xbe; 16]), Role::Backend, backend);
         let device = pki.identity(subject(0), Role::Device, device);
@@ -155,6 +164,7 @@ impl Facing {
         if pinned {
             config.pin = Some(pin_of(&backend));
         }
+        change(&mut config);
         let memory = DeviceMemory { outbox: vec![0; 8192].leak(), descriptors: descriptors(0).leak() };
         let mut device = Device::new(config, memory).unwrap();
         device.handle_link(at(0), Link::Up { max_packet: 1200 });

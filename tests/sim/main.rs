@@ -30,6 +30,7 @@ mod handshakes;
 mod kit;
 mod lifecycle;
 mod link;
+mod listening;
 mod losses;
 mod malicious;
 mod puppet;
