@@ -188,7 +188,9 @@ fn load(
         match outbox.load(lane, sequence, time, record) {
             Ok(()) => {}
             // A record that an earlier firmware made longer than this one's memory: lost.
-            Err(LoadRefusal::TooLong) if empty => outbox.bind_backlog(lane, backlog, sequence.saturating_add(1)),
+            Err(LoadRefusal::TooLong) if empty => {
+                outbox.bind_backlog(lane, backlog, sequence.saturating_add(1))
+            }
             Err(LoadRefusal::NoRoom) => return Loaded::Waits(Wait::Move(first)),
             Err(_) => return Loaded::Waits(Wait::Empty),
         }

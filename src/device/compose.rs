@@ -2,9 +2,9 @@
 
 use super::Device;
 use super::live::{Indexed, Live, REPORT_AFTER, REPORT_AT_ONCE, Repeat};
+use super::region::StreamName;
 use crate::codec::{BufferTooSmall, varint_len};
 use crate::crypto::EphemeralSecret;
-use super::region::StreamName;
 use crate::delivery::{Backlog, CutBatch, Queue};
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason};
@@ -303,7 +303,8 @@ impl Device<'_> {
         let complete = self.store.as_ref().is_none_or(|store| store.is_earlier_gone());
         for all in [true, false] {
             let mut queues = [None; MAX_BATCHES];
-            let chosen = listed().filter(|(queue, _)| all || self.outbox.unnamed(now).any(|due| due == *queue));
+            let chosen =
+                listed().filter(|(queue, _)| all || self.outbox.unnamed(now).any(|due| due == *queue));
             let mut count = 0usize;
             for (slot, queue) in queues.iter_mut().zip(chosen) {
                 *slot = Some(queue);
@@ -369,12 +370,7 @@ impl Device<'_> {
             return;
         }
         let (chunk, rest) = rest.split_at(space.min(rest.len()));
-        let frame = DescriptorsFrame {
-            stream,
-            total: set.len() as u16,
-            offset: offset as u16,
-            bytes: chunk,
-        };
+        let frame = DescriptorsFrame { stream, total: set.len() as u16, offset: offset as u16, bytes: chunk };
         if writer.push(&Frame::Descriptors(frame)).is_ok() {
             let next = offset.saturating_add(chunk.len());
             manifest.descriptors_to = Some((!rest.is_empty()).then_some(next));

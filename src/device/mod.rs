@@ -113,8 +113,7 @@ impl<'m> Device<'m> {
         if let Some(storage) = config.storage.take() {
             storage.check(&config, memory.backlog.len(), memory.descriptors.len())?;
             const TOO_SMALL: CallError = CallError::InvalidConfig("the backlog memory is too small");
-            let (entry, rest) =
-                memory.backlog.split_at_mut_checked(storage.entry_len).ok_or(TOO_SMALL)?;
+            let (entry, rest) = memory.backlog.split_at_mut_checked(storage.entry_len).ok_or(TOO_SMALL)?;
             let (set, backlog) = rest.split_at_mut_checked(storage.set_len).ok_or(TOO_SMALL)?;
             outbox = outbox.with_backlog(backlog, storage.backlog)?;
             store = Some(Box::new(Store::new(storage, entry, set, config.boot)));

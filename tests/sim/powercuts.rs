@@ -186,7 +186,8 @@ impl Ward {
                     moved = true;
                 }
             }
-            while let Some(transmit) = self.backend.poll_transmit(self.now, &mut self.rng, &mut out).unwrap() {
+            while let Some(transmit) = self.backend.poll_transmit(self.now, &mut self.rng, &mut out).unwrap()
+            {
                 moved = true;
                 let mut packet = transmit.packet.to_vec();
                 if let Some(device) = self.device.as_mut().filter(|_| self.linked) {
@@ -720,4 +721,31 @@ fn a_live_alarm_goes_before_an_earlier_boots() {
     ward.drain();
     ward.check();
     assert_eq!(ward.delivered.len(), 101);
+}
+
+#[test]
+fn a_planned_reboot_loses_nothing() {
+    let mut ward = Ward::new();
+    // Waveforms are never stored, but for this.
+    ward.change = |config| {
+        if let Some(storage) = &mut config.storage {
+            storage.spill_after = [None; 4];
+        }
+    };
+    ward.boot();
+    ward.commits = false;
+    for lane in Lane::ALL {
+        ward.record(lane);
+    }
+    ward.run(secs(20));
+    assert_eq!(ward.storage.entries(), 0);
+    assert!(!ward.device.as_ref().unwrap().is_all_stored());
+    ward.device.as_mut().unwrap().store_all();
+    ward.record(Lane::Waveform);
+    ward.run(ms(0));
+    assert!(ward.device.as_ref().unwrap().is_all_stored());
+    ward.cut();
+    assert_eq!(ward.promised.len(), 5);
+    ward.commits = true;
+    aftermath(&mut ward);
 }
