@@ -355,3 +355,16 @@ fn a_ticket_is_claimed_once_on_all_nodes() {
     assert_eq!(store.forget_expired(UnixSeconds(1_999)).unwrap(), 0);
     assert_eq!(store.forget_expired(expires).unwrap(), 20);
 }
+
+#[test]
+fn several_processes_may_make_the_file_at_once() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("store.db");
+        let opened = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| Store::open(&file).map(drop))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(opened.iter().all(Result::is_ok), "{opened:?}");
+    }
+}
