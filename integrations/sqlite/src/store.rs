@@ -1,7 +1,7 @@
 //! Records, ledgers and owners, in one transaction.
 
 use crate::{StoreError, schema};
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::path::Path;
 use std::time::Duration;
 use vitalwire::Instant;
@@ -119,44 +119,42 @@ impl Store {
     /// [`Backend::disown`](vitalwire::backend::Backend::disown) instead of `release`.
     /// [`StoreError::Full`], [`StoreError::Busy`], and others of the database. [`StoreError::Ledger`].
     pub fn store(&mut self, batch: &Batch<'_>) -> Result<Stored, StoreError> {
-        let (identity, fence, mark) = (batch.identity(), batch.fence(), batch.mark());
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut row = match find(&tx, &identity)? {
-            Some(row) => row,
-            None => insert_device(&tx, &identity)?,
-        };
-        let owns = row.fence == fence && row.owner == self.node;
-        let may_own = row.fence.checked_add(1) == Some(fence);
-        if !owns && !may_own {
-            return Err(StoreError::NotOwner);
-        }
-        for closed in batch.closed() {
-            row.ledger.close(closed);
-        }
-        let new = row.ledger.apply(&mark)?;
-        let mut stored = Stored { repeats: (mark.mask & !new).count_ones(), ..Stored::default() };
-        if new != 0 {
-            stored.contradicting_set = store_set(&tx, row.device, batch)?;
-            insert_records(&tx, row.device, batch, new, &mut stored)?;
-        }
-        // Compare and swap: whoever reads the row before this transaction has not missed anything.
-        let changed = tx
-            .prepare_cached(
-                "UPDATE devices SET fence = ?1, owner = ?2, ledger = ?3 WHERE device = ?4 AND fence = ?5 AND owner = ?6",
-            )?
-            .execute(params![
-                fence.cast_signed(),
-                self.node,
-                encode(&row.ledger)?,
-                row.device,
-                row.fence.cast_signed(),
-                row.owner
-            ])?;
-        if changed != 1 {
-            return Err(StoreError::NotOwner);
-        }
+        let stored = store_in(&tx, &self.node, batch)?;
         tx.commit()?;
         Ok(stored)
+    }
+
+    /// Stores several batches in one transaction: one wait for the disk, where [`Store::store`] has one for each.
+    ///
+    /// Returns what became of each, in their order. A batch that is refused by itself is the only one that is not
+    /// stored.
+    ///
+    /// # Errors
+    /// Those of the database; none is stored then. What concerns one batch only, [`StoreError::NotOwner`],
+    /// [`StoreError::Ledger`] or [`StoreError::Json`], is in its place in the list.
+    pub fn store_all(
+        &mut self,
+        batches: &[Batch<'_>],
+    ) -> Result<Vec<Result<Stored, StoreError>>, StoreError> {
+        let mut tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut all = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let savepoint = tx.savepoint()?;
+            match store_in(&savepoint, &self.node, batch) {
+                Ok(stored) => {
+                    savepoint.commit()?;
+                    all.push(Ok(stored));
+                }
+                Err(error @ (StoreError::NotOwner | StoreError::Ledger(_) | StoreError::Json(_))) => {
+                    savepoint.finish()?;
+                    all.push(Err(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        tx.commit()?;
+        Ok(all)
     }
 
     /// Lists up to `limit` records of a device that were stored after the one with the id `after`; from the beginning
@@ -246,7 +244,44 @@ fn find(connection: &Connection, identity: &Identity) -> Result<Option<Row>, Sto
     }
 }
 
-fn insert_device(tx: &Transaction<'_>, identity: &Identity) -> Result<Row, StoreError> {
+/// Stores a batch inside a transaction, which is to be rolled back if this fails.
+fn store_in(tx: &Connection, node: &[u8; 16], batch: &Batch<'_>) -> Result<Stored, StoreError> {
+    let (identity, fence, mark) = (batch.identity(), batch.fence(), batch.mark());
+    let mut row = match find(tx, &identity)? {
+        Some(row) => row,
+        None => insert_device(tx, &identity)?,
+    };
+    let owns = row.fence == fence && row.owner == node;
+    let may_own = row.fence.checked_add(1) == Some(fence);
+    if !owns && !may_own {
+        return Err(StoreError::NotOwner);
+    }
+    for closed in batch.closed() {
+        row.ledger.close(closed);
+    }
+    let new = row.ledger.apply(&mark)?;
+    let mut stored = Stored { repeats: (mark.mask & !new).count_ones(), ..Stored::default() };
+    if new != 0 {
+        stored.contradicting_set = store_set(tx, row.device, batch)?;
+        insert_records(tx, row.device, batch, new, &mut stored)?;
+    }
+    // Compare and swap: whoever read the row before this transaction has not missed anything.
+    let changed = tx
+        .prepare_cached(
+            "UPDATE devices SET fence = ?1, owner = ?2, ledger = ?3 WHERE device = ?4 AND fence = ?5 AND owner = ?6",
+        )?
+        .execute(params![
+            fence.cast_signed(),
+            node,
+            encode(&row.ledger)?,
+            row.device,
+            row.fence.cast_signed(),
+            row.owner
+        ])?;
+    if changed == 1 { Ok(stored) } else { Err(StoreError::NotOwner) }
+}
+
+fn insert_device(tx: &Connection, identity: &Identity) -> Result<Row, StoreError> {
     let ledger = Ledger::default();
     tx.prepare_cached(
         "INSERT INTO devices (issuer, subject, fence, owner, ledger) VALUES (?1, ?2, 0, x'', ?3)",
@@ -263,7 +298,7 @@ fn descriptors(connection: &Connection, set: SetHash) -> Result<Option<Vec<u8>>,
 
 /// Stores the batch's descriptor set and notes it as its boot's, if it is larger than the one before; tells whether the
 /// two contradict each other.
-fn store_set(tx: &Transaction<'_>, device: i64, batch: &Batch<'_>) -> Result<bool, StoreError> {
+fn store_set(tx: &Connection, device: i64, batch: &Batch<'_>) -> Result<bool, StoreError> {
     let (stream, set) = (batch.stream(), batch.descriptors());
     let known = tx
         .prepare_cached("SELECT set_hash FROM boots WHERE device = ?1 AND boot = ?2 AND tag = ?3")?
@@ -288,7 +323,7 @@ fn store_set(tx: &Transaction<'_>, device: i64, batch: &Batch<'_>) -> Result<boo
 
 /// Inserts those records whose bit is in `new`.
 fn insert_records(
-    tx: &Transaction<'_>,
+    tx: &Connection,
     device: i64,
     batch: &Batch<'_>,
     new: u64,

@@ -71,6 +71,8 @@ fn child(file: &Path, first_boot: u32, kill_at: usize) {
     node.store.connection().trace_v2(codes, Some(move |event: TraceEvent<'_>| step(event))).unwrap();
     for boot in first_boot..=BOOTS {
         println!("boot {boot}");
+        // One transaction for each batch, and one for all that wait, in turn.
+        node.groups = boot % 2 == 0;
         // The boot tag is drawn first: a boot that is served by another child has the same.
         let mut rng = Rng(SEED + u64::from(boot));
         (0..RECORDS).for_each(|_| patch.record(now));
@@ -157,14 +159,19 @@ fn killed_between_any_two_statements_nothing_is_lost_or_doubled() {
     assert_eq!(read(&whole, &identity), model);
     let steps: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("step ")).collect();
     let batches = text.lines().filter(|line| line.starts_with("batch ")).count();
+    let savepoints = steps.iter().filter(|step| step.starts_with("before SAVEPOINT")).count();
+    assert!(savepoints > 1, "nothing was stored in groups");
+    let grouped = savepoints - 1; // one transaction less for each, at the most
     for (word, at_least) in [
-        ("before BEGIN IMMEDIATE", batches),
+        ("before BEGIN IMMEDIATE", batches - grouped),
         ("before SELECT device", batches),
         ("before INSERT INTO records", model.len()),
         ("after INSERT INTO records", model.len()),
         ("before UPDATE devices", batches),
-        ("before COMMIT", batches),
-        ("after COMMIT", batches),
+        ("before COMMIT", batches - grouped),
+        ("after COMMIT", batches - grouped),
+        ("before SAVEPOINT", grouped + 1),
+        ("after RELEASE", grouped + 1),
     ] {
         let count = steps.iter().filter(|step| step.starts_with(word)).count();
         assert!(count >= at_least, "{word}: {count} of {at_least}");

@@ -127,16 +127,26 @@ impl<'d> World<'d> {
             *slow = slow.saturating_sub(1);
             // Storing takes a while, and is not done in order.
             while *slow == 0 && !node.queue.is_empty() && !rng.one_in(3) {
-                let at = rng.below(node.queue.len() as u64) as usize;
-                match node.store_at(*now, at).1 {
-                    Ok(stored) => {
-                        assert_eq!(stored.collisions, 0, "the ledger had forgotten a stored record");
-                        self.tally.stored += stored.new;
-                        self.tally.repeats += stored.repeats;
+                let outcomes: Vec<Outcome> = if rng.one_in(2) {
+                    let at = rng.below(node.queue.len() as u64) as usize;
+                    vec![node.store_at(*now, at).1]
+                } else {
+                    match node.store_all(*now) {
+                        Ok(all) => all.into_iter().map(|(_, outcome)| outcome).collect(),
+                        Err(error) => vec![Err(error)],
                     }
-                    Err(StoreError::NotOwner) => self.tally.lost_ownership += 1,
-                    Err(StoreError::Full) => self.tally.failed += 1,
-                    Err(error) => panic!("{error}"),
+                };
+                for outcome in outcomes {
+                    match outcome {
+                        Ok(stored) => {
+                            assert_eq!(stored.collisions, 0, "the ledger had forgotten a stored record");
+                            self.tally.stored += stored.new;
+                            self.tally.repeats += stored.repeats;
+                        }
+                        Err(StoreError::NotOwner) => self.tally.lost_ownership += 1,
+                        Err(StoreError::Full) => self.tally.failed += 1,
+                        Err(error) => panic!("{error}"),
+                    }
                 }
             }
             for (path, mut packet) in node.transmit(*now, rng) {

@@ -150,6 +150,14 @@ fn a_node_that_loses_the_device_stores_nothing_more() {
     bench.drain(&mut a);
     assert!(matches!(a.store.store(&kept.as_batch()), Err(StoreError::NotOwner)));
     bench.assert_stored(&mut a.store);
+    // Among others in one transaction, it alone is refused.
+    bench.record(40);
+    bench.deliver(&mut a, 2);
+    let batches = [a.queue[0].as_batch(), kept.as_batch(), a.queue[1].as_batch()];
+    let outcomes = a.store.store_all(&batches).unwrap();
+    assert!(matches!(&outcomes[..], [Ok(_), Err(StoreError::NotOwner), Ok(_)]), "{outcomes:?}");
+    bench.drain(&mut a);
+    bench.assert_stored(&mut a.store);
 }
 
 #[test]

@@ -166,6 +166,8 @@ pub(crate) struct Node {
     pub(crate) queue: Vec<OwnedBatch>,
     /// Whether its application hands in the fence, as it should.
     pub(crate) fences: bool,
+    /// Whether [`run`] stores what waits together in one transaction.
+    pub(crate) groups: bool,
 }
 
 impl Node {
@@ -176,7 +178,7 @@ impl Node {
         for set in store.descriptor_sets().unwrap() {
             backend.preload_descriptors(&set).unwrap();
         }
-        Self { backend, store, queue: Vec::new(), fences: true }
+        Self { backend, store, queue: Vec::new(), fences: true, groups: false }
     }
 
     /// Takes a packet, and does all but storing.
@@ -211,12 +213,33 @@ impl Node {
     pub(crate) fn store_at(&mut self, now: Instant, at: usize) -> (OwnedBatch, Outcome) {
         let batch = self.queue.remove(at);
         let outcome = self.store.store(&batch.as_batch());
-        match &outcome {
+        self.tell(now, &batch, &outcome);
+        (batch, outcome)
+    }
+
+    /// Stores all batches that wait in one transaction, and tells the backend; one error is that of all.
+    pub(crate) fn store_all(&mut self, now: Instant) -> Result<Vec<(OwnedBatch, Outcome)>, StoreError> {
+        let queue = std::mem::take(&mut self.queue);
+        let batches: Vec<Batch<'_>> = queue.iter().map(OwnedBatch::as_batch).collect();
+        match self.store.store_all(&batches) {
+            Ok(outcomes) => {
+                let all: Vec<_> = queue.iter().cloned().zip(outcomes).collect();
+                all.iter().for_each(|(batch, outcome)| self.tell(now, batch, outcome));
+                Ok(all)
+            }
+            Err(error) => {
+                queue.iter().for_each(|batch| self.backend.release(now, batch.handle()));
+                Err(error)
+            }
+        }
+    }
+
+    fn tell(&mut self, now: Instant, batch: &OwnedBatch, outcome: &Outcome) {
+        match outcome {
             Ok(_) => drop(self.backend.commit(now, batch.handle())),
             Err(StoreError::NotOwner) => self.backend.disown(now, batch.handle()),
             Err(_) => self.backend.release(now, batch.handle()),
         }
-        (batch, outcome)
     }
 
     pub(crate) fn transmit(&mut self, now: Instant, rng: &mut Rng) -> Vec<(u64, Vec<u8>)> {
@@ -246,6 +269,11 @@ pub(crate) fn run(
             node.handle(*now, patch.path, packet, rng);
         }
         node.turn(*now, rng);
+        if node.queue.len() > 1 && node.groups {
+            for (batch, outcome) in node.store_all(*now).unwrap() {
+                seen(&batch.as_batch(), &outcome);
+            }
+        }
         while !node.queue.is_empty() {
             let (batch, outcome) = node.store_at(*now, 0);
             seen(&batch.as_batch(), &outcome);
