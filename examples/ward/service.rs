@@ -68,9 +68,7 @@ impl Charts {
         let mark = batch.mark();
         let mut charts = self.lock();
         let chart = charts.entry(batch.identity()).or_default();
-        for closed in batch.closed() {
-            chart.ledger.close(closed);
-        }
+        batch.closed().iter().for_each(|closed| chart.ledger.close(closed));
         let new = chart.ledger.apply(&mark).map_err(text)?;
         let set = batch.descriptors().set();
         for record in batch.records() {
