@@ -44,7 +44,7 @@
 //! them after a cut, counts as damaged if the flash answers elsewhere.
 //!
 //! A request whose write fails is tried again, further on and then on another page. A page that fails is passed over, and tried again in the next round;
-//! entries that it still shows stay readable. The items have no page to spare: when the half in use is full and the other fails, a
+//! entries that it still shows stay readable. A region works on while it has two good pages. The items have no page to spare: when the half in use is full and the other fails, a
 //! change answers `Failed`.
 //!
 //! It relies on this: what was written whole reads the same for ever, and what was cut reads the same each time.
@@ -123,7 +123,7 @@ pub struct Counters {
     pub bytes_written: u64,
     /// Pages erased.
     pub pages_erased: u64,
-    /// Places that were found damaged and skipped. The same place counts at every start.
+    /// Places that were found damaged and skipped. The same place counts each time that it is met.
     pub damaged: u32,
     /// Erases and writes that failed, or did not read back, and times at which the flash did not answer.
     pub failures: u32,

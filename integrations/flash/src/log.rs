@@ -12,7 +12,7 @@ use embedded_storage_async::nor_flash::NorFlash;
 /// Room for so many watermarks is kept beyond what is needed: power cuts leave torn ones.
 const SPARE_TRIMS: u32 = 4;
 /// How many pages that cannot be erased or written are passed over in one request.
-const BAD_PAGES: u64 = 3;
+const BAD_PAGES: usize = 3;
 
 /// What is known of a region in memory.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +87,11 @@ impl Log {
                 match medium.slot(area, at, out).await? {
                     Slot::Record { kind: Kind::Entry, len, .. } => return Ok(Some((at, len))),
                     Slot::Record { extent, .. } => at += u64::from(extent),
-                    _ => at += 1,
+                    Slot::Torn { .. } => {
+                        medium.counters.damaged = medium.counters.damaged.saturating_add(1);
+                        at += 1;
+                    }
+                    Slot::Blank | Slot::Garbage => at += 1,
                 }
             }
         }
@@ -207,7 +211,9 @@ impl Log {
     ) -> Result<bool, Failed> {
         let pages = u64::from(area.pages);
         let (mut result, empty) = (Ok(false), first >= self.end());
-        for seq in (self.head + 1..self.head + pages).take(BAD_PAGES as usize + 1) {
+        // The youngest page holds the watermark. Before the first page is opened there is none.
+        let most = pages - u64::from(self.head >= pages);
+        for seq in (self.head + 1..=self.head + most).take(1 + BAD_PAGES) {
             let first = if empty { seq << UNIT_BITS } else { first };
             if seq >= (first >> UNIT_BITS) + pages {
                 break;
