@@ -15,6 +15,8 @@ pub(crate) struct Node {
     pub(crate) events: Vec<DeviceEvent>,
     /// The path that the backend sees its packets come from.
     pub(crate) path: u64,
+    /// Another path at which it hears, too; every other packet goes from there.
+    pub(crate) also: Option<u64>,
     /// Its radio is off: nothing is received, and nobody calls the device.
     pub(crate) asleep: bool,
     pub(crate) samples: u64,
@@ -110,12 +112,12 @@ impl World {
         let mut config = DeviceConfig::new(identity, self.pki.anchors(), self.pki.time(), 7, OUTBOX);
         config.smallest_packet = self.setup.max_packet;
         change(&mut config);
-        let memory = DeviceMemory { outbox: vec![0; OUTBOX].leak(), descriptors: set.leak() };
+        let memory = DeviceMemory { outbox: vec![0; OUTBOX].leak(), descriptors: set.leak(), backlog: &mut [] };
         let mut device = Device::new(config, memory).unwrap();
         device.handle_link(self.now, self.up());
         let path = 1000 + number as u64;
-        let (events, samples) = (Vec::new(), 0);
-        self.nodes.push(Node { device, events, path, asleep: false, samples, touched: true });
+        let (events, samples, also) = (Vec::new(), 0, None);
+        self.nodes.push(Node { device, events, path, also, asleep: false, samples, touched: true });
         number
     }
 
@@ -310,7 +312,7 @@ impl World {
             let (path, packet) = (transmit.path, transmit.packet.to_vec());
             assert!(packet.len() <= 1500);
             self.bytes.entry(path).or_default().1 += packet.len() as u64;
-            let node = self.nodes.iter().position(|node| node.path == path);
+            let node = self.nodes.iter().position(|node| node.path == path || node.also == Some(path));
             self.link.send(now, To::Device(node.unwrap_or(usize::MAX)), packet);
             moved += 1;
             assert!(moved < BURST + 20 * self.nodes.len(), "the backend talks without end");
@@ -331,6 +333,9 @@ impl World {
                 let most = if handshake { 512 } else { usize::from(self.setup.max_packet) };
                 assert!(packet.len() <= most, "{} bytes", packet.len());
                 self.link.send(now, To::Backend(node.path), packet.to_vec());
+                if let Some(also) = &mut node.also {
+                    std::mem::swap(also, &mut node.path);
+                }
                 burst += 1;
                 assert!(burst < BURST, "a device talks without end");
             }
