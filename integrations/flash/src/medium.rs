@@ -90,7 +90,7 @@ impl<F: NorFlash> Medium<F> {
         let unit = if F::WRITE_SIZE > RECORD_HEAD { F::WRITE_SIZE } else { RECORD_HEAD };
         assert!(unit.is_multiple_of(F::READ_SIZE), "reads are larger than 8 bytes and a word");
         assert!(F::ERASE_SIZE.is_multiple_of(unit) && F::ERASE_SIZE / unit >= 16, "pages are too small");
-        assert!(F::ERASE_SIZE <= 1 << 24, "pages are too large");
+        assert!(F::ERASE_SIZE / unit <= 1 << UNIT_BITS, "pages are too large");
         unit as u32
     };
     /// Units of a page's head.
