@@ -59,6 +59,8 @@ impl Device<'_> {
             Loaded::Waits(wait) => region.wait = wait,
             Loaded::Whole if own => region.own_after = Some(number),
             Loaded::Whole => region.after = Some(number),
+            //= SPEC.md#stored-entries
+            //# A device MUST skip and count an entry that it cannot open.
             Loaded::Corrupt => {
                 if own {
                     region.own_after = Some(number);
