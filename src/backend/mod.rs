@@ -4,6 +4,7 @@
 //! never opens a socket, reads a clock or keeps a generator; the application decides whom to let in, and stores.
 //! See [`Backend`] for the run loop.
 
+mod commands;
 mod compose;
 mod config;
 mod descriptors;
@@ -15,7 +16,9 @@ mod live;
 mod records;
 mod sets;
 mod slots;
+mod time_sync;
 
+pub use commands::{Command, CommandId, CommandOutcome};
 pub use config::{BackendConfig, Grant, Inbound, Path, Transmit};
 pub use event::{BackendEvent, Batch, BatchRef, Committed, OwnedBatch, PendingId, Received};
 pub use job::{HandshakeDone, HandshakeJob};
@@ -24,6 +27,7 @@ pub use slots::shard_of;
 
 use crate::crypto::{Psk, TAG_LEN};
 use crate::error::{CallError, CloseReason, Discard, Discards};
+use crate::framing::WallReading;
 use crate::handshake::Responder;
 use crate::identity::Identity;
 use crate::limits::HALF_OPEN_LIFE;
@@ -81,6 +85,8 @@ pub struct Backend<P> {
     events: VecDeque<BackendEvent>,
     events_lost: u32,
     resets: (Instant, u32),
+    /// The wall clock, and when it was told.
+    wall: Option<(Instant, WallReading)>,
     discards: Discards,
 }
 
@@ -108,6 +114,7 @@ impl<P: Path> Backend<P> {
             events: VecDeque::new(),
             events_lost: 0,
             resets: (Instant::ZERO, 0),
+            wall: None,
             discards: Discards::default(),
             config,
         })
@@ -228,6 +235,7 @@ impl<P: Path> Backend<P> {
                         self.end_session(at, CloseReason::Idle);
                     } else {
                         self.slots.schedule(at, next.max(now + Duration::from_millis(1)));
+                        self.tend_downlink(now, at);
                     }
                 }
                 _ => {}
@@ -305,7 +313,8 @@ impl<P: Path> Backend<P> {
         if !matches!(self.slots.get(at), Some(Use::Live(_))) {
             return;
         }
-        let Some(Use::Live(live)) = self.slots.remove(at) else { return };
+        let Some(Use::Live(mut live)) = self.slots.remove(at) else { return };
+        self.end_commands(at, &mut live);
         if let Some(origin) = &live.origin {
             self.by_hello.remove(&origin.mac);
         }
