@@ -113,7 +113,7 @@ fn session(
     (config.pin, config.smallest_packet) = (pin, max_packet);
     // What the backend may send: no more than the link can carry and the device's buffer holds.
     config.limits = Limits::SMALL_LINK;
-    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &world.descriptors };
+    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &world.descriptors, backlog: &mut [] };
     let mut device = Device::new(config, memory)?;
     let config = BackendConfig::new(world.service.clone(), world.anchors, Time::known(TODAY));
     let mut backend = Backend::<()>::new(config)?;

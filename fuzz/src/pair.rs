@@ -405,7 +405,7 @@ pub fn run(data: &[u8]) {
     }
     let mut backend = Backend::new(backend_config).expect("the configuration is valid");
     backend.enrol(PSK_ID, psk(), world.devices[0].identity().expect("a genuine credential"));
-    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &world.set };
+    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &world.set, backlog: &mut [] };
     let mut sim = Sim {
         device: Device::new(config, memory).expect("the configuration is valid"),
         backend,

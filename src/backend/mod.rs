@@ -61,7 +61,8 @@ const RESETS_PER_SECOND: u32 = 100;
 ///    result to [`handle_handshake`](Self::handle_handshake);
 /// 3. [`poll_event`](Self::poll_event) until `None`: [`accept`](Self::accept) or [`refuse`](Self::refuse) who is
 ///    pending;
-/// 4. [`commit`](Self::commit) what is stored, [`release`](Self::release) what could not be;
+/// 4. [`commit`](Self::commit) what is stored, [`release`](Self::release) what could not be, [`disown`](Self::disown)
+///    what another node's session has taken over;
 /// 5. [`poll_transmit`](Self::poll_transmit) until `None`;
 /// 6. wait for packets, or until [`poll_timeout`](Self::poll_timeout), then [`handle_timeout`](Self::handle_timeout).
 ///
@@ -172,6 +173,20 @@ impl<P: Path> Backend<P> {
     /// Gives up a batch that the application failed to store: its records are delivered again.
     pub fn release(&mut self, now: Instant, batch: BatchRef) {
         self.take(now, batch, false);
+    }
+
+    /// Gives up a batch whose session has lost the device to another node, as the application's store says, and ends
+    /// that session if it is still the device's session here: with reason [`CloseReason::Replaced`].
+    ///
+    /// A stale batch is harmless, and one of an earlier session ends no later one.
+    pub fn disown(&mut self, now: Instant, batch: BatchRef) {
+        let device = self.devices.get(batch.device).filter(|_| batch.shard == self.config.shard);
+        let session =
+            device.filter(|device| device.inbox.is_current(batch.number)).and_then(|device| device.current);
+        self.take(now, batch, false);
+        if let Some(at) = session {
+            self.close(at, CloseReason::Replaced);
+        }
     }
 
     fn take(&mut self, now: Instant, batch: BatchRef, stored: bool) -> Option<crate::delivery::Mark> {

@@ -1,3 +1,4 @@
+use super::StorageConfig;
 use crate::crypto::{Psk, PublicKey};
 use crate::delivery::LaneShares;
 use crate::error::CallError;
@@ -16,6 +17,8 @@ pub struct DeviceMemory<'m> {
     /// The encoded descriptor set, from [`encode_descriptors`](crate::framing::encode_descriptors);
     /// [`Device::extend_descriptors`](super::Device::extend_descriptors) brings a larger one.
     pub descriptors: &'m [u8],
+    /// For what is written to and read back from storage, as [`StorageConfig`] splits it; empty without storage.
+    pub backlog: &'m mut [u8],
 }
 
 /// The state of the link.
@@ -57,7 +60,8 @@ pub struct DeviceConfig {
     pub anchors: TrustAnchors,
     /// What it knows of the time.
     pub time: Time,
-    /// The number of this boot: one more than at the boot before, kept by the firmware.
+    /// The number of this boot: one more than at the boot before, kept by the firmware. With `storage` it counts only
+    /// where that knows of no boot before.
     pub boot: u32,
     /// The backend that must answer, if only one may. A pin implies its identity.
     pub expected: Option<Identity>,
@@ -77,6 +81,8 @@ pub struct DeviceConfig {
     pub shares: LaneShares,
     /// How long a lane's records may wait for more of them to share a packet: alarm, event, trend, waveform.
     pub linger: [Duration; 4],
+    /// What is to survive a power cut; `None` keeps records in RAM only.
+    pub storage: Option<StorageConfig>,
     /// For how long the device listens after each of its packets, if its radio is off otherwise: the backend then
     /// sends in the first half of it, so it is at least twice the round trip, with the time for a commit. `None`: it
     /// always listens. See [`Device::radio`](super::Device::radio).
@@ -106,6 +112,7 @@ impl DeviceConfig {
             smallest_packet: Limits::DEVICE.max_packet(),
             shares: LaneShares::of_total(outbox_len),
             linger: [Duration::ZERO; 4],
+            storage: None,
             listen: None,
         }
     }

@@ -25,6 +25,7 @@ mod record;
 mod record_codec;
 mod rice;
 mod row;
+mod run;
 mod series;
 mod streams;
 #[cfg(test)]
@@ -55,6 +56,7 @@ pub use record::{
 };
 pub use record_codec::encode_record;
 pub use row::Row;
+pub use run::{RunReader, RunWriter, longest_run_of_one};
 pub use streams::{BootStreams, BootTag, StreamEntry, StreamsFrame, StreamsWriter};
 pub use time_sync::{ClockQuality, TimeEcho, TimeSyncFrame, WallReading};
 pub use trend::{TrendBlock, TrendPoint, encode_trend};

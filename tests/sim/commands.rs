@@ -173,7 +173,8 @@ fn recorded_commands_do_nothing_in_this_session_or_another_one_or_after_a_reboot
     // In a device that has rebooted and says the same boot number.
     let identity = world.pki.device(0);
     let config = DeviceConfig::new(identity, world.pki.anchors(), world.pki.time(), 7, 16_384);
-    let memory = DeviceMemory { outbox: vec![0; 16_384].leak(), descriptors: descriptors(0).leak() };
+    let memory =
+        DeviceMemory { outbox: vec![0; 16_384].leak(), descriptors: descriptors(0).leak(), backlog: &mut [] };
     let (now, up) = (world.now, world.up());
     let node = world.node(0);
     node.device = Device::new(config, memory).unwrap();
