@@ -8,7 +8,7 @@ use crate::framing::BootTag;
 use crate::handshake::{
     AwaitingReply, Established, HandshakeError, Initiator, ReplyFailure, ReplyOutcome, ReplyRead,
 };
-use crate::limits::{HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RECONNECT_PAUSE, RESET_INTERVAL};
+use crate::limits::{HANDSHAKE_RTO, HANDSHAKE_SENDS, HURRY_INTERVAL, MAX_RECONNECT_PAUSE, RESET_INTERVAL};
 use crate::time::{Duration, Instant};
 use crate::wire::{Cookie, Reset, TAG_LEN};
 use alloc::boxed::Box;
@@ -38,6 +38,8 @@ pub(super) struct Connector {
     suspicion: Option<[u8; TAG_LEN]>,
     last_ask: Option<Instant>,
     last_reset: Option<Instant>,
+    /// When a link that came up cut a wait short.
+    hurried: Option<Instant>,
     last_error: Option<Discard>,
 }
 
@@ -107,8 +109,15 @@ impl Connector {
         self.retry = Retry::No;
     }
 
-    /// The link is there again: what waits for a pause need not.
+    /// The link is there again: what waits for a pause need not, but for a link that comes and goes all the time.
     pub(super) fn hurry(&mut self, now: Instant) {
+        let waits = self.attempt.as_ref().map_or(self.retry != Retry::No, |attempt| attempt.due > now);
+        //= SPEC.md#handshake-timers
+        //# A device MUST NOT cut a wait short because its link came up more than once per 10 s.
+        if !waits || self.hurried.is_some_and(|last| now.since(last) < HURRY_INTERVAL) {
+            return;
+        }
+        self.hurried = Some(now);
         if let Some(attempt) = &mut self.attempt {
             attempt.due = attempt.due.min(now);
         } else if self.retry != Retry::No && !self.told {
@@ -233,6 +242,12 @@ impl Connector {
         let jitter = prolonged(pause, rng).as_millis().saturating_sub(pause.as_millis());
         self.retry = Retry::At(since + half + Duration::from_millis(jitter));
         true
+    }
+
+    /// Returns until when a Reply to the Hello that was sent is waited for.
+    pub(super) fn answer_due(&self) -> Option<Instant> {
+        let attempt = self.attempt.as_ref()?;
+        matches!(attempt.stage, Stage::Hello(_)).then_some(attempt.due)
     }
 
     /// Tells whether another session is wanted, and nothing is under way for it yet.

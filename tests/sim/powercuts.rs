@@ -844,3 +844,30 @@ fn anything_may_happen_and_nothing_that_was_stored_is_lost() {
         assert!(ward.ledger.streams().len() < 100);
     }
 }
+
+#[test]
+fn a_planned_reboot_loses_nothing() {
+    let mut ward = Ward::new();
+    // Waveforms are never stored, but for this.
+    ward.change = |config| {
+        if let Some(storage) = &mut config.storage {
+            storage.spill_after = [None; 4];
+        }
+    };
+    ward.boot();
+    ward.commits = false;
+    for lane in Lane::ALL {
+        ward.record(lane);
+    }
+    ward.run(secs(20));
+    assert_eq!(ward.storage.entries(), 0);
+    assert!(!ward.device.as_ref().unwrap().is_all_stored());
+    ward.device.as_mut().unwrap().store_all();
+    ward.record(Lane::Waveform);
+    ward.run(ms(0));
+    assert!(ward.device.as_ref().unwrap().is_all_stored());
+    ward.cut();
+    assert_eq!(ward.promised.len(), 5);
+    ward.commits = true;
+    aftermath(&mut ward);
+}
