@@ -82,6 +82,13 @@ fn a_measured_drift_keeps_the_bound_small() {
     assert_holds(measured, EPOCH + day);
     assert!(measured.error < secs(6), "{measured:?}");
     assert_eq!(measured.quality, ClockQuality::Estimated);
+    // The drift changes by 45 ppm after it was measured well: the bound allows for that.
+    let mut exact = ClockMap::default();
+    for hour in 0..5 {
+        exact.observe(&reading(hour * 3_600_000, EPOCH + hour * 3_600_000 + 1, 2));
+    }
+    let last = 4 * 3_600_000;
+    assert_holds(mapped(&exact, last + day), EPOCH + last + day + day * 45 / 1_000_000);
     // What is known better is not stored again.
     assert_eq!(
         clock.observe(&reading(device(4 * 3_600_000) + 10, EPOCH + 4 * 3_600_000 + 500, 900)),
