@@ -2,6 +2,7 @@
 
 use super::event::SlotRef;
 use super::live::{Live, PathState};
+use super::resume::NewTicket;
 use super::{Backend, Path, Transmit};
 use crate::codec::BufferTooSmall;
 use crate::crypto::EphemeralSecret;
@@ -35,6 +36,7 @@ struct Manifest {
     refused: usize,
     credit: Option<u16>,
     ping: bool,
+    ticket: bool,
     closing: bool,
 }
 
@@ -53,7 +55,13 @@ impl<P: Path> Live<P> {
                 || self.closing.is_some())
     }
 
-    fn compose(&self, inbox: Option<&Inbox>, random: [u8; 8], payload: &mut [u8]) -> (usize, Manifest) {
+    fn compose(
+        &self,
+        inbox: Option<&Inbox>,
+        ticket: Option<&NewTicket>,
+        random: [u8; 8],
+        payload: &mut [u8],
+    ) -> (usize, Manifest) {
         let mut manifest = Manifest::default();
         let mut writer = FrameWriter::new(payload);
         if let Some(reason) = self.closing {
@@ -89,6 +97,7 @@ impl<P: Path> Live<P> {
         {
             manifest.credit = writer.push(&Frame::Credit(credit)).is_ok().then_some(credit);
         }
+        manifest.ticket = ticket.is_some_and(|ticket| writer.push(&Frame::Ticket(ticket.frame())).is_ok());
         manifest.ack =
             writer.frame_with(FrameKind::Ack, |body| self.write_ack(inbox, body, &mut manifest.acked));
         (writer.len(), manifest)
@@ -230,9 +239,11 @@ impl<P: Path> Backend<P> {
         }
         let head = live.session.header_len(&live.peer_connection_id);
         let end = max.min(out.len()).saturating_sub(TAG_LEN);
+        let ticket = self.new_ticket(now, at, end.saturating_sub(head), rng);
+        let Some(live) = self.slots.live_mut(at) else { return Ok(None) };
         let inbox = live.device.and_then(|device| self.devices.get(device)).map(|device| &device.inbox);
         let payload = out.get_mut(head..end).unwrap_or_default();
-        let (len, manifest) = live.compose(inbox, random, payload);
+        let (len, manifest) = live.compose(inbox, ticket.as_ref(), random, payload);
         if len == 0 {
             return Ok(None);
         }
@@ -246,7 +257,7 @@ impl<P: Path> Backend<P> {
             Err(SealError::BufferTooSmall(error)) => return Err(error.into()),
             Err(SealError::PacketTooLong) => return Ok(None),
         };
-        live.sent(&manifest, random, sealed);
+        live.sent(now, &manifest, random, sealed);
         let (path, closing) = (live.path.clone(), live.closing.filter(|_| manifest.closing));
         if let Some(reason) = closing {
             self.end_session(at, reason);
@@ -256,8 +267,11 @@ impl<P: Path> Backend<P> {
 }
 
 impl<P: Path> Live<P> {
-    fn sent(&mut self, manifest: &Manifest, random: [u8; 8], len: usize) {
+    fn sent(&mut self, now: Instant, manifest: &Manifest, random: [u8; 8], len: usize) {
         self.owes_packet = false;
+        if manifest.ticket {
+            self.ticket.sent(now, self.session.next_counter().saturating_sub(1));
+        }
         if manifest.ack {
             self.unreported = 0;
             self.dirty &= !manifest.acked;

@@ -128,4 +128,6 @@ pub struct Grant {
     pub ledger: Ledger,
     /// The pre-shared key that the application registered for this device: it is then required.
     pub psk: Option<Psk>,
+    /// A ticket of this device was used by two: it is told with its next ticket.
+    pub ticket_misused: bool,
 }

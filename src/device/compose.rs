@@ -144,6 +144,8 @@ impl Device<'_> {
                 return Ok(None);
             }
         };
+        self.check_ratchets();
+        let Some(live) = self.live.as_mut() else { return Ok(None) };
         if manifest.report {
             live.unreported = 0;
         }

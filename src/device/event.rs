@@ -33,6 +33,8 @@ pub enum DeviceEvent {
         /// Why.
         reason: RefusedReason,
     },
+    /// The backend says that a ticket of this device was used by two: somebody has read its memory, or copied it.
+    TicketMisused,
     /// More events came than fit; so many were lost.
     EventsLost(u32),
 }

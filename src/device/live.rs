@@ -1,14 +1,15 @@
 //! One session of a device: what it owes to the backend, and when it is over.
 
 use super::connect::{copy_packet, doubled, prolonged};
+use super::tickets::Peer;
 use super::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceSession};
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason};
 use crate::framing::Lane;
 use crate::handshake::{Established, Limits};
-use crate::identity::VerifiedCredential;
 use crate::limits::{DEAD_BACKEND, HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RTO, MAX_STREAMS};
-use crate::session::Side;
+use crate::crypto::SessionSecrets;
+use crate::session::{RekeyPolicy, Side};
 use crate::time::{Duration, Instant};
 use crate::wire::{ConnectionId, Pattern};
 use alloc::vec::Vec;
@@ -20,13 +21,42 @@ pub(super) struct FinishRepeat {
     pub(super) due: Instant,
 }
 
+/// What a handshake gives to a session: a full one, or a resumption.
+pub(super) struct Joined {
+    pub(super) secrets: SessionSecrets,
+    pub(super) peer: Peer,
+    pub(super) peer_connection_id: ConnectionId,
+    pub(super) peer_limits: Limits,
+    pub(super) pattern: Pattern,
+    /// The full handshake proved a psk.
+    pub(super) psk_proved: bool,
+    /// With the session age that is left.
+    pub(super) rekey: RekeyPolicy,
+}
+
+impl Joined {
+    pub(super) fn new(established: Established, rekey: RekeyPolicy) -> Self {
+        let Established { secrets, peer, peer_connection_id, peer_limits, pattern } = established;
+        let psk_proved = matches!(pattern, Pattern::XxPsk3(_) | Pattern::IkPsk2);
+        Self { secrets, peer: Peer::from(&peer), peer_connection_id, peer_limits, pattern, psk_proved, rekey }
+    }
+}
+
 /// One session and what is to be sent in it.
 pub(super) struct Live {
     pub(super) session: DeviceSession,
     pub(super) peer_connection_id: ConnectionId,
     pub(super) peer_limits: Limits,
-    peer: VerifiedCredential,
+    pub(super) peer: Peer,
     pattern: Pattern,
+    /// The full handshake proved a psk.
+    pub(super) psk_proved: bool,
+    /// How old the session may get.
+    longest: Duration,
+    /// The DH ratchets that the tickets have seen.
+    pub(super) dh_seen: u32,
+    /// The application was told that a ticket was misused.
+    pub(super) misuse_told: bool,
     finish: Option<FinishRepeat>,
     /// A packet of the backend has authenticated.
     pub(super) confirmed: bool,
@@ -96,17 +126,20 @@ pub(super) const REPORT_AT_ONCE: u32 = 32;
 impl Live {
     pub(super) fn new(
         now: Instant,
-        established: Established,
+        joined: Joined,
         finish: Option<FinishRepeat>,
-        config: &DeviceConfig,
     ) -> Self {
-        let Established { secrets, peer, peer_connection_id, peer_limits, pattern } = established;
+        let Joined { secrets, peer, peer_connection_id, peer_limits, pattern, psk_proved, rekey } = joined;
         Self {
-            session: DeviceSession::new(now, Side::Device, secrets, peer_limits.window(), config.rekey),
+            session: DeviceSession::new(now, Side::Device, secrets, peer_limits.window(), rekey),
             peer_connection_id,
             peer_limits,
             peer,
             pattern,
+            psk_proved,
+            longest: rekey.longest_session(),
+            dh_seen: 0,
+            misuse_told: false,
             confirmed: false,
             born: now,
             last_heard: now,
@@ -164,8 +197,13 @@ impl Live {
     /// Returns what the application should hear of a confirmed session.
     pub(super) fn connected(&self, config: &DeviceConfig) -> DeviceEvent {
         let credential = config.pin.and_then(|pin| pin.credential);
-        let backend = BackendPin { key: self.peer.static_key(), identity: self.peer.identity(), credential };
+        let backend = BackendPin { key: self.peer.key, identity: self.peer.identity, credential };
         DeviceEvent::Connected { backend, pattern: self.pattern, time_floor: config.time.floor() }
+    }
+
+    /// Returns when the session's age is over.
+    pub(super) fn ends(&self) -> Instant {
+        self.born + self.longest
     }
 
     /// Returns how old the session is.

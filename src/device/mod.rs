@@ -10,6 +10,8 @@ mod event;
 mod live;
 mod receive;
 mod record;
+mod resume;
+mod tickets;
 
 pub use config::{BackendPin, DeviceConfig, DeviceMemory, Link};
 pub use event::{DeviceEvent, DeviceReceived};
@@ -27,6 +29,7 @@ use crate::wire::TAG_LEN;
 use connect::Connector;
 use event::EventQueue;
 use live::Live;
+use tickets::Tickets;
 
 /// A device's session has a window of 128 packets.
 type DeviceSession = Session<2>;
@@ -57,6 +60,7 @@ pub struct Device<'m> {
     link: Link,
     connector: Connector,
     live: Option<Live>,
+    tickets: Tickets,
     events: EventQueue,
     discards: Discards,
     sent_tags: SentTags,
@@ -111,6 +115,7 @@ impl<'m> Device<'m> {
             link: Link::Down,
             connector: Connector::default(),
             live: None,
+            tickets: Tickets::new(false),
             events: EventQueue::default(),
             discards: Discards::default(),
             sent_tags: SentTags::default(),

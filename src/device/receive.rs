@@ -97,7 +97,11 @@ impl Device<'_> {
             }
             Frame::RekeyHint => live.session.request_rekey(),
             Frame::Refused(refused) => self.handle_refused(refused),
-            Frame::Close(reason) => self.end_session(now, reason),
+            Frame::Ticket(ticket) => self.handle_ticket(epoch, &ticket),
+            Frame::Close(reason) => {
+                self.forget_ticket_after(reason);
+                self.end_session(now, reason);
+            }
             //= SPEC.md#frames
             //# A receiver MUST skip and count an unknown frame of type 64 or above.
             Frame::Extension { kind, body } => {

@@ -1,4 +1,4 @@
-use super::{AckFrame, RecordsFrame, StreamsFrame, stream_index};
+use super::{AckFrame, RecordsFrame, StreamsFrame, TicketFrame, stream_index};
 use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer};
 use crate::error::CloseReason;
 use crate::limits::{MAX_BATCH_RECORDS, MAX_DESCRIPTOR_SET};
@@ -53,6 +53,7 @@ pub enum FrameKind {
     RekeyRequest = 9,
     RekeyAccept = 10,
     RekeyHint = 11,
+    Ticket = 12,
     Close = 18,
     Refused = 19,
 }
@@ -121,6 +122,8 @@ pub enum Frame<'a> {
     RekeyAccept([u8; 32]),
     /// Asks the device to rekey.
     RekeyHint,
+    /// A ticket for the device's next resumption.
+    Ticket(TicketFrame<'a>),
     /// Records refused for good.
     Refused(RefusedFrame),
     /// Ends the session.
@@ -152,6 +155,7 @@ impl<'a> Frame<'a> {
             9 => Self::RekeyRequest(reader.array()?),
             10 => Self::RekeyAccept(reader.array()?),
             11 => Self::RekeyHint,
+            12 => Self::Ticket(TicketFrame::parse(reader.rest())?),
             18 => Self::Close(CloseReason::from_code(reader.u8()?)),
             19 => Self::Refused(RefusedFrame::parse(&mut reader)?),
             //= SPEC.md#frames
@@ -180,6 +184,7 @@ impl<'a> Frame<'a> {
             Self::RekeyRequest(_) => FrameKind::RekeyRequest,
             Self::RekeyAccept(_) => FrameKind::RekeyAccept,
             Self::RekeyHint => FrameKind::RekeyHint,
+            Self::Ticket(_) => FrameKind::Ticket,
             Self::Close(_) => FrameKind::Close,
             Self::Refused(_) => FrameKind::Refused,
             Self::Extension { kind, .. } => return *kind,
@@ -204,6 +209,7 @@ impl<'a> Frame<'a> {
             | Self::DescriptorsRequest(_)
             | Self::RekeyAccept(_)
             | Self::RekeyHint
+            | Self::Ticket(_)
             | Self::Refused(_) => sender == Sender::Backend,
             Self::Ack(ack) => sender == Sender::Backend || ack.streams().next().is_none(),
             Self::Padding(_) | Self::Ping(_) | Self::Pong(_) | Self::Close(_) | Self::Extension { .. } => {
@@ -225,6 +231,7 @@ impl<'a> Frame<'a> {
             Self::DescriptorsRequest(stream) => out.varint(u64::from(*stream)),
             Self::RekeyRequest(key) | Self::RekeyAccept(key) => out.bytes(key),
             Self::RekeyHint => Ok(()),
+            Self::Ticket(ticket) => ticket.write(out),
             Self::Close(reason) => out.u8(reason.code()),
             Self::Refused(refused) => refused.write(out),
             Self::Extension { body, .. } => out.bytes(body),

@@ -28,6 +28,7 @@ mod series;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod ticket;
 mod timing;
 mod trend;
 mod values;
@@ -53,6 +54,7 @@ pub use record::{
 pub use record_codec::encode_record;
 pub use row::Row;
 pub use streams::{BootStreams, BootTag, StreamEntry, StreamsFrame, StreamsWriter};
+pub use ticket::TicketFrame;
 pub use trend::{TrendBlock, TrendPoint, encode_trend};
 pub use values::{Absence, Mode, Quality, Status, Value, Values};
 pub use waveform::{WaveformBlock, encode_waveform};
