@@ -1,8 +1,8 @@
 //! Secrets are not `Clone`: checked from outside, on the library as it is shipped.
 
 use vitalwire::crypto::{
-    AeadKey, ChainKey, EphemeralSecret, EpochKeys, ExporterSecret, HedgeKey, NextSecret, Psk, ResumeSecret, ServiceKey,
-    SessionSecrets, SharedSecret, SigningKey, StaticSecret, TicketKey,
+    AeadKey, ChainKey, EphemeralSecret, EpochKeys, ExporterSecret, HedgeKey, NextSecret, Psk, ResumeSecret,
+    ServiceKey, SessionSecrets, SharedSecret, SigningKey, StaticSecret, TicketKey,
 };
 use vitalwire::handshake::TicketKeys;
 use vitalwire::session::Session;

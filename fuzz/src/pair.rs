@@ -116,7 +116,7 @@ impl Sim<'_> {
                     continue;
                 }
                 let (ledger, psk) = (self.ledger.clone(), self.psk.then(psk));
-                let grant = Grant { scopes: Scopes::PUBLISH, ledger, psk };
+                let grant = Grant { scopes: Scopes::PUBLISH, ledger, psk, ..Grant::default() };
                 self.backend.accept(self.now, pending, grant).expect("it is pending");
             }
         }

@@ -185,13 +185,19 @@ mod tests {
         assert_eq!(claims.claim(NOW, &claim(1)), ClaimOutcome::New);
         assert_eq!(claims.claim(NOW, &TicketClaim { hello: [9; 32], ..claim(1) }), ClaimOutcome::Other);
         assert_eq!(claims.claim(NOW, &claim(2)), ClaimOutcome::Other);
-        assert_eq!(claims.claim(NOW, &TicketClaim { origin: UnixSeconds(899), ..claim(3) }), ClaimOutcome::Other);
+        assert_eq!(
+            claims.claim(NOW, &TicketClaim { origin: UnixSeconds(899), ..claim(3) }),
+            ClaimOutcome::Other
+        );
         assert_eq!(claims.claim(NOW, &claim(1)), ClaimOutcome::Same, "the first one's own copies do no harm");
         let other = Identity { subject: SubjectId([3; 16]), ..claim(1).identity };
         assert_eq!(claims.claim(NOW, &TicketClaim { identity: other, ..claim(4) }), ClaimOutcome::New);
         assert!(claims.is_misused(&claim(1).identity) && !claims.is_misused(&other));
         // A later full handshake was told, and gave new tickets.
-        assert_eq!(claims.claim(NOW, &TicketClaim { origin: UnixSeconds(901), ..claim(5) }), ClaimOutcome::New);
+        assert_eq!(
+            claims.claim(NOW, &TicketClaim { origin: UnixSeconds(901), ..claim(5) }),
+            ClaimOutcome::New
+        );
         assert!(!claims.is_misused(&claim(1).identity));
     }
 
@@ -202,7 +208,10 @@ mod tests {
         //# The store MUST keep a claim until its ticket has expired.
         let mut claims = Claims::new(2);
         assert_eq!(claims.claim(NOW, &claim(1)), ClaimOutcome::New);
-        assert_eq!(claims.claim(NOW, &TicketClaim { expires: UnixSeconds(1500), ..claim(2) }), ClaimOutcome::New);
+        assert_eq!(
+            claims.claim(NOW, &TicketClaim { expires: UnixSeconds(1500), ..claim(2) }),
+            ClaimOutcome::New
+        );
         assert_eq!(claims.claim(UnixSeconds(1500), &claim(3)), ClaimOutcome::Unavailable);
         assert_eq!(claims.claim(UnixSeconds(1501), &claim(3)), ClaimOutcome::New);
         assert_eq!(claims.claim(UnixSeconds(1501), &claim(1)), ClaimOutcome::Same);

@@ -312,7 +312,13 @@ impl<P: Path> Backend<P> {
     }
 
     /// Keeps a handshake of a known identity for the application to decide; tells whether there is room.
-    pub(super) fn hold_pending(&mut self, now: Instant, at: SlotRef, identity: Identity, stage: Stage) -> bool {
+    pub(super) fn hold_pending(
+        &mut self,
+        now: Instant,
+        at: SlotRef,
+        identity: Identity,
+        stage: Stage,
+    ) -> bool {
         let pending = self.pending_of.entry(identity).or_default();
         if *pending >= MAX_HALF_OPEN_PER_IDENTITY {
             self.discards.count(Discard::TooManyPending);

@@ -4,8 +4,8 @@ use super::event::SlotRef;
 use crate::crypto::Psk;
 use crate::entropy::Entropy;
 use crate::handshake::{
-    AwaitingFinish, Established, FinishFailure, HandshakeError, HelloRead, OpenedTicket, ReplyWritten, Responder,
-    ResumeRead, Resumed, TicketContents, TicketId, TicketKeys,
+    AwaitingFinish, Established, FinishFailure, HandshakeError, HelloRead, OpenedTicket, ReplyWritten,
+    Responder, ResumeRead, Resumed, TicketContents, TicketId, TicketKeys,
 };
 use crate::identity::{Identity, Time};
 use crate::limits::MAX_REPLY;

@@ -109,12 +109,9 @@ pub(super) struct Start<P> {
 const MAX_REFUSED: usize = 8;
 
 impl<P: Path> Live<P> {
-    pub(super) fn new(
-        now: Instant,
-        joined: Joined,
-        start: Start<P>,
-    ) -> Self {
-        let Joined { secrets, identity, scopes, peer_connection_id, peer_limits, pattern, rekey, lineage } = joined;
+    pub(super) fn new(now: Instant, joined: Joined, start: Start<P>) -> Self {
+        let Joined { secrets, identity, scopes, peer_connection_id, peer_limits, pattern, rekey, lineage } =
+            joined;
         let Start { path, path_state, granted, device, origin, closing, misused } = start;
         Self {
             session: BackendSession::new(now, Side::Backend, secrets, peer_limits.window(), rekey),

@@ -7,7 +7,8 @@ use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason, Discard};
 use crate::framing::BootTag;
 use crate::handshake::{
-    AwaitingReply, AwaitingResume, Established, HandshakeError, Initiator, ReplyFailure, ReplyOutcome, ReplyRead,
+    AwaitingReply, AwaitingResume, Established, HandshakeError, Initiator, ReplyFailure, ReplyOutcome,
+    ReplyRead,
 };
 use crate::limits::{HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RECONNECT_PAUSE, RESET_INTERVAL, RESUME_SENDS};
 use crate::time::{Duration, Instant};

@@ -3,12 +3,12 @@
 use super::connect::{copy_packet, doubled, prolonged};
 use super::tickets::Peer;
 use super::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceSession};
+use crate::crypto::SessionSecrets;
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason};
 use crate::framing::Lane;
 use crate::handshake::{Established, Limits};
 use crate::limits::{DEAD_BACKEND, HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RTO, MAX_STREAMS};
-use crate::crypto::SessionSecrets;
 use crate::session::{RekeyPolicy, Side};
 use crate::time::{Duration, Instant};
 use crate::wire::{ConnectionId, Pattern};
@@ -124,11 +124,7 @@ pub(super) const REPORT_AFTER: u32 = 16;
 pub(super) const REPORT_AT_ONCE: u32 = 32;
 
 impl Live {
-    pub(super) fn new(
-        now: Instant,
-        joined: Joined,
-        finish: Option<FinishRepeat>,
-    ) -> Self {
+    pub(super) fn new(now: Instant, joined: Joined, finish: Option<FinishRepeat>) -> Self {
         let Joined { secrets, peer, peer_connection_id, peer_limits, pattern, psk_proved, rekey } = joined;
         Self {
             session: DeviceSession::new(now, Side::Device, secrets, peer_limits.window(), rekey),

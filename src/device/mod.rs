@@ -11,6 +11,7 @@ mod live;
 mod receive;
 mod record;
 mod resume;
+#[cfg_attr(not(test), allow(dead_code, reason = "without poll_storage the ticket lives in RAM only"))]
 mod tickets;
 
 pub use config::{BackendPin, DeviceConfig, DeviceMemory, Link};

@@ -8,7 +8,9 @@ use crate::codec::BufferTooSmall;
 use crate::delivery::CutBatch;
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason, Discard};
-use crate::framing::{BootTag, FrameKind, FrameWriter, Lane, SetHash, StreamEntry, StreamsWriter, TicketFrame};
+use crate::framing::{
+    BootTag, FrameKind, FrameWriter, Lane, SetHash, StreamEntry, StreamsWriter, TicketFrame,
+};
 use crate::handshake::{ResumeFailure, Resumed, Resumption, TicketId};
 use crate::limits::MAX_HELLO;
 use crate::session::RekeyPolicy;
@@ -46,6 +48,7 @@ pub(super) enum ResumeStep {
     Sent(usize),
 }
 
+#[allow(dead_code, reason = "without poll_storage no storage answers")]
 impl Connector {
     /// The storage has answered: an attempt that waits for it need not any more.
     pub(super) fn storage_answered(&mut self, now: Instant) {

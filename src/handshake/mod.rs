@@ -35,10 +35,8 @@ pub(crate) use cookie::{path_cookie, verify_cookie};
 pub use hello_mac::HelloKey;
 pub use initiator::{AwaitingReply, Initiator, ReplyFailure, ReplyOutcome, ReplyRead};
 pub use payload::Limits;
-pub use resume::{
-    AwaitingResume, ResumeFailure, ResumeHello, ResumeRead, Resumed, Resumption,
-};
 pub use responder::{AuthenticHello, AwaitingFinish, FinishFailure, HelloRead, ReplyWritten, Responder};
+pub use resume::{AwaitingResume, ResumeFailure, ResumeHello, ResumeRead, Resumed, Resumption};
 
 pub use ticket::{OpenedTicket, TicketContents, TicketId, TicketKeys};
 

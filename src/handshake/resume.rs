@@ -101,7 +101,8 @@ impl Resumption<'_> {
         writer.bytes(self.ticket)?;
         let head = writer.into_written();
         let early = (!self.early.is_empty()).then_some(self.early);
-        let items = Payload { limits: Some(self.limits), early, ..Payload::default() }.write(0, &mut items)?;
+        let items =
+            Payload { limits: Some(self.limits), early, ..Payload::default() }.write(0, &mut items)?;
         let needed = [head.len(), noise_overhead(Pattern::Resume), items.len(), TAG_LEN].iter().sum();
         if needed > MAX_HELLO || out.len() < needed {
             return Err(BufferTooSmall { needed }.into());

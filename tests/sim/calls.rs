@@ -154,7 +154,7 @@ impl Bench {
             Call::Accept(n) if !self.pending.is_empty() => {
                 let pending = self.pending[usize::from(n) % self.pending.len()];
                 let scopes = vitalwire::identity::Scopes::PUBLISH;
-                let grant = Grant { scopes, ledger: self.ledger.clone(), psk: None };
+                let grant = Grant { scopes, ledger: self.ledger.clone(), psk: None, ..Grant::default() };
                 let _ = self.backend.accept(now, pending, grant);
             }
             Call::Refuse(n) if !self.pending.is_empty() => {

@@ -248,7 +248,10 @@ fn is_used_only_within_the_floor() {
     assert!(usable(&|config, _| config.expected = Some(peer().identity), NOW));
     assert!(!usable(&|config, _| config.expected = Some(other), NOW));
     assert!(usable(&|config, _| config.pin = Some(pin), NOW));
-    assert!(!usable(&|config, _| config.pin = Some(super::super::BackendPin { key: PublicKey([0; 32]), ..pin }), NOW));
+    assert!(!usable(
+        &|config, _| config.pin = Some(super::super::BackendPin { key: PublicKey([0; 32]), ..pin }),
+        NOW
+    ));
     assert!(!usable(&|config, _| config.psk = psk(), NOW));
     let proved = |config: &mut DeviceConfig, ticket: &mut Ticket| {
         config.psk = psk();

@@ -98,7 +98,12 @@ fn both_ends_agree_and_early_records_arrive() {
         assert_eq!(*seen.contents(), contents());
         assert_eq!(seen.take_early(), early);
         let (backend, reply) = answer_resume(&world, &hello).unwrap();
-        println!("resumption: Hello {} bytes, of these {} early; Reply {}", hello.len(), early.len(), reply.len());
+        println!(
+            "resumption: Hello {} bytes, of these {} early; Reply {}",
+            hello.len(),
+            early.len(),
+            reply.len()
+        );
         assert!(reply.len() < hello.len(), "nothing is amplified");
         let device = waiting.read_reply(&reply).map_err(error_of).unwrap();
         let export = |resumed: &Resumed| *resumed.secrets.chain.exporter().export::<32>("t", b"");
@@ -260,7 +265,8 @@ fn a_refusal_is_believed_from_the_service_alone() {
     let world = World::new();
     let Try { waiting, hello } = start(&world, &ticket(), &psk(), b"");
     let retry = |service: &ServiceKey, id: &[u8], mac: &[u8]| {
-        let header = RetryHeader { connection_id: ConnectionId::new(id).unwrap(), cookie: Cookie([0xc0; 16]) };
+        let header =
+            RetryHeader { connection_id: ConnectionId::new(id).unwrap(), cookie: Cookie([0xc0; 16]) };
         let mut out = [0u8; 64];
         let mut writer = Writer::new(&mut out);
         header.write(&mut writer).unwrap();
@@ -313,8 +319,7 @@ fn resumption_is_that_of_the_vectors() {
     // A Ping with its length, then Padding: what stands in an early item are frames.
     let early = [&[0x81, 8][..], &[9; 8], &[0, 0]].concat();
     let hello_items = [world.hello_items(false), vec![5, early.len() as u8], early.clone()].concat();
-    let reply_items =
-        vec![1, 5, 9, 9, 9, 9, 9, 2, 6, 0xdc, 0x0b, 0x80, 0x08, 0xa0, 0x38, 6, 2, 0xf4, 0x03];
+    let reply_items = vec![1, 5, 9, 9, 9, 9, 9, 2, 6, 0xdc, 0x0b, 0x80, 0x08, 0xa0, 0x38, 6, 2, 0xf4, 0x03];
     let device_ephemeral = ephemeral(&world.device_secret, &DEVICE_RANDOM, &device_context(&header));
     let mut noise = Symmetric::new("Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s", &header);
     noise.mix_psk(&psk);
