@@ -126,7 +126,11 @@ fn serve(options: &Options) -> Result<bool, Failure> {
                 BackendEvent::Pending { pending, credential, .. } => {
                     let ledger = ledgers.entry(credential.identity()).or_default().clone();
                     let psk = psk.map(Psk::from_bytes);
-                    backend.accept(now, pending, Grant { scopes: credential.scopes(), ledger, psk, ..Grant::default() })?;
+                    backend.accept(
+                        now,
+                        pending,
+                        Grant { scopes: credential.scopes(), ledger, psk, ..Grant::default() },
+                    )?;
                 }
                 BackendEvent::Disconnected { identity, reason } => {
                     closed |= reason == CloseReason::Application;

@@ -263,7 +263,8 @@ impl Node<'_> {
                     let identity = credential.identity();
                     let decided = if self.ward.contains(&identity) {
                         let ledger = self.charts.ledger(&identity);
-                        let grant = Grant { scopes: credential.scopes(), ledger, psk: None, ..Grant::default() };
+                        let grant =
+                            Grant { scopes: credential.scopes(), ledger, psk: None, ..Grant::default() };
                         self.backend.accept(now, pending, grant)
                     } else {
                         self.backend.refuse(now, pending, CloseReason::Refused)

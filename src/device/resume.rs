@@ -150,6 +150,8 @@ impl Device<'_> {
             count = count.saturating_add(1);
         }
         let entries = entries.get(..count).unwrap_or_default();
+        //= SPEC.md#early-records
+        //# A device MUST NOT put other frames than Streams, Records, Descriptors and Padding into a Hello.
         let mut writer = FrameWriter::new(out);
         let named = writer.frame_with(FrameKind::Streams, |body| {
             let mut streams = StreamsWriter::new(body, true).ok()?;
