@@ -344,7 +344,7 @@ fn resumed_sessions_end_with_the_age_of_their_full_handshake() {
     let start = world.now;
     world.set_clock(24 * 3600);
     let ended = |world: &mut World| {
-        world.nodes[0].events.iter().any(|event| *event == DeviceEvent::Disconnected(CloseReason::SessionAge))
+        world.nodes[0].events.contains(&DeviceEvent::Disconnected(CloseReason::SessionAge))
     };
     assert!(world.run_until(start + secs(3601), ended));
     assert!(world.now.since(start) >= secs(3590));
@@ -468,17 +468,18 @@ fn a_dh_ratchet_brings_a_new_ticket() {
         let identity = world.identity(0);
         world.backend.hint_rekey(&identity).unwrap();
         world.settle();
+        if !new_one_arrives {
+            // Nothing else of the backend's is as long.
+            world.link.filter = Some(Box::new(|to, packet| match to {
+                To::Device(_) if packet.len() > 180 => Verdict::Drop,
+                _ => Verdict::Pass,
+            }));
+        }
         // The last packet of the old epoch, and the first of the new one.
         while world.nodes[0].device.ratchets().1 == 0 {
             assert!(world.now < at(400_000), "the ratchet moves");
             world.record(0, Lane::Trend, &rate(2)).unwrap();
             world.run(ms(100));
-        }
-        if !new_one_arrives {
-            world.link.filter = Some(Box::new(|to, packet| match to {
-                To::Device(_) if packet[0] & 0x80 != 0 => Verdict::Drop,
-                _ => Verdict::Pass,
-            }));
         }
         world.run(secs(3));
         world.link.filter = None;
