@@ -8,10 +8,11 @@ use criterion::Criterion;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use vitalwire::OsEntropy;
-use vitalwire::crypto::{Psk, PublicKey};
+use vitalwire::crypto::{Psk, PublicKey, ResumeSecret, ServiceKey, SessionSecrets, TicketKey};
 use vitalwire::handshake::*;
-use vitalwire::identity::{LocalIdentity, Role, TrustAnchors};
-use vitalwire::limits::{MAX_HELLO, MAX_REPLY};
+use vitalwire::identity::{LocalIdentity, Role, Scopes, TrustAnchors};
+use vitalwire::limits::{MAX_HELLO, MAX_REPLY, TICKET_LEN};
+use vitalwire::session::{RekeyPolicy, Session, Side};
 use vitalwire::wire::{ConnectionId, Finish, Pattern, PskId};
 
 struct World {
@@ -94,6 +95,81 @@ impl World {
     }
 }
 
+/// A ticket, and what both ends have of it.
+struct Ticketed {
+    keys: TicketKeys,
+    service: ServiceKey,
+    ticket: [u8; TICKET_LEN],
+    psk: Psk,
+}
+
+impl Ticketed {
+    fn new(world: &World) -> Self {
+        let secrets = SessionSecrets::new([1; 32], &[2; 64]);
+        let now = vitalwire::Instant::ZERO;
+        let session = Session::<2>::new(now, Side::Device, secrets, 1024, RekeyPolicy::default());
+        let resume: &ResumeSecret = session.resume_secret(0).expect("the present epoch");
+        let service = || ServiceKey::from_bytes([3; 32]);
+        let keys = TicketKeys::new(service(), TicketKey::from_bytes([4; 32]), None);
+        let clock = time().now();
+        let contents = TicketContents {
+            identity: world.device.identity().expect("it has one"),
+            serial: 1,
+            scopes: Scopes::PUBLISH,
+            not_after: clock,
+            revocation: 0,
+            origin: clock,
+            psk_proved: false,
+        };
+        let id = TicketId([5; 16]);
+        Self {
+            ticket: keys.seal(id, &contents, resume),
+            psk: resume.ticket_psk(&id.0),
+            keys,
+            service: service(),
+        }
+    }
+
+    /// Runs one resumption, the unsealing of the ticket included, and returns what it took of each end. The claim is the
+    /// store's, and not in it.
+    fn run(&self, world: &World) -> [Duration; 2] {
+        let rng = &mut OsEntropy;
+        let resumption = Resumption {
+            local: &world.device,
+            ticket: &self.ticket,
+            psk: &self.psk,
+            service: &self.service,
+            connection_id: ConnectionId::EMPTY,
+            limits: Limits::DEVICE,
+            early: &[],
+        };
+        let id = ConnectionId::new(&[9; 5]).expect("5 bytes");
+        let (mut hello, mut reply) = ([0u8; MAX_HELLO], [0u8; MAX_REPLY]);
+        let start = Instant::now();
+        let (waiting, len) = resumption.start(b"1", rng, &mut hello).expect("room");
+        let mut device = start.elapsed();
+
+        let start = Instant::now();
+        let authentic = self.keys.check_hello(&hello[..len]).expect("genuine");
+        let opened = authentic.open(&self.keys, time().now()).expect("sealed here");
+        let read = world.responder.read_resume(&authentic, &opened, rng).expect("genuine");
+        let age = vitalwire::Duration::ZERO;
+        let (resumed, len) = read.write_reply(&world.responder, id, age, &mut reply).expect("room");
+        black_box(&resumed);
+        let backend = start.elapsed();
+
+        let start = Instant::now();
+        let Ok(resumed) = waiting.read_reply(&reply[..len]) else { panic!("genuine") };
+        black_box(&resumed);
+        device += start.elapsed();
+        [device, backend]
+    }
+
+    fn total(&self, world: &World, iterations: u64, side: usize) -> Duration {
+        (0..iterations).map(|_| self.run(world)[side]).sum()
+    }
+}
+
 /// The same, of snow alone.
 fn snow(pattern: &str) -> [Duration; 2] {
     let (device, backend) = ([3u8; 32], [4u8; 32]);
@@ -149,6 +225,12 @@ fn main() {
             }
         }
     }
+    let ticketed = Ticketed::new(&world);
+    let mut group = criterion.benchmark_group("resumption");
+    for (side, end) in ["device", "backend"].into_iter().enumerate() {
+        group.bench_function(end, |bencher| bencher.iter_custom(|n| ticketed.total(&world, n, side)));
+    }
+    group.finish();
     criterion.final_summary();
     println!("time of each, and ratio to bare snow, measured in turn");
     for (name, ik, psk) in patterns {
@@ -163,5 +245,17 @@ fn main() {
                 ],
             );
         }
+    }
+    println!("resumption beside IK, measured in turn");
+    for (side, end) in ["device", "backend"].into_iter().enumerate() {
+        side_by_side(
+            end,
+            5,
+            &mut [
+                ("IK", &mut |n| world.total(n, true, false, side)),
+                ("resumption", &mut |n| ticketed.total(&world, n, side)),
+                ("snow IK", &mut |n| (0..n).map(|_| snow("IK")[side]).sum()),
+            ],
+        );
     }
 }

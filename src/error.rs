@@ -110,6 +110,14 @@ counted! {
         BelowFloor => "below the configured floor",
         /// An answer to no question of this end.
         Unsolicited => "unsolicited",
+        /// A ticket that this service did not seal, or whose key is gone.
+        BadTicket => "bad ticket",
+        /// A ticket whose time is over.
+        ExpiredTicket => "expired ticket",
+        /// A ticket that was used before, in another Hello.
+        TicketReused => "ticket used before",
+        /// A ticket that could not be claimed, as the store is down.
+        TicketUnclaimed => "ticket could not be claimed",
         /// Too many handshakes are pending.
         TooManyPending => "too many pending handshakes",
         /// The sender was asked for a cookie instead.
@@ -228,6 +236,9 @@ pub enum CloseReason {
     /// The identity was revoked.
     #[error("the identity was revoked")]
     Revoked = 10,
+    /// A ticket of the identity was used twice: one of the users is not the device.
+    #[error("a ticket was used twice")]
+    TicketConflict = 11,
     /// A code that this version does not know.
     #[error("a reason that this version does not know")]
     Unknown = 255,
@@ -252,6 +263,7 @@ impl CloseReason {
             8 => Self::ForgeryLimit,
             9 => Self::Draining,
             10 => Self::Revoked,
+            11 => Self::TicketConflict,
             _ => Self::Unknown,
         }
     }

@@ -19,6 +19,14 @@ pub const MAX_HELLO: usize = 512;
 pub const MAX_REPLY: usize = 288;
 /// How many times the bytes received on a path may be sent there before the path is validated (SPEC.md, "Paths").
 pub const AMPLIFICATION: u64 = 3;
+/// The length of a ticket, in bytes (SPEC.md, "Tickets").
+pub const TICKET_LEN: usize = 122;
+/// The longest life of a ticket, counted from its origin: the full handshake before it (SPEC.md, "Tickets").
+pub const MAX_TICKET_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How often a resumption's Hello is sent before the attempt goes on with a full handshake (SPEC.md, "Resumption").
+pub const RESUME_SENDS: u8 = 3;
+/// How often a backend sends a ticket of which no receipt is seen, per session and DH ratchet (SPEC.md, "Tickets").
+pub const TICKET_SENDS: u8 = 4;
 /// The longest encoded credential, in bytes (SPEC.md, "Credentials").
 pub const MAX_CREDENTIAL: usize = 130;
 /// The largest time in a credential, exclusive, in seconds since 1970 (SPEC.md, "Credentials").

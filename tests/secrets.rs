@@ -2,8 +2,9 @@
 
 use vitalwire::crypto::{
     AeadKey, ChainKey, EphemeralSecret, EpochKeys, ExporterSecret, HedgeKey, NextSecret, Psk, ResumeSecret,
-    SessionSecrets, SharedSecret, SigningKey, StaticSecret,
+    ServiceKey, SessionSecrets, SharedSecret, SigningKey, StaticSecret, TicketKey,
 };
+use vitalwire::handshake::TicketKeys;
 use vitalwire::session::Session;
 
 /// Fails to compile if a type is `Clone`: the method is then ambiguous.
@@ -23,7 +24,7 @@ macro_rules! assert_not_clone {
 
 assert_not_clone! {
     StaticSecret, EphemeralSecret, SharedSecret, Psk, AeadKey, HedgeKey, SigningKey, ChainKey, NextSecret,
-    ResumeSecret, ExporterSecret, SessionSecrets, EpochKeys, Session<2>,
+    ResumeSecret, ExporterSecret, SessionSecrets, EpochKeys, Session<2>, TicketKey, ServiceKey, TicketKeys,
 }
 
 #[test]

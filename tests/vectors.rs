@@ -11,7 +11,7 @@ use vitalwire::framing::*;
 use vitalwire::handshake::HelloKey;
 use vitalwire::session::{RekeyPolicy, Session, Side};
 use vitalwire::wire::{ConnectionId, Cookie, DataHeader, Reset, Retry, RetryHeader};
-use vitalwire::{CloseReason, Duration, Instant};
+use vitalwire::{CloseReason, Duration, Instant, UnixSeconds};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -160,6 +160,16 @@ fn frames() {
     case("RekeyRequest", json!({ "key": hex(&[9; 32]) }), Frame::RekeyRequest([9; 32]));
     case("RekeyAccept", json!({ "key": hex(&[9; 32]) }), Frame::RekeyAccept([9; 32]));
     case("RekeyHint", json!({}), Frame::RekeyHint);
+    let ticket = TicketFrame {
+        misused: true,
+        ticket: &[0x7c; 122],
+        service_key: &[0x5e; 32],
+        expires: UnixSeconds(1_750_000_000),
+    };
+    let fields = json!({
+        "misused": true, "ticket": hex(ticket.ticket), "service_key": hex(ticket.service_key), "expires": 1_750_000_000,
+    });
+    case("Ticket", fields, Frame::Ticket(ticket));
     case("Close", json!({ "reason": 9 }), Frame::Close(CloseReason::Draining));
     let refused = RefusedFrame { stream: 2, first: 1000, count: 3, reason: RefusedReason::OutOfScope };
     case("Refused", json!({ "stream": 2, "first": 1000, "count": 3, "reason": 1 }), Frame::Refused(refused));

@@ -3,6 +3,7 @@
 use super::commands::CommandsSent;
 use super::event::SlotRef;
 use super::live::{Live, PathState};
+use super::resume::NewTicket;
 use super::{Backend, Path, Transmit};
 use crate::codec::BufferTooSmall;
 use crate::crypto::EphemeralSecret;
@@ -36,6 +37,7 @@ struct Manifest {
     refused: usize,
     credit: Option<u16>,
     ping: bool,
+    ticket: bool,
     closing: bool,
     commands: CommandsSent,
 }
@@ -61,6 +63,7 @@ impl<P: Path> Live<P> {
         now: Instant,
         wall: Option<WallReading>,
         inbox: Option<&Inbox>,
+        ticket: Option<&NewTicket>,
         random: [u8; 8],
         payload: &mut [u8],
     ) -> (usize, Manifest) {
@@ -105,6 +108,7 @@ impl<P: Path> Live<P> {
         {
             manifest.credit = writer.push(&Frame::Credit(credit)).is_ok().then_some(credit);
         }
+        manifest.ticket = ticket.is_some_and(|ticket| writer.push(&Frame::Ticket(ticket.frame())).is_ok());
         manifest.ack =
             writer.frame_with(FrameKind::Ack, |body| self.write_ack(inbox, body, &mut manifest.acked));
         (writer.len(), manifest)
@@ -250,9 +254,11 @@ impl<P: Path> Backend<P> {
         }
         let head = live.session.header_len(&live.peer_connection_id);
         let end = max.min(out.len()).saturating_sub(TAG_LEN);
+        let ticket = self.new_ticket(now, at, end.saturating_sub(head), rng);
+        let Some(live) = self.slots.live_mut(at) else { return Ok(None) };
         let inbox = live.device.and_then(|device| self.devices.get(device)).map(|device| &device.inbox);
         let payload = out.get_mut(head..end).unwrap_or_default();
-        let (len, manifest) = live.compose(now, wall, inbox, random, payload);
+        let (len, manifest) = live.compose(now, wall, inbox, ticket.as_ref(), random, payload);
         if len == 0 {
             return Ok(None);
         }
@@ -287,6 +293,9 @@ impl<P: Path> Live<P> {
             if validated {
                 downlink.sent(now, &manifest.commands);
             }
+        }
+        if manifest.ticket {
+            self.ticket.sent(now, self.session.next_counter().saturating_sub(1));
         }
         if manifest.ack {
             self.unreported = 0;

@@ -137,4 +137,6 @@ pub struct Grant {
     /// [`Batch::fence`](super::Batch::fence): where several nodes serve one device, their store tells by it which
     /// session a batch came in, and refuses one whose session has lost the device to another node. 0 if not needed.
     pub fence: u64,
+    /// A ticket of this device was used by two: it is told with its next ticket.
+    pub ticket_misused: bool,
 }

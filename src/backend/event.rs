@@ -1,9 +1,10 @@
-use super::{CommandId, CommandOutcome, SharedSet};
+use super::{CommandId, CommandOutcome, SharedSet, TicketClaim};
 use crate::delivery::{BatchNumber, ClockReading, ClosedStream, Mark, StreamKey, TagConflict};
 use crate::error::{CloseReason, Discard};
 use crate::framing::{BatchRecord, RecordsFrame};
+use crate::handshake::TicketId;
 use crate::identity::{Identity, Scopes, VerifiedCredential};
-use crate::time::Instant;
+use crate::time::{Instant, UnixSeconds};
 use crate::wire::Pattern;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -56,6 +57,26 @@ pub enum BackendEvent {
         credential: VerifiedCredential,
         /// The pattern that was run.
         pattern: Pattern,
+    },
+    /// A device wants to resume with a ticket: claim it in the store that the nodes share, and tell the outcome to
+    /// [`Backend::claimed`](super::Backend::claimed), within 30 s.
+    Resuming {
+        /// What to decide about.
+        pending: PendingId,
+        /// What to claim.
+        claim: TicketClaim,
+    },
+    /// A ticket was used by two, or is void because another of its origin was: an incident. The sessions on this shard
+    /// that were resumed from this origin have ended; on others, end them with
+    /// [`Backend::disconnect`](super::Backend::disconnect) and [`CloseReason::TicketConflict`]. The device comes back with a full
+    /// handshake.
+    TicketConflict {
+        /// Whose.
+        identity: Identity,
+        /// The time of the full handshake from which the ticket descends.
+        origin: UnixSeconds,
+        /// The ticket that was used again.
+        id: TicketId,
     },
     /// A session is proved: the device is online.
     Connected {

@@ -2,14 +2,16 @@
 
 use super::event::{BackendEvent, PendingId, SlotRef};
 use super::job::{Enrolment, HandshakeDone, HandshakeJob, Outcome, Work};
-use super::live::{Live, PathState, Start};
+use super::live::{Joined, Live, PathState, Start};
 use super::slots::{CONNECTION_ID_LEN, Use};
 use super::{Backend, Grant, Path};
 use crate::codec::Writer;
 use crate::crypto::TAG_LEN;
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason, Discard};
-use crate::handshake::{AwaitingFinish, Established, HandshakeError, HelloRead, path_cookie};
+use crate::handshake::{
+    AwaitingFinish, Established, HandshakeError, HelloRead, ResumeRead, TicketId, path_cookie,
+};
 use crate::identity::Identity;
 use crate::limits::{
     COOKIE_KEY_LIFE, HALF_OPEN_LIFE, MAX_FINISH_ANSWERS, MAX_HALF_OPEN_PER_IDENTITY, PENDING_LIFE,
@@ -22,9 +24,9 @@ use alloc::vec::Vec;
 
 /// A handshake that is not a session yet.
 pub(super) struct HalfOpen<P> {
-    path: P,
-    origin: Origin,
-    stage: Stage,
+    pub(super) path: P,
+    pub(super) origin: Origin,
+    pub(super) stage: Stage,
     /// Where the Finish at hand came from, and its length.
     finish: Option<(P, u64)>,
     /// Whom the psk of XXpsk3 was registered for.
@@ -32,7 +34,9 @@ pub(super) struct HalfOpen<P> {
     identity: Option<Identity>,
     /// The device's entry, kept for this handshake.
     held: Option<u32>,
-    verdict: Option<Verdict>,
+    pub(super) verdict: Option<Verdict>,
+    /// A resumption's early records, once the ticket is claimed.
+    pub(super) early: Vec<u8>,
     pub(super) expires: Instant,
 }
 
@@ -49,7 +53,7 @@ pub(super) struct Origin {
     pub(super) sole_path: bool,
 }
 
-enum Stage {
+pub(super) enum Stage {
     /// A job has the state.
     Working,
     AwaitingFinish(AwaitingFinish),
@@ -57,10 +61,12 @@ enum Stage {
     AcceptHello(HelloRead),
     /// XX: the application decides.
     AcceptFinish(Established),
+    /// A resumption: the application claims the ticket, then the Reply is written.
+    AcceptResume(ResumeRead, TicketId),
 }
 
 /// What the application said.
-enum Verdict {
+pub(super) enum Verdict {
     Accepted(Grant),
     Refused(CloseReason),
 }
@@ -89,7 +95,7 @@ impl CookieKeys {
         Ok(())
     }
 
-    fn make<P: Path>(&self, path: &P) -> Option<Cookie> {
+    pub(super) fn make<P: Path>(&self, path: &P) -> Option<Cookie> {
         self.current.as_ref().map(|(key, _)| path.with_bytes(|bytes| path_cookie(key, bytes)))
     }
 
@@ -109,15 +115,8 @@ impl<P: Path> Backend<P> {
     pub(super) fn handle_hello(&mut self, now: Instant, path: P, packet: &[u8]) -> Result<(), Discard> {
         let responder = self.responder.clone();
         let (hello, key) = responder.check_hello(packet).map_err(HandshakeError::discard)?;
-        if let Some(at) = self.by_hello.get(&hello.mac()).copied() {
-            //= SPEC.md#handshake-timers
-            //# A backend MUST answer a byte-identical Hello with the same Reply, and no other Hello with it.
-            if let Some(reply) = self.cached_reply(at, &path) {
-                self.send_raw(path, reply);
-            }
-            return Err(Discard::DuplicateHello);
-        }
-        let loaded = self.half_open.saturating_mul(4) > self.config.max_half_open;
+        self.answer_duplicate(hello.mac(), &path)?;
+        let loaded = self.is_loaded();
         let proven = hello.cookie().is_some_and(|cookie| self.cookies.verify(now, &path, cookie));
         if loaded && !proven {
             let cookie = self.cookies.make(&path).ok_or(Discard::TooManyPending)?;
@@ -143,9 +142,40 @@ impl<P: Path> Backend<P> {
             Some(id) => Some(self.enrolments.get(&id.0).cloned().ok_or(Discard::BelowFloor)?),
             None => None,
         };
-        let [low, high, ..] = hello.mac();
+        let registered = psk.as_ref().map(|known: &Arc<Enrolment>| known.identity);
+        let at = self.begin(now, path, hello.mac(), registered)?;
+        let connection_id = self.slots.connection_id(at);
+        self.job(at, Work::Hello { packet: packet.to_vec(), psk, connection_id });
+        Ok(())
+    }
+
+    /// Tells whether Hellos need a cookie.
+    pub(super) const fn is_loaded(&self) -> bool {
+        self.half_open.saturating_mul(4) > self.config.max_half_open
+    }
+
+    /// Answers a Hello that was answered before, and refuses one that is being worked on.
+    pub(super) fn answer_duplicate(&mut self, mac: [u8; TAG_LEN], path: &P) -> Result<(), Discard> {
+        let Some(at) = self.by_hello.get(&mac).copied() else { return Ok(()) };
+        //= SPEC.md#handshake-timers
+        //# A backend MUST answer a byte-identical Hello with the same Reply, and no other Hello with it.
+        if let Some(reply) = self.cached_reply(at, path) {
+            self.send_raw(path.clone(), reply);
+        }
+        Err(Discard::DuplicateHello)
+    }
+
+    /// Takes a slot for a handshake.
+    pub(super) fn begin(
+        &mut self,
+        now: Instant,
+        path: P,
+        mac: [u8; TAG_LEN],
+        registered: Option<Identity>,
+    ) -> Result<SlotRef, Discard> {
+        let [low, high, ..] = mac;
         let origin = Origin {
-            mac: hello.mac(),
+            mac,
             reply: Vec::new(),
             finish_tag: None,
             finish_answers: MAX_FINISH_ANSWERS,
@@ -156,20 +186,19 @@ impl<P: Path> Backend<P> {
             origin,
             stage: Stage::Working,
             finish: None,
-            registered: psk.as_ref().map(|known: &Arc<Enrolment>| known.identity),
+            registered,
             identity: None,
             held: None,
             verdict: None,
+            early: Vec::new(),
             expires: now + HALF_OPEN_LIFE,
         };
         let used = Use::HalfOpen(Box::new(half));
         let at = self.slots.insert(used, u16::from_le_bytes([low, high])).ok_or(Discard::TooManyPending)?;
         self.half_open = self.half_open.saturating_add(1);
-        self.by_hello.insert(hello.mac(), at);
+        self.by_hello.insert(mac, at);
         self.slots.schedule(at, now + HALF_OPEN_LIFE);
-        let connection_id = self.slots.connection_id(at);
-        self.job(at, Work::Hello { packet: packet.to_vec(), psk, connection_id });
-        Ok(())
+        Ok(at)
     }
 
     /// Returns the Reply to a Hello that has come again, unless it is known to have arrived.
@@ -186,7 +215,7 @@ impl<P: Path> Backend<P> {
         Some(origin.reply.clone())
     }
 
-    fn job(&mut self, at: SlotRef, work: Work) {
+    pub(super) fn job(&mut self, at: SlotRef, work: Work) {
         let responder = self.responder.clone();
         self.jobs.push_back(HandshakeJob { at, responder, time: self.config.time, work });
     }
@@ -249,6 +278,10 @@ impl<P: Path> Backend<P> {
             Outcome::HelloIk(hello) => self.await_accept(now, at, Stage::AcceptHello(hello)),
             Outcome::Finished(established) => self.await_accept(now, at, Stage::AcceptFinish(established)),
             Outcome::ReplyIk { established, reply } => self.replied(now, at, established, reply),
+            Outcome::Resume { read, id, hello } => self.await_claim(now, at, read, id, hello),
+            Outcome::ReplyResume { resumed, contents, reply } => {
+                self.replied_resume(now, at, resumed, contents, reply);
+            }
             Outcome::FinishPending(state, error) => {
                 self.discards.count(error.discard());
                 if let Some(half) = self.slots.half_open_mut(at) {
@@ -273,12 +306,24 @@ impl<P: Path> Backend<P> {
             Stage::AcceptFinish(established) => (established.peer, established.pattern),
             _ => return,
         };
-        let identity = credential.identity();
+        if self.hold_pending(now, at, credential.identity(), stage) {
+            self.push_event(BackendEvent::Pending { pending: PendingId(at), credential, pattern });
+        }
+    }
+
+    /// Keeps a handshake of a known identity for the application to decide; tells whether there is room.
+    pub(super) fn hold_pending(
+        &mut self,
+        now: Instant,
+        at: SlotRef,
+        identity: Identity,
+        stage: Stage,
+    ) -> bool {
         let pending = self.pending_of.entry(identity).or_default();
         if *pending >= MAX_HALF_OPEN_PER_IDENTITY {
             self.discards.count(Discard::TooManyPending);
             self.drop_half_open(at);
-            return;
+            return false;
         }
         *pending = pending.saturating_add(1);
         let held = self.devices.hold(&identity);
@@ -289,7 +334,7 @@ impl<P: Path> Backend<P> {
             half.expires = now + PENDING_LIFE;
         }
         self.slots.schedule(at, now + PENDING_LIFE);
-        self.push_event(BackendEvent::Pending { pending: PendingId(at), credential, pattern });
+        true
     }
 
     /// Lets a device in, with what it may do and what is known of its records.
@@ -333,7 +378,14 @@ impl<P: Path> Backend<P> {
                 } else {
                     verdict
                 };
-                self.establish(now, at, established, verdict, None);
+                let joined = self.full(established);
+                self.establish(now, at, joined, verdict, None);
+                Ok(())
+            }
+            // A ticket is claimed before anybody is let in.
+            Stage::AcceptResume(read, _) if matches!(verdict, Verdict::Refused(_)) => {
+                half.verdict = Some(verdict);
+                self.write_resume_reply(at, read);
                 Ok(())
             }
             other => {
@@ -348,16 +400,23 @@ impl<P: Path> Backend<P> {
         let Some(half) = self.slots.half_open_mut(at) else { return };
         let path = half.path.clone();
         let verdict = half.verdict.take().unwrap_or(Verdict::Refused(CloseReason::Refused));
-        self.establish(now, at, established, verdict, Some(reply.clone()));
+        let joined = self.full(established);
+        self.establish(now, at, joined, verdict, Some(reply.clone()));
         self.send_raw(path, reply);
     }
 
-    /// Turns a handshake into a session, in its slot. `reply` is IK's: such a session is not proved yet.
-    fn establish(
+    /// Takes note of an accepted credential.
+    fn full(&mut self, established: Established) -> Joined {
+        self.config.time.raise_floor(&established.peer);
+        Joined::full(established, self.config.time.clock(), self.config.rekey)
+    }
+
+    /// Turns a handshake into a session, in its slot. `reply` is IK's or a resumption's: such a session is not proved yet.
+    pub(super) fn establish(
         &mut self,
         now: Instant,
         at: SlotRef,
-        established: Established,
+        joined: Joined,
         verdict: Verdict,
         reply: Option<Vec<u8>>,
     ) {
@@ -368,8 +427,7 @@ impl<P: Path> Backend<P> {
             Verdict::Accepted(grant) => (grant, None),
             Verdict::Refused(reason) => (Grant::default(), Some(reason)),
         };
-        let identity = established.peer.identity();
-        self.config.time.raise_floor(&established.peer);
+        let identity = joined.identity;
         let device = match closing {
             None => self.devices.enter(identity, grant.ledger),
             Some(_) => None,
@@ -387,9 +445,9 @@ impl<P: Path> Backend<P> {
             None => (path, PathState::unvalidated(0)),
         };
         origin.reply = reply.unwrap_or_default();
-        let (granted, fence) = (grant.scopes, grant.fence);
-        let start = Start { path, path_state, granted, device, fence, origin, closing };
-        *slot = Use::Live(Box::new(Live::new(now, established, start, &self.config)));
+        let (granted, fence, misused) = (grant.scopes, grant.fence, grant.ticket_misused);
+        let start = Start { path, path_state, granted, device, fence, origin, closing, misused };
+        *slot = Use::Live(Box::new(Live::new(now, joined, start)));
         self.half_open = self.half_open.saturating_sub(1);
         if let Some(held) = held {
             self.devices.leave(held, at);

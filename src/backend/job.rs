@@ -4,10 +4,12 @@ use super::event::SlotRef;
 use crate::crypto::Psk;
 use crate::entropy::Entropy;
 use crate::handshake::{
-    AwaitingFinish, Established, FinishFailure, HandshakeError, HelloRead, ReplyWritten, Responder,
+    AwaitingFinish, Established, FinishFailure, HandshakeError, HelloRead, OpenedTicket, ReplyWritten,
+    Responder, ResumeRead, Resumed, TicketContents, TicketId, TicketKeys,
 };
 use crate::identity::{Identity, Time};
 use crate::limits::MAX_REPLY;
+use crate::time::Duration;
 use crate::wire::ConnectionId;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -25,6 +27,8 @@ pub(super) enum Work {
     Hello { packet: Vec<u8>, psk: Option<Arc<Enrolment>>, connection_id: ConnectionId },
     Reply { hello: HelloRead, psk: Option<Psk>, connection_id: ConnectionId },
     Finish { state: AwaitingFinish, noise: Vec<u8>, registered: Option<Identity> },
+    Resume { packet: Vec<u8>, keys: Arc<TicketKeys>, opened: OpenedTicket },
+    ReplyResume { read: ResumeRead, connection_id: ConnectionId, age: Duration },
 }
 
 /// A factory secret and whom it was registered for.
@@ -50,6 +54,10 @@ pub(super) enum Outcome {
     ReplyIk { established: Established, reply: Vec<u8> },
     /// XX: the device is known; the application decides.
     Finished(Established),
+    /// A resumption's Hello was read: the ticket is to be claimed, with the hash of the Hello.
+    Resume { read: ResumeRead, id: TicketId, hello: [u8; 32] },
+    /// A resumption: a Reply to send, and the session.
+    ReplyResume { resumed: Resumed, contents: TicketContents, reply: Vec<u8> },
     /// A Finish that may have been forged.
     FinishPending(AwaitingFinish, HandshakeError),
     /// The handshake is over.
@@ -83,6 +91,18 @@ impl Work {
             }
             Self::Reply { hello, psk, connection_id } => {
                 write_reply(hello, responder, connection_id, psk.as_ref())
+            }
+            Self::Resume { packet, keys, opened } => {
+                let hello = keys.check_hello(&packet)?;
+                let read = responder.read_resume(&hello, &opened, rng)?;
+                Ok(Outcome::Resume { read, id: hello.id(), hello: hello.hash() })
+            }
+            Self::ReplyResume { read, connection_id, age } => {
+                let contents = *read.contents();
+                let mut out = [0u8; MAX_REPLY];
+                let (resumed, len) = read.write_reply(responder, connection_id, age, &mut out)?;
+                let reply = out.get(..len).unwrap_or_default().to_vec();
+                Ok(Outcome::ReplyResume { resumed, contents, reply })
             }
             Self::Finish { state, noise, registered } => {
                 match state.read_finish(responder, registered, time, &noise) {

@@ -5,15 +5,16 @@ use super::commands::Downlink;
 use super::descriptors::Assembly;
 use super::event::{BackendEvent, Received, SlotRef};
 use super::halfopen::Origin;
-use super::{Backend, BackendConfig, Path};
-use crate::crypto::PublicKey;
+use super::resume::{Lineage, TicketGiving};
+use super::{Backend, Path};
+use crate::crypto::{PublicKey, SessionSecrets};
 use crate::delivery::{IndexedStream, StreamKey, StreamTable};
 use crate::error::{CloseReason, Discard};
 use crate::framing::{Frame, Frames, RefusedFrame, Sender};
-use crate::handshake::{Established, Limits};
+use crate::handshake::Limits;
 use crate::identity::{Identity, Scopes};
 use crate::limits::{AMPLIFICATION, HALF_OPEN_LIFE, INITIAL_CREDIT, MIN_MAX_PACKET, PATH_MEMORY};
-use crate::session::{RekeyAnswer, Session, Side};
+use crate::session::{RekeyAnswer, RekeyPolicy, Session, Side};
 use crate::time::{Duration, Instant};
 use crate::wire::{ConnectionId, DataHeader, Pattern};
 use alloc::boxed::Box;
@@ -62,6 +63,19 @@ pub(super) struct Spare<P> {
     last_heard: Instant,
 }
 
+/// What a handshake gives to a session: a full one, or a resumption.
+pub(super) struct Joined {
+    pub(super) secrets: SessionSecrets,
+    pub(super) identity: Identity,
+    pub(super) scopes: Scopes,
+    pub(super) peer_connection_id: ConnectionId,
+    pub(super) peer_limits: Limits,
+    pub(super) pattern: Pattern,
+    /// With the session age that is left.
+    pub(super) rekey: RekeyPolicy,
+    pub(super) lineage: Lineage,
+}
+
 /// One session.
 pub(super) struct Live<P> {
     pub(super) session: BackendSession,
@@ -96,6 +110,8 @@ pub(super) struct Live<P> {
     pub(super) wanted_set: Option<u8>,
     pub(super) refused: Vec<RefusedFrame>,
     pub(super) told_credit: u16,
+    pub(super) lineage: Lineage,
+    pub(super) ticket: TicketGiving,
     pub(super) closing: Option<CloseReason>,
     /// Commands and stamps, if there ever were any.
     pub(super) downlink: Option<Box<Downlink>>,
@@ -114,30 +130,28 @@ pub(super) struct Start<P> {
     pub(super) fence: u64,
     pub(super) origin: Origin,
     pub(super) closing: Option<CloseReason>,
+    /// A ticket of the device was misused.
+    pub(super) misused: bool,
 }
 
 /// Refusals that wait to be sent, at the most; more come again with the records.
 const MAX_REFUSED: usize = 8;
 
 impl<P: Path> Live<P> {
-    pub(super) fn new(
-        now: Instant,
-        established: Established,
-        start: Start<P>,
-        config: &BackendConfig,
-    ) -> Self {
-        let Established { secrets, peer, peer_connection_id, peer_limits, pattern } = established;
-        let Start { path, path_state, granted, device, fence, origin, closing } = start;
+    pub(super) fn new(now: Instant, joined: Joined, start: Start<P>) -> Self {
+        let Joined { secrets, identity, scopes, peer_connection_id, peer_limits, pattern, rekey, lineage } =
+            joined;
+        let Start { path, path_state, granted, device, fence, origin, closing, misused } = start;
         Self {
-            session: BackendSession::new(now, Side::Backend, secrets, peer_limits.window(), config.rekey),
+            session: BackendSession::new(now, Side::Backend, secrets, peer_limits.window(), rekey),
             path,
             path_state,
             spare: None,
             peer_connection_id,
             peer_limits,
-            identity: peer.identity(),
+            identity,
             pattern,
-            scopes: peer.scopes() & granted,
+            scopes: scopes & granted,
             device,
             fence,
             origin: Some(origin),
@@ -156,6 +170,8 @@ impl<P: Path> Live<P> {
             wanted_set: None,
             refused: Vec::new(),
             told_credit: INITIAL_CREDIT,
+            lineage,
+            ticket: TicketGiving::new(misused),
             closing,
             downlink: None,
             listen: Duration::ZERO,
@@ -322,7 +338,7 @@ impl<P: Path> Backend<P> {
         Ok(())
     }
 
-    fn handle_frame<'b>(
+    pub(super) fn handle_frame<'b>(
         &mut self,
         now: Instant,
         at: SlotRef,
@@ -340,7 +356,10 @@ impl<P: Path> Backend<P> {
                     spare.state.echoed(echo);
                 }
             }
-            Frame::Ack(ack) => live.session.peer_acked(ack.packet),
+            Frame::Ack(ack) => {
+                live.session.peer_acked(ack.packet);
+                live.ticket.acked(ack.packet);
+            }
             Frame::Streams(streams) => self.handle_streams(at, counter, &streams),
             Frame::Records(records) => {
                 if let Err(discard) = self.handle_records(at, records, sink) {
@@ -380,6 +399,13 @@ impl<P: Path> Backend<P> {
     pub(super) fn prove(&mut self, at: SlotRef) {
         let Some(live) = self.slots.live_mut(at) else { return };
         live.proved = true;
+        if live.lineage.resumed {
+            // What rode in the Hello may be committed by now.
+            let keys: Vec<StreamKey> = live.streams.iter().map(|known| known.key).collect();
+            for key in keys {
+                live.mark_stream(&key);
+            }
+        }
         let (identity, scopes, pattern) = (live.identity, live.scopes, live.pattern);
         let (device, path) = (live.device, live.path.clone());
         self.forget_pending(identity);

@@ -4,6 +4,7 @@
 //! never opens a socket, reads a clock or keeps a generator; the application decides whom to let in, and stores.
 //! See [`Backend`] for the run loop.
 
+mod claims;
 mod commands;
 mod compose;
 mod config;
@@ -14,10 +15,12 @@ mod halfopen;
 mod job;
 mod live;
 mod records;
+mod resume;
 mod sets;
 mod slots;
 mod time_sync;
 
+pub use claims::{ClaimOutcome, Claims, TicketClaim};
 pub use commands::{Command, CommandId, CommandOutcome};
 pub use config::{BackendConfig, Grant, Inbound, Path, Transmit};
 pub use event::{BackendEvent, Batch, BatchRef, Committed, OwnedBatch, PendingId, Received};
@@ -28,11 +31,11 @@ pub use slots::shard_of;
 use crate::crypto::{Psk, TAG_LEN};
 use crate::error::{CallError, CloseReason, Discard, Discards};
 use crate::framing::WallReading;
-use crate::handshake::Responder;
+use crate::handshake::{Responder, TicketKeys};
 use crate::identity::Identity;
 use crate::limits::HALF_OPEN_LIFE;
 use crate::time::{Duration, Instant, UnixSeconds};
-use crate::wire::{PacketKind, PskId, Reset, Side};
+use crate::wire::{Hello, PacketKind, Pattern, PskId, Reset, Side};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -60,7 +63,8 @@ const RESETS_PER_SECOND: u32 = 100;
 /// 2. [`poll_handshake`](Self::poll_handshake) until `None`: run each job, here or on another thread, and hand its
 ///    result to [`handle_handshake`](Self::handle_handshake);
 /// 3. [`poll_event`](Self::poll_event) until `None`: [`accept`](Self::accept) or [`refuse`](Self::refuse) who is
-///    pending;
+///    pending. If devices may resume ([`set_ticket_keys`](Self::set_ticket_keys)), [`claimed`](Self::claimed) who
+///    wants to, and [`poll_early`](Self::poll_early) for batches until `None`;
 /// 4. [`commit`](Self::commit) what is stored, [`release`](Self::release) what could not be, [`disown`](Self::disown)
 ///    what another node's session has taken over;
 /// 5. [`poll_transmit`](Self::poll_transmit) until `None`;
@@ -82,6 +86,9 @@ pub struct Backend<P> {
     ready: VecDeque<SlotRef>,
     cookies: CookieKeys,
     sets: SetCache,
+    ticket_keys: Option<Arc<TicketKeys>>,
+    /// Batches that rode in resumptions' Hellos.
+    early: VecDeque<OwnedBatch>,
     events: VecDeque<BackendEvent>,
     events_lost: u32,
     resets: (Instant, u32),
@@ -111,6 +118,8 @@ impl<P: Path> Backend<P> {
             ready: VecDeque::new(),
             cookies: CookieKeys::default(),
             sets: SetCache::new(config.max_sets, config.max_set_bytes),
+            ticket_keys: None,
+            early: VecDeque::new(),
             events: VecDeque::new(),
             events_lost: 0,
             resets: (Instant::ZERO, 0),
@@ -156,7 +165,10 @@ impl<P: Path> Backend<P> {
     ) -> Result<(), Discard> {
         match PacketKind::parse(packet, Side::Device)? {
             PacketKind::Data => self.handle_data(now, path, packet, sink),
-            PacketKind::Hello => self.handle_hello(now, path, packet),
+            PacketKind::Hello => match Hello::parse(packet)?.header.pattern {
+                Pattern::Resume => self.handle_resume(now, path, packet),
+                _ => self.handle_hello(now, path, packet),
+            },
             PacketKind::Finish => self.handle_finish(path, packet),
             PacketKind::Reply | PacketKind::Retry | PacketKind::Reset => Err(Discard::WrongDirection),
             PacketKind::Fragment => Err(Discard::UnknownType),

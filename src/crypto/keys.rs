@@ -61,6 +61,20 @@ secret! {
     StorageKey
 }
 secret! {
+    /// Seals tickets: shared by the nodes of a service, and rotated ([`TicketKeys`](crate::handshake::TicketKeys)).
+    ///
+    /// # Security
+    /// Whoever has it can open every ticket sealed under it, and so read early records and resume as any of the
+    /// devices.
+    TicketKey
+}
+secret! {
+    /// From it the MAC key of resumptions' Hellos follows: one per service, told to each device with its ticket.
+    ///
+    /// It is no secret from those devices: it keeps out strangers, not insiders.
+    ServiceKey
+}
+secret! {
     /// An Ed25519 signing seed (RFC 8032): the authority's key.
     SigningKey
 }
@@ -207,6 +221,31 @@ impl EphemeralSecret {
 
 impl SharedSecret {
     pub(super) const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl TicketKey {
+    /// Makes a new key.
+    ///
+    /// # Errors
+    /// [`EntropyError`] if the generator is not ready.
+    pub fn generate(rng: &mut dyn Entropy) -> Result<Self, EntropyError> {
+        let mut key = Self([0; 32]);
+        rng.fill(&mut key.0)?;
+        Ok(key)
+    }
+
+    /// Derives the key of one ticket: `Derive(ticket key, "ticket", id)`.
+    #[cfg(feature = "handshake")]
+    pub(crate) fn of_ticket(&self, id: &[u8; 16]) -> AeadKey {
+        AeadKey(*expand::<32>(&self.0, "ticket", [id, &[]]))
+    }
+}
+
+#[cfg(feature = "handshake")]
+impl ServiceKey {
+    pub(crate) const fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }

@@ -1,6 +1,6 @@
 //! The key schedule: chain keys, the keys of an epoch, and what they hand on (SPEC.md, "Key schedule").
 
-use super::{AeadKey, PublicKey, SharedSecret, expand, extract};
+use super::{AeadKey, Psk, PublicKey, SharedSecret, expand, extract};
 use core::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -112,6 +112,13 @@ impl NextSecret {
         let ikm: [&[u8]; 6] =
             [shared.bytes(), b"vitalwire/1 dh ratchet", handshake_hash, &epoch, &device.0, &backend.0];
         ChainKey(*extract(&self.0, &ikm))
+    }
+}
+
+impl ResumeSecret {
+    /// Derives the psk of the ticket with this id: `Derive(resume_e, "ticket psk", id)`.
+    pub fn ticket_psk(&self, id: &[u8; 16]) -> Psk {
+        Psk::from_bytes(*expand::<32>(&self.0, "ticket psk", [id, &[]]))
     }
 }
 

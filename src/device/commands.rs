@@ -223,7 +223,7 @@ impl Device<'_> {
         }
         //= SPEC.md#commands
         //# A device MUST refuse a command of another boot number or boot tag than its present ones.
-        if command.boot != self.config.boot || self.boot_tag != Some(command.tag) {
+        if command.boot != self.boot || self.boot_tag != Some(command.tag) {
             return Some(CommandRefusal::OtherBoot);
         }
         //= SPEC.md#commands

@@ -193,6 +193,8 @@ impl Device<'_> {
             }
         };
         live.listening.sent(now, counter, manifest.listen);
+        self.check_ratchets();
+        let Some(live) = self.live.as_mut() else { return Ok(None) };
         if manifest.report {
             live.unreported = 0;
         }
@@ -299,6 +301,13 @@ impl Device<'_> {
         })
     }
 
+    /// Tells whether a Streams frame that names what is in the outbox is a complete one.
+    //= SPEC.md#earlier-boots
+    //# A device MUST NOT send a complete Streams frame that does not name a stream of which an entry may be stored.
+    pub(super) fn names_all_streams(&self) -> bool {
+        self.store.as_ref().is_none_or(|store| store.is_earlier_gone())
+    }
+
     /// Names all streams that are in memory; where that does not fit, as many as fit of those that must be named now.
     fn write_streams(
         &self,
@@ -313,9 +322,7 @@ impl Device<'_> {
             let earlier = self.outbox.earlier_streams().map(|(lane, oldest)| (Queue::Backlog(lane), oldest));
             present.chain(earlier)
         };
-        //= SPEC.md#earlier-boots
-        //# A device MUST NOT send a complete Streams frame that does not name a stream of which an entry may be stored.
-        let complete = self.store.as_ref().is_none_or(|store| store.is_earlier_gone());
+        let complete = self.names_all_streams();
         for all in [true, false] {
             let mut queues = [None; MAX_BATCHES];
             let chosen =

@@ -1,14 +1,18 @@
 //! Attempts to connect: which pattern, when to repeat, when to give up, when to try again.
 
-use super::live::{FinishRepeat, Live, Repeat};
+use super::live::{FinishRepeat, Joined, Live, Repeat};
+use super::resume::{ResumeStep, Resuming};
 use super::{Device, DeviceConfig, DeviceEvent};
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason, Discard};
 use crate::framing::BootTag;
 use crate::handshake::{
-    AwaitingReply, Established, HandshakeError, Initiator, ReplyFailure, ReplyOutcome, ReplyRead,
+    AwaitingReply, AwaitingResume, Established, HandshakeError, Initiator, ReplyFailure, ReplyOutcome,
+    ReplyRead,
 };
-use crate::limits::{HANDSHAKE_RTO, HANDSHAKE_SENDS, HURRY_INTERVAL, MAX_RECONNECT_PAUSE, RESET_INTERVAL};
+use crate::limits::{
+    HANDSHAKE_RTO, HANDSHAKE_SENDS, HURRY_INTERVAL, MAX_RECONNECT_PAUSE, RESET_INTERVAL, RESUME_SENDS,
+};
 use crate::time::{Duration, Instant};
 use crate::wire::{Cookie, Reset, TAG_LEN};
 use alloc::boxed::Box;
@@ -25,7 +29,7 @@ const SHORT_SESSION: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Connector {
     wanted: bool,
-    attempt: Option<Box<Attempt>>,
+    pub(super) attempt: Option<Box<Attempt>>,
     failures: u32,
     /// Sessions that the backend ended soon after they began, in a row.
     short_sessions: u32,
@@ -56,21 +60,26 @@ enum Retry {
 }
 
 /// One attempt.
-struct Attempt {
-    stage: Stage,
+pub(super) struct Attempt {
+    pub(super) stage: Stage,
     /// The Hello, to repeat it.
-    packet: Vec<u8>,
-    sends: u8,
-    due: Instant,
-    cookie: Option<Cookie>,
+    pub(super) packet: Vec<u8>,
+    pub(super) sends: u8,
+    pub(super) due: Instant,
+    pub(super) cookie: Option<Cookie>,
     pinned: bool,
-    serial: u32,
+    pub(super) serial: u32,
+    /// How long the storage may take to erase the ticket.
+    pub(super) patience: Option<Instant>,
+    pub(super) resuming: Option<Resuming>,
 }
 
-enum Stage {
+pub(super) enum Stage {
     /// A Hello must be made.
     Start,
     Hello(AwaitingReply),
+    /// A resumption's Hello was sent.
+    Resume(AwaitingResume),
     /// A Finish must be made.
     Reply(ReplyRead),
     /// Between two states, or dead.
@@ -139,6 +148,8 @@ impl Connector {
             cookie: None,
             pinned: self.failures % FALLBACK_EVERY < PINNED_ATTEMPTS,
             serial: self.serial,
+            patience: None,
+            resuming: None,
         }));
     }
 
@@ -201,9 +212,14 @@ impl Connector {
 
     /// Gives up what was repeated often enough, and starts what is due. `session_gone`: none, or it seems dead.
     pub(super) fn handle_timeout(&mut self, now: Instant, session_gone: bool) -> Option<DeviceEvent> {
-        if let Some(attempt) = &self.attempt {
+        if let Some(attempt) = &mut self.attempt {
+            if matches!(attempt.stage, Stage::Resume(_)) && attempt.is_exhausted() && attempt.due <= now {
+                //= SPEC.md#resumption
+                //# A device whose resumption is refused or not answered MUST go on with a full handshake at once, in the same attempt.
+                attempt.fall_back(now, None);
+            }
             let dead = matches!(attempt.stage, Stage::Gone);
-            if dead || (attempt.sends >= HANDSHAKE_SENDS && attempt.due <= now) {
+            if dead || (attempt.is_exhausted() && attempt.due <= now) {
                 // A device that slept has paused meanwhile.
                 let ended = if dead { now } else { attempt.due };
                 return Some(self.fail(ended));
@@ -257,7 +273,7 @@ impl Connector {
 
     pub(super) fn poll_timeout(&self, up: bool) -> Option<Instant> {
         match (&self.attempt, self.retry) {
-            (Some(attempt), _) if up || attempt.sends >= HANDSHAKE_SENDS => Some(attempt.due),
+            (Some(attempt), _) if up || attempt.is_exhausted() => Some(attempt.due),
             // A link that comes up ends a pause, or lets it go on: nobody need wake before.
             (None, Retry::At(at)) if up => Some(at),
             // The pause is settled by the next poll_transmit.
@@ -288,7 +304,7 @@ fn initiator<'c>(config: &'c DeviceConfig, attempt: &Attempt) -> Initiator<'c> {
     }
 }
 
-fn local_error(error: HandshakeError) -> CallError {
+pub(super) fn local_error(error: HandshakeError) -> CallError {
     match error {
         HandshakeError::BufferTooSmall(error) => error.into(),
         HandshakeError::Entropy(error) => error.into(),
@@ -309,18 +325,21 @@ impl Device<'_> {
         if let Some(len) = self.live.as_mut().map_or(Ok(None), |live| live.repeat_finish(now, rng, out))? {
             return Ok(Some(len));
         }
-        let Some(attempt) = &mut self.connector.attempt else { return Ok(None) };
+        let Some(attempt) = &self.connector.attempt else { return Ok(None) };
         if attempt.due > now {
             return Ok(None);
         }
+        if matches!(attempt.stage, Stage::Start) {
+            match self.start_resumption(now, tag, rng, out)? {
+                ResumeStep::Full => {}
+                ResumeStep::Wait => return Ok(None),
+                ResumeStep::Sent(len) => return Ok(Some(len)),
+            }
+        }
+        let Some(attempt) = &mut self.connector.attempt else { return Ok(None) };
         match core::mem::replace(&mut attempt.stage, Stage::Gone) {
             Stage::Start => {
-                let mut context = [0u8; 8];
-                for (to, from) in
-                    context.iter_mut().zip(tag.0.into_iter().chain(attempt.serial.to_le_bytes()))
-                {
-                    *to = from;
-                }
+                let context = attempt_context(tag, attempt.serial);
                 let started = initiator(&self.config, attempt).start(&context, rng, out);
                 let (state, len) = started.map_err(|error| {
                     attempt.stage = Stage::Start;
@@ -331,8 +350,8 @@ impl Device<'_> {
                 attempt.note_sent(now, rng);
                 Ok(Some(len))
             }
-            Stage::Hello(state) => {
-                attempt.stage = Stage::Hello(state);
+            sent @ (Stage::Hello(_) | Stage::Resume(_)) => {
+                attempt.stage = sent;
                 let len = copy_packet(&attempt.packet, out)?;
                 attempt.note_sent(now, rng);
                 Ok(Some(len))
@@ -354,16 +373,20 @@ impl Device<'_> {
         }
     }
 
-    /// Puts a new session in the place of an earlier one.
     fn establish(&mut self, now: Instant, established: Established, finish: Option<FinishRepeat>) {
+        self.config.time.raise_floor(&established.peer);
+        self.join(now, Joined::new(established, self.config.rekey), finish);
+    }
+
+    /// Puts a new session in the place of an earlier one.
+    pub(super) fn join(&mut self, now: Instant, joined: Joined, finish: Option<FinishRepeat>) {
         self.connector.attempt = None;
         self.connector.retry = Retry::No;
-        self.config.time.raise_floor(&established.peer);
         if self.live.is_some() {
             self.events.push(DeviceEvent::Disconnected(CloseReason::Replaced));
         }
         self.outbox.handle_session_lost();
-        self.live = Some(Live::new(now, established, finish, &self.config));
+        self.live = Some(Live::new(now, joined, finish));
     }
 
     /// A session has shown that the backend has it too.
@@ -379,6 +402,9 @@ impl Device<'_> {
 
     pub(super) fn handle_reply(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
         let attempt = self.connector.attempt.as_mut().ok_or(Discard::Unsolicited)?;
+        if matches!(attempt.stage, Stage::Resume(_)) {
+            return self.handle_resume_reply(now, packet);
+        }
         let state = match core::mem::replace(&mut attempt.stage, Stage::Gone) {
             Stage::Hello(state) => state,
             other => {
@@ -414,6 +440,11 @@ impl Device<'_> {
 
     pub(super) fn handle_retry(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
         let attempt = self.connector.attempt.as_mut().ok_or(Discard::Unsolicited)?;
+        if let Stage::Resume(state) = &attempt.stage {
+            let cookie = state.refused(packet).ok_or(Discard::Unsolicited)?;
+            attempt.fall_back(now, Some(cookie));
+            return Ok(());
+        }
         let Stage::Hello(state) = &attempt.stage else { return Err(Discard::Unsolicited) };
         attempt.cookie = Some(state.follow_retry(packet).ok_or(Discard::Unsolicited)?);
         attempt.stage = Stage::Start;
@@ -435,8 +466,23 @@ impl Device<'_> {
     }
 }
 
+/// What tells an attempt from all others: it hedges the ephemeral key.
+pub(super) fn attempt_context(tag: BootTag, serial: u32) -> [u8; 8] {
+    let mut context = [0u8; 8];
+    for (to, from) in context.iter_mut().zip(tag.0.into_iter().chain(serial.to_le_bytes())) {
+        *to = from;
+    }
+    context
+}
+
 impl Attempt {
-    fn note_sent(&mut self, now: Instant, rng: &mut dyn Entropy) {
+    /// Tells whether the packet at hand was sent as often as it may be.
+    fn is_exhausted(&self) -> bool {
+        let most = if matches!(self.stage, Stage::Resume(_)) { RESUME_SENDS } else { HANDSHAKE_SENDS };
+        self.sends >= most
+    }
+
+    pub(super) fn note_sent(&mut self, now: Instant, rng: &mut dyn Entropy) {
         let wait = doubled(HANDSHAKE_RTO, self.sends.into());
         self.sends = self.sends.saturating_add(1);
         self.due = now + prolonged(wait, rng);

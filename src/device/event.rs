@@ -51,6 +51,8 @@ pub enum DeviceEvent {
         /// Why.
         reason: CommandRefusal,
     },
+    /// The backend says that a ticket of this device was used by two: somebody has read its memory, or copied it.
+    TicketMisused,
     /// More events came than fit; so many were lost.
     EventsLost(u32),
 }

@@ -4,17 +4,19 @@ use super::commands::CommandTable;
 use super::connect::{copy_packet, doubled, prolonged, prolonged_by};
 use super::listen::Listening;
 use super::region::StreamName;
+use super::tickets::Peer;
 use super::time_sync::Stamps;
 use super::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceSession};
+use crate::crypto::SessionSecrets;
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason};
 use crate::framing::Lane;
 use crate::handshake::{Established, Limits};
-use crate::identity::{Scopes, VerifiedCredential};
+use crate::identity::Scopes;
 use crate::limits::{
     DEAD_BACKEND, HALF_OPEN_LIFE, HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RTO, MAX_STREAMS, PENDING_LIFE,
 };
-use crate::session::Side;
+use crate::session::{RekeyPolicy, Side};
 use crate::time::{Duration, Instant};
 use crate::wire::{ConnectionId, Pattern};
 use alloc::vec::Vec;
@@ -26,13 +28,42 @@ pub(super) struct FinishRepeat {
     pub(super) due: Instant,
 }
 
+/// What a handshake gives to a session: a full one, or a resumption.
+pub(super) struct Joined {
+    pub(super) secrets: SessionSecrets,
+    pub(super) peer: Peer,
+    pub(super) peer_connection_id: ConnectionId,
+    pub(super) peer_limits: Limits,
+    pub(super) pattern: Pattern,
+    /// The full handshake proved a psk.
+    pub(super) psk_proved: bool,
+    /// With the session age that is left.
+    pub(super) rekey: RekeyPolicy,
+}
+
+impl Joined {
+    pub(super) fn new(established: Established, rekey: RekeyPolicy) -> Self {
+        let Established { secrets, peer, peer_connection_id, peer_limits, pattern } = established;
+        let psk_proved = matches!(pattern, Pattern::XxPsk3(_) | Pattern::IkPsk2);
+        Self { secrets, peer: Peer::from(&peer), peer_connection_id, peer_limits, pattern, psk_proved, rekey }
+    }
+}
+
 /// One session and what is to be sent in it.
 pub(super) struct Live {
     pub(super) session: DeviceSession,
     pub(super) peer_connection_id: ConnectionId,
     pub(super) peer_limits: Limits,
-    peer: VerifiedCredential,
+    pub(super) peer: Peer,
     pattern: Pattern,
+    /// The full handshake proved a psk.
+    pub(super) psk_proved: bool,
+    /// How old the session may get.
+    longest: Duration,
+    /// The DH ratchets that the tickets have seen.
+    pub(super) dh_seen: u32,
+    /// The application was told that a ticket was misused.
+    pub(super) misuse_told: bool,
     finish: Option<FinishRepeat>,
     /// A packet of the backend has authenticated.
     pub(super) confirmed: bool,
@@ -117,19 +148,18 @@ pub(super) const REPORT_AFTER: u32 = 16;
 pub(super) const REPORT_AT_ONCE: u32 = 32;
 
 impl Live {
-    pub(super) fn new(
-        now: Instant,
-        established: Established,
-        finish: Option<FinishRepeat>,
-        config: &DeviceConfig,
-    ) -> Self {
-        let Established { secrets, peer, peer_connection_id, peer_limits, pattern } = established;
+    pub(super) fn new(now: Instant, joined: Joined, finish: Option<FinishRepeat>) -> Self {
+        let Joined { secrets, peer, peer_connection_id, peer_limits, pattern, psk_proved, rekey } = joined;
         Self {
-            session: DeviceSession::new(now, Side::Device, secrets, peer_limits.window(), config.rekey),
+            session: DeviceSession::new(now, Side::Device, secrets, peer_limits.window(), rekey),
             peer_connection_id,
             peer_limits,
             peer,
             pattern,
+            psk_proved,
+            longest: rekey.longest_session(),
+            dh_seen: 0,
+            misuse_told: false,
             confirmed: false,
             born: now,
             last_heard: now,
@@ -214,7 +244,7 @@ impl Live {
     /// Returns what the application should hear of a confirmed session.
     pub(super) fn connected(&self, config: &DeviceConfig) -> DeviceEvent {
         let credential = config.pin.and_then(|pin| pin.credential);
-        let backend = BackendPin { key: self.peer.static_key(), identity: self.peer.identity(), credential };
+        let backend = BackendPin { key: self.peer.key, identity: self.peer.identity, credential };
         DeviceEvent::Connected { backend, pattern: self.pattern, time_floor: config.time.floor() }
     }
 
@@ -226,7 +256,12 @@ impl Live {
 
     /// Returns what the backend may do.
     pub(super) const fn peer_scopes(&self) -> Scopes {
-        self.peer.scopes()
+        self.peer.scopes
+    }
+
+    /// Returns when the session's age is over.
+    pub(super) fn ends(&self) -> Instant {
+        self.born + self.longest
     }
 
     /// Returns how old the session is.

@@ -14,8 +14,10 @@ mod live;
 mod receive;
 mod record;
 mod region;
+mod resume;
 mod storage_config;
 mod store;
+mod tickets;
 mod time_sync;
 
 pub use commands::CommandId;
@@ -39,6 +41,7 @@ use connect::Connector;
 use event::EventQueue;
 use live::Live;
 use store::Store;
+use tickets::Tickets;
 use time_sync::LearnedClock;
 
 /// A device's session has a window of 128 packets.
@@ -74,6 +77,7 @@ pub struct Device<'m> {
     link: Link,
     connector: Connector,
     live: Option<Live>,
+    tickets: Tickets,
     events: EventQueue,
     discards: Discards,
     sent_tags: SentTags,
@@ -133,6 +137,7 @@ impl<'m> Device<'m> {
         Ok(Self {
             scopes: config.identity.credential().claimed_scopes(),
             boot: config.boot,
+            tickets: Tickets::new(store.is_some()),
             store,
             config,
             set,

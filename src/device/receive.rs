@@ -99,7 +99,11 @@ impl Device<'_> {
             Frame::Refused(refused) => self.handle_refused(refused),
             Frame::TimeSync(frame) => self.handle_time_sync(now, &frame),
             Frame::Command(command) => self.handle_command(now, command, sink),
-            Frame::Close(reason) => self.end_session(now, reason),
+            Frame::Ticket(ticket) => self.handle_ticket(epoch, &ticket),
+            Frame::Close(reason) => {
+                self.forget_ticket_after(reason);
+                self.end_session(now, reason);
+            }
             //= SPEC.md#frames
             //# A receiver MUST skip and count an unknown frame of type 64 or above.
             Frame::Extension { kind, body } => {

@@ -1,6 +1,7 @@
 //! What a device asks of its storage, and when.
 
 use super::region::{Earlier, Region, StreamName};
+use super::tickets::TicketWant;
 use super::{Device, DeviceEvent, StorageConfig, StorageTrouble};
 use crate::delivery::{Backlog, Outbox, StoredRun};
 use crate::entropy::Entropy;
@@ -9,9 +10,10 @@ use crate::framing::{BootTag, DescriptorSet, Lane, SetHash};
 use crate::limits::STORAGE_RETRY;
 use crate::storage::{
     BootTable, EntryHeader, Item, SegmentKey, StorageReply, StorageRequest, StoredBoot, open_descriptors,
-    seal_descriptors,
+    open_ticket, seal_descriptors, seal_ticket,
 };
 use crate::time::{Duration, Instant};
+use zeroize::Zeroize;
 
 /// How far this boot has come with its storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,7 @@ pub(super) enum Pending {
     PutBoots,
     PutDescriptors { place: u8, set: SetHash },
     GetDescriptors { place: u8, boot: u32, tag: BootTag },
+    Ticket(TicketWant),
     Append(StoredRun),
     Read { lane: Lane, after: Option<u64>, own: bool },
     Trim { lane: Lane, through: u64 },
@@ -170,6 +173,11 @@ impl<'m> Store<'m> {
                 StorageRequest::Put { item: Item::Descriptors(place), value }
             }
             Pending::GetDescriptors { place, .. } => StorageRequest::Get { item: Item::Descriptors(place) },
+            Pending::Ticket(TicketWant::Load) => StorageRequest::Get { item: Item::Ticket },
+            Pending::Ticket(TicketWant::Store) => StorageRequest::Put { item: Item::Ticket, value },
+            //= SPEC.md#stored-ticket
+            //# A device MUST have its storage confirm that a stored ticket is deleted before it sends the Hello.
+            Pending::Ticket(TicketWant::Erase) => StorageRequest::Delete { item: Item::Ticket },
             Pending::Append(run) => StorageRequest::Append { region: run.lane, entry: value },
             Pending::Read { lane, after, .. } => StorageRequest::Read { region: lane, after },
             Pending::Trim { lane, through } => StorageRequest::Trim { region: lane, through },
@@ -344,10 +352,12 @@ impl Device<'_> {
             return None;
         }
         store.retry_at = None;
-        // What else is kept by name (tickets, the pin) is asked for here: before records.
         let alarm = store.is_append_due(now, Lane::Alarm, &self.outbox);
         if alarm && let Some(pending) = self.next_append(Lane::Alarm, rng) {
             return Some(pending);
+        }
+        if let Some(want) = self.tickets.wants() {
+            return self.next_ticket(want, rng);
         }
         let store = self.store.as_mut()?;
         if let Some((lane, through)) =
@@ -375,6 +385,43 @@ impl Device<'_> {
         Lane::ALL.into_iter().find_map(|lane| self.next_read(lane))
     }
 
+    fn next_ticket(&mut self, want: TicketWant, rng: &mut dyn Entropy) -> Option<Pending> {
+        let store = self.store.as_mut()?;
+        if want == TicketWant::Store {
+            let mut salt = [0; 32];
+            rng.fill(&mut salt).ok()?;
+            let value = self.tickets.value()?;
+            store.len = seal_ticket(&store.config.key, salt, value.as_slice(), store.buffer)?;
+        }
+        self.tickets.asked();
+        Some(Pending::Ticket(want))
+    }
+
+    /// Takes the answer to a request about the ticket. What fails here costs a full handshake, and nothing else.
+    fn handle_stored_ticket(&mut self, now: Instant, reply: StorageReply<'_>) {
+        let Some(store) = self.store.as_mut() else { return };
+        let StorageReply::Value(Some(value)) = reply else {
+            self.tickets.done(&reply);
+            return self.connector.storage_answered(now);
+        };
+        let copy = store.buffer.get_mut(..value.len());
+        let opened = copy.and_then(|copy| {
+            copy.copy_from_slice(value);
+            open_ticket(&store.config.key, copy).ok()
+        });
+        match opened {
+            Some(ticket) => self.tickets.done(&StorageReply::Value(Some(ticket))),
+            None => {
+                self.tickets.done(&StorageReply::Failed);
+                self.corrupt();
+            }
+        }
+        if let Some(store) = self.store.as_mut() {
+            store.buffer.zeroize();
+        }
+        self.connector.storage_answered(now);
+    }
+
     fn next_append(&mut self, lane: Lane, rng: &mut dyn Entropy) -> Option<Pending> {
         let store = self.store.as_mut()?;
         if store.listed && store.set_stored == Some(self.set_hash) && !store.table_dirty {
@@ -399,6 +446,9 @@ impl Device<'_> {
         else {
             return self.discards.count(Discard::UnaskedReply);
         };
+        if let Pending::Ticket(_) = pending {
+            return self.handle_stored_ticket(now, reply);
+        }
         let failing = core::mem::replace(&mut store.failing, reply == StorageReply::Failed);
         match (pending, reply) {
             (Pending::GetBoots, reply) => self.handle_boots(reply),
@@ -491,6 +541,7 @@ impl Device<'_> {
     fn storage_off(&mut self) {
         let Some(store) = self.store.as_mut() else { return };
         store.phase = Phase::Off;
+        self.tickets.without_storage();
         (self.boot, self.boot_tag) = (store.table.latest, None);
         self.events.push(DeviceEvent::StorageTrouble(StorageTrouble::Unavailable));
     }

@@ -169,7 +169,7 @@ impl Device<'_> {
         }
         let latest = live.stamps.latest;
         let echo = latest.map(|(sent, arrived)| TimeEcho { sent, held: now.since(arrived) });
-        let boot = Some((self.config.boot, tag));
+        let boot = Some((self.boot, tag));
         let frame = TimeSyncFrame { ask, boot, echo, ..TimeSyncFrame::stamp(now) };
         let stamp = writer.push(&Frame::TimeSync(frame)).is_ok();
         StampSent { stamp, ask: ask && stamp }

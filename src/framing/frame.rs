@@ -1,5 +1,6 @@
 use super::{
-    AckFrame, CommandFrame, CommandResultFrame, RecordsFrame, StreamsFrame, TimeSyncFrame, stream_index,
+    AckFrame, CommandFrame, CommandResultFrame, RecordsFrame, StreamsFrame, TicketFrame, TimeSyncFrame,
+    stream_index,
 };
 use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer};
 use crate::error::CloseReason;
@@ -56,6 +57,7 @@ pub enum FrameKind {
     RekeyRequest = 9,
     RekeyAccept = 10,
     RekeyHint = 11,
+    Ticket = 12,
     TimeSync = 15,
     Command = 16,
     CommandResult = 17,
@@ -128,6 +130,8 @@ pub enum Frame<'a> {
     RekeyAccept([u8; 32]),
     /// Asks the device to rekey.
     RekeyHint,
+    /// A ticket for the device's next resumption.
+    Ticket(TicketFrame<'a>),
     /// What the sender's clock says.
     TimeSync(TimeSyncFrame),
     /// Something to be done by the device's application.
@@ -167,6 +171,7 @@ impl<'a> Frame<'a> {
             9 => Self::RekeyRequest(reader.array()?),
             10 => Self::RekeyAccept(reader.array()?),
             11 => Self::RekeyHint,
+            12 => Self::Ticket(TicketFrame::parse(reader.rest())?),
             15 => Self::TimeSync(TimeSyncFrame::parse(&mut reader)?),
             16 => Self::Command(CommandFrame::parse(&mut reader)?),
             17 => Self::CommandResult(CommandResultFrame::parse(&mut reader)?),
@@ -199,6 +204,7 @@ impl<'a> Frame<'a> {
             Self::RekeyRequest(_) => FrameKind::RekeyRequest,
             Self::RekeyAccept(_) => FrameKind::RekeyAccept,
             Self::RekeyHint => FrameKind::RekeyHint,
+            Self::Ticket(_) => FrameKind::Ticket,
             Self::TimeSync(_) => FrameKind::TimeSync,
             Self::Command(_) => FrameKind::Command,
             Self::CommandResult(_) => FrameKind::CommandResult,
@@ -230,6 +236,7 @@ impl<'a> Frame<'a> {
             | Self::DescriptorsRequest(_)
             | Self::RekeyAccept(_)
             | Self::RekeyHint
+            | Self::Ticket(_)
             | Self::Command(_)
             | Self::Refused(_) => sender == Sender::Backend,
             Self::TimeSync(frame) => frame.allowed_from(sender),
@@ -253,6 +260,7 @@ impl<'a> Frame<'a> {
             Self::DescriptorsRequest(stream) => out.varint(u64::from(*stream)),
             Self::RekeyRequest(key) | Self::RekeyAccept(key) => out.bytes(key),
             Self::RekeyHint => Ok(()),
+            Self::Ticket(ticket) => ticket.write(out),
             Self::Close(reason) => out.u8(reason.code()),
             Self::TimeSync(frame) => frame.write(out),
             Self::Command(command) => command.write(out),

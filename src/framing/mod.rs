@@ -30,6 +30,7 @@ mod series;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod ticket;
 mod time_sync;
 mod timing;
 mod trend;
@@ -58,6 +59,7 @@ pub use record_codec::encode_record;
 pub use row::Row;
 pub use run::{RunReader, RunWriter, longest_run_of_one};
 pub use streams::{BootStreams, BootTag, StreamEntry, StreamsFrame, StreamsWriter};
+pub use ticket::TicketFrame;
 pub use time_sync::{ClockQuality, TimeEcho, TimeSyncFrame, WallReading};
 pub use trend::{TrendBlock, TrendPoint, encode_trend};
 pub use values::{Absence, Mode, Quality, Status, Value, Values};

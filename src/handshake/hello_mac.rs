@@ -1,4 +1,4 @@
-use crate::crypto::{PublicKey, SignatureKey, TAG_LEN, expand, extract, mac_parts, verify_mac};
+use crate::crypto::{PublicKey, ServiceKey, SignatureKey, TAG_LEN, expand, extract, mac_parts, verify_mac};
 use core::fmt;
 
 /// The key of the Hello's MAC: derived from what the device trusts already, so that scanners hear silence.
@@ -16,6 +16,11 @@ impl HelloKey {
     /// For IK and IKpsk2: from the backend's static key.
     pub fn from_backend(backend: &PublicKey) -> Self {
         Self::from_anchor(&backend.0)
+    }
+
+    /// For resumptions: from the service key that comes with each ticket.
+    pub fn from_service(service: &ServiceKey) -> Self {
+        Self::from_anchor(service.bytes())
     }
 
     fn from_anchor(anchor: &[u8; 32]) -> Self {

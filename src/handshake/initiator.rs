@@ -131,6 +131,7 @@ impl Initiator<'_> {
             limits: Some(self.limits),
             credential: ik.then(|| self.local.credential().as_bytes()),
             known: self.offered(),
+            ..Payload::default()
         };
         let others = [header_len, noise_overhead(pattern), TAG_LEN].iter().sum();
         payload.write(MIN_HELLO.saturating_sub(others), out)
@@ -168,7 +169,7 @@ impl Initiator<'_> {
             psk: self.psk.as_ref().map(|(_, psk)| *psk),
         };
         let copy = (!is_ik(pattern)).then(|| ephemeral.duplicate());
-        let noise = Noise::new(NoiseSide::Initiator, self.local, &setup, ephemeral)?;
+        let noise = Noise::new(NoiseSide::Initiator, Some(self.local), &setup, ephemeral)?;
         let (to, body) = out.split_at_mut_checked(head.len()).ok_or(HandshakeError::Malformed)?;
         to.copy_from_slice(head);
         let (noise, len) = noise.write(items, body)?;
@@ -226,10 +227,10 @@ impl Initiator<'_> {
 
 /// What Noise adds to the payload of its first message: an ephemeral key, in IK a static key with its tag, and a tag
 /// wherever the payload is encrypted (in XXpsk3 under a key that everybody can compute).
-const fn noise_overhead(pattern: Pattern) -> usize {
+pub(super) const fn noise_overhead(pattern: Pattern) -> usize {
     match pattern {
         Pattern::Xx => 32,
-        Pattern::XxPsk3(_) => 32 + TAG_LEN,
+        Pattern::XxPsk3(_) | Pattern::Resume => 32 + TAG_LEN,
         Pattern::Ik | Pattern::IkPsk2 => 32 + 32 + TAG_LEN + TAG_LEN,
     }
 }

@@ -1,7 +1,8 @@
 //! Noise handshakes with credentials inside, as typestates that consume themselves.
 //!
 //! Owns the patterns XX, IK, XXpsk3 and IKpsk2, the Hello MAC and what stands in the messages' payloads. Turns a
-//! static key, a credential and randomness into [`Established`]: session secrets and a verified peer. Knows
+//! static key, a credential and randomness into [`Established`]: session secrets and a verified peer. A [`Resumption`]
+//! needs none of these: it runs NNpsk0 under a ticket, which the backend has sealed for itself ([`TicketKeys`]). Knows
 //! nothing of timers, retransmission or sessions; `device` and `backend` drive it.
 //!
 //! ```text
@@ -9,6 +10,10 @@
 //!           AwaitingReply ◀── Reply ──── HelloRead::write_reply
 //!           (XX) ReplyRead ── Finish ──▶ AwaitingFinish::read_finish
 //!           Established                  Established
+//!
+//! device    Resumption::start ── Hello ──▶ TicketKeys::check_hello, open; Responder::read_resume   backend
+//!           AwaitingResume ◀──── Reply ─── ResumeRead::write_reply
+//!           Resumed                        Resumed
 //! ```
 //!
 //! Heap: snow boxes its primitives and keeps its pattern in vectors. One end's handshake takes at most 2 KB at any time,
@@ -22,6 +27,8 @@ mod initiator;
 mod noise;
 mod payload;
 mod responder;
+mod resume;
+mod ticket;
 
 #[cfg(feature = "backend")]
 pub(crate) use cookie::{path_cookie, verify_cookie};
@@ -29,6 +36,9 @@ pub use hello_mac::HelloKey;
 pub use initiator::{AwaitingReply, Initiator, ReplyFailure, ReplyOutcome, ReplyRead};
 pub use payload::Limits;
 pub use responder::{AuthenticHello, AwaitingFinish, FinishFailure, HelloRead, ReplyWritten, Responder};
+pub use resume::{AwaitingResume, ResumeFailure, ResumeHello, ResumeRead, Resumed, Resumption};
+
+pub use ticket::{OpenedTicket, TicketContents, TicketId, TicketKeys};
 
 #[cfg(test)]
 mod tests;
@@ -77,6 +87,12 @@ pub enum HandshakeError {
     /// The peer, or the pattern, is below the configured floor.
     #[error("the peer or the pattern is below the floor")]
     BelowFloor,
+    /// The ticket was not sealed under one of the keys at hand.
+    #[error("the ticket cannot be opened")]
+    BadTicket,
+    /// The ticket's time is over.
+    #[error("the ticket has expired")]
+    ExpiredTicket,
     /// The random source failed; nothing was sent.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -102,6 +118,8 @@ impl HandshakeError {
             Self::HelloMac => Discard::BadHelloMac,
             Self::Credential(_) => Discard::BadCredential,
             Self::BelowFloor => Discard::BelowFloor,
+            Self::BadTicket => Discard::BadTicket,
+            Self::ExpiredTicket => Discard::ExpiredTicket,
         }
     }
 }

@@ -4,14 +4,16 @@ use super::HandshakeError;
 use crate::crypto::resolver::{KEY_STORE_FAILED, LocalKeys, Resolver, blank_state};
 use crate::crypto::{EphemeralSecret, Psk, PublicKey, SessionSecrets};
 use crate::identity::LocalIdentity;
+use crate::limits::TICKET_LEN;
 use crate::wire::Pattern;
 use alloc::boxed::Box;
 use zeroize::Zeroizing;
 
 /// What the prologue begins with: version and suite. The Hello header follows.
 const PROLOGUE: &[u8] = b"vitalwire/1 25519 ChaChaPoly BLAKE2s";
-/// The longest Hello header: 3 bytes, connection id, psk id, cookie.
-const MAX_HELLO_HEADER: usize = 3 + 8 + 8 + 16;
+/// The longest Hello header: 3 bytes and a connection id, then a psk id and a cookie, or a ticket.
+const MAX_HELLO_HEADER: usize = 3 + 8 + TICKET_LEN;
+const _: () = assert!(MAX_HELLO_HEADER >= 3 + 8 + 8 + 16);
 
 /// One side of one Noise handshake.
 pub(super) struct Noise {
@@ -41,6 +43,7 @@ const fn protocol_name(pattern: Pattern) -> &'static str {
         Pattern::Ik => "Noise_IK_25519_ChaChaPoly_BLAKE2s",
         Pattern::XxPsk3(_) => "Noise_XXpsk3_25519_ChaChaPoly_BLAKE2s",
         Pattern::IkPsk2 => "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s",
+        Pattern::Resume => "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s",
     }
 }
 
@@ -49,19 +52,20 @@ const fn psk_location(pattern: Pattern) -> Option<u8> {
     match pattern {
         Pattern::XxPsk3(_) => Some(3),
         Pattern::IkPsk2 => Some(2),
+        Pattern::Resume => Some(0),
         Pattern::Xx | Pattern::Ik => None,
     }
 }
 
 impl Noise {
-    /// Builds a state around an ephemeral key.
+    /// Builds a state around an ephemeral key. A resumption has no static key.
     pub(super) fn new(
         side: NoiseSide,
-        local: &LocalIdentity,
+        local: Option<&LocalIdentity>,
         setup: &NoiseSetup<'_>,
         ephemeral: EphemeralSecret,
     ) -> Result<Self, HandshakeError> {
-        let identity = Some((local.static_dh().clone(), local.public_key()));
+        let identity = local.map(|local| (local.static_dh().clone(), local.public_key()));
         let resolver = Resolver::new(LocalKeys { identity, ephemeral });
         let mut prologue = [0u8; PROLOGUE.len() + MAX_HELLO_HEADER];
         let mut writer = crate::codec::Writer::new(&mut prologue);
@@ -200,7 +204,7 @@ mod tests {
         let pattern = Pattern::XxPsk3(crate::wire::PskId([0; 8]));
         let setup = NoiseSetup { pattern, hello_header: &[], remote_static: None, psk: Some(&psk) };
         let ephemeral = EphemeralSecret::from_bytes([4 + side as u8; 32]);
-        Noise::new(side, &local, &setup, ephemeral).unwrap()
+        Noise::new(side, Some(&local), &setup, ephemeral).unwrap()
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The items inside Noise messages (SPEC.md, "Handshake payload").
 
 use super::HandshakeError;
-use crate::codec::{BufferTooSmall, Reader, Writer};
+use crate::codec::{BufferTooSmall, Reader, Writer, varint_len};
 use crate::identity::CredentialHash;
 use crate::limits::{
     BACKEND_WINDOW, DEVICE_WINDOW, IDLE_TIMEOUT, MAX_CREDENTIAL, MAX_HELLO, MAX_PACKET, MAX_WINDOW,
@@ -14,6 +14,8 @@ const CONNECTION_ID: u64 = 1;
 const LIMITS: u64 = 2;
 const CREDENTIAL: u64 = 3;
 const KNOWN_CREDENTIAL: u64 = 4;
+const EARLY_RECORDS: u64 = 5;
+const AGE: u64 = 6;
 const PADDING: u64 = 63;
 const FIRST_EXTENSION: u64 = 64;
 /// The greatest idle time-out, in seconds: a week.
@@ -89,6 +91,8 @@ pub(super) enum Message {
     ReplyXx,
     ReplyIk,
     Finish,
+    HelloResume,
+    ReplyResume,
 }
 
 /// The credential of a payload, or the statement that the other end has it.
@@ -105,6 +109,10 @@ pub(super) struct Payload<'a> {
     pub(super) limits: Option<Limits>,
     pub(super) credential: Option<&'a [u8]>,
     pub(super) known: Option<CredentialHash>,
+    /// Frames, in a resumption's Hello.
+    pub(super) early: Option<&'a [u8]>,
+    /// Seconds since the full handshake, in a resumption's Reply.
+    pub(super) age_secs: Option<u32>,
 }
 
 impl Message {
@@ -117,6 +125,8 @@ impl Message {
                 | (Self::ReplyXx, CONNECTION_ID | LIMITS | CREDENTIAL)
                 | (Self::ReplyIk, CONNECTION_ID | LIMITS | CREDENTIAL | KNOWN_CREDENTIAL)
                 | (Self::Finish, CREDENTIAL)
+                | (Self::HelloResume, LIMITS | EARLY_RECORDS)
+                | (Self::ReplyResume, CONNECTION_ID | LIMITS | AGE)
         )
     }
 }
@@ -147,6 +157,12 @@ impl<'a> Payload<'a> {
                     let hash = content.try_into().map_err(|_| HandshakeError::Malformed)?;
                     payload.known = Some(CredentialHash(hash));
                 }
+                EARLY_RECORDS => payload.early = Some(content),
+                AGE => {
+                    let mut reader = Reader::new(content);
+                    payload.age_secs = Some(reader.varint_as()?);
+                    reader.finish()?;
+                }
                 PADDING if content.iter().any(|&byte| byte != 0) => return Err(HandshakeError::Malformed),
                 _ => {}
             }
@@ -170,6 +186,10 @@ impl<'a> Payload<'a> {
                     && (self.credential.is_some() != self.known.is_some())
             }
             Message::Finish => self.credential.is_some(),
+            Message::HelloResume => self.limits.is_some(),
+            Message::ReplyResume => {
+                self.connection_id.is_some() && self.limits.is_some() && self.age_secs.is_some()
+            }
         };
         if complete { Ok(()) } else { Err(HandshakeError::Malformed) }
     }
@@ -204,6 +224,15 @@ impl<'a> Payload<'a> {
         if let Some(hash) = self.known {
             writer.varint(KNOWN_CREDENTIAL)?;
             writer.prefixed(&hash.0)?;
+        }
+        if let Some(early) = self.early {
+            writer.varint(EARLY_RECORDS)?;
+            writer.prefixed(early)?;
+        }
+        if let Some(age) = self.age_secs {
+            writer.varint(AGE)?;
+            writer.varint(varint_len(age.into()) as u64)?;
+            writer.varint(age.into())?;
         }
         //= SPEC.md#handshake-payload
         //# A device MUST pad a Hello that would be shorter than 96 bytes.

@@ -21,9 +21,9 @@ const HELLO_LEN: RangeInclusive<usize> = MIN_HELLO..=MAX_HELLO;
 /// What a backend brings into every handshake.
 #[derive(Clone, Debug)]
 pub struct Responder {
-    local: LocalIdentity,
+    pub(super) local: LocalIdentity,
     anchors: TrustAnchors,
-    limits: Limits,
+    pub(super) limits: Limits,
     backend_hello_key: HelloKey,
     authority_hello_keys: [Option<HelloKey>; crate::limits::MAX_AUTHORITIES],
 }
@@ -120,10 +120,11 @@ impl Responder {
             return Err(HandshakeError::Malformed);
         }
         let hello = wire::Hello::parse(packet).map_err(|_| HandshakeError::Malformed)?;
-        let candidates = if is_ik(hello.header.pattern) {
-            [Some(&self.backend_hello_key), None, None, None]
-        } else {
-            self.authority_hello_keys.each_ref().map(Option::as_ref)
+        let candidates = match hello.header.pattern {
+            Pattern::Ik | Pattern::IkPsk2 => [Some(&self.backend_hello_key), None, None, None],
+            Pattern::Xx | Pattern::XxPsk3(_) => self.authority_hello_keys.each_ref().map(Option::as_ref),
+            // TicketKeys::check_hello is for these.
+            Pattern::Resume => [None; 4],
         };
         //= SPEC.md#hello
         //# A backend MUST NOT answer a Hello whose MAC does not verify.
@@ -159,7 +160,7 @@ impl Responder {
         let setup = NoiseSetup { pattern, hello_header: hello.header_bytes, remote_static: None, psk };
         let hedge = self.local.static_dh().hedge_key();
         let ephemeral = EphemeralSecret::generate_hedged(rng, &hedge, &hello.mac)?;
-        let mut noise = Noise::new(NoiseSide::Responder, &self.local, &setup, ephemeral)?;
+        let mut noise = Noise::new(NoiseSide::Responder, Some(&self.local), &setup, ephemeral)?;
         let mut items = [0u8; MAX_HELLO];
         let items = noise.read(hello.noise, &mut items)?;
         let message = if is_ik(pattern) { Message::HelloIk } else { Message::HelloXx };
@@ -214,6 +215,7 @@ impl HelloRead {
             limits: Some(responder.limits),
             credential: known.is_none().then(|| credential.as_bytes()),
             known,
+            ..Payload::default()
         };
         payload.write(0, out)
     }

@@ -49,6 +49,16 @@ impl Time {
         self.clock = clock;
     }
 
+    /// Returns the wall clock, if there is one.
+    pub const fn clock(&self) -> Option<UnixSeconds> {
+        self.clock
+    }
+
+    /// Returns the time by which validity is judged: the later of clock and floor.
+    pub fn now(&self) -> UnixSeconds {
+        self.clock.unwrap_or_default().max(self.floor)
+    }
+
     /// Returns the floor, to store it.
     pub const fn floor(&self) -> UnixSeconds {
         self.floor
@@ -57,7 +67,7 @@ impl Time {
     /// Checks a validity (both ends inclusive) as SPEC.md, "Validity", says; `from` is the later of `not before` and
     /// `issued`: one issued in the future would raise the floor above the validity of everybody else's.
     pub(super) fn check(self, from: UnixSeconds, not_after: UnixSeconds) -> Result<(), CredentialError> {
-        let now = self.clock.unwrap_or_default().max(self.floor);
+        let now = self.now();
         //= SPEC.md#validity
         //# A verifier MUST refuse a credential whose `not after` is below now.
         if not_after < now {

@@ -151,6 +151,29 @@ impl RekeyPolicy {
     }
 }
 
+/// What resumptions need.
+impl RekeyPolicy {
+    /// Returns the age at which a session closes.
+    pub const fn longest_session(&self) -> Duration {
+        Duration::from_millis(self.session_age_ms as u64)
+    }
+
+    /// Returns the policy of a session that descends from a full handshake `age` ago: it gets what that has left, or
+    /// `None` if nothing is.
+    ///
+    /// ```
+    /// use vitalwire::{Duration, session::RekeyPolicy};
+    /// let hour = Duration::from_secs(3600);
+    /// let rest = RekeyPolicy::default().resumed_after(hour).expect("a session lives for 24 hours");
+    /// assert_eq!(rest.longest_session(), Duration::from_secs(23 * 3600));
+    /// assert_eq!(rest.resumed_after(hour.saturating_mul(23)), None);
+    /// ```
+    pub fn resumed_after(self, age: Duration) -> Option<Self> {
+        let left = self.longest_session().as_millis().checked_sub(age.as_millis())?;
+        self.session_age(Duration::from_millis(left)).ok()
+    }
+}
+
 /// What the session reads.
 impl RekeyPolicy {
     pub(super) const fn hash_packets(&self) -> u64 {

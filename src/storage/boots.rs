@@ -158,3 +158,18 @@ pub fn open_descriptors<'i>(
     let set = open_item(key, Purpose::Descriptors(boot.0, boot.1), item)?;
     if set.len() > MAX_DESCRIPTOR_SET { Err(Forged) } else { Ok(set) }
 }
+
+/// Seals what is kept with a ticket into the front of `buffer` and returns the length; `salt` must be fresh random bytes.
+/// `None` if it does not fit.
+pub fn seal_ticket(key: &StorageKey, salt: [u8; 32], ticket: &[u8], buffer: &mut [u8]) -> Option<usize> {
+    item_body(buffer).get_mut(..ticket.len())?.copy_from_slice(ticket);
+    seal_item(key, Purpose::Ticket, salt, buffer, ticket.len())
+}
+
+/// Opens what [`seal_ticket`] has sealed, in place.
+///
+/// # Errors
+/// [`Forged`], whatever was wrong.
+pub fn open_ticket<'i>(key: &StorageKey, item: &'i mut [u8]) -> Result<&'i [u8], Forged> {
+    open_item(key, Purpose::Ticket, item)
+}

@@ -128,6 +128,7 @@ impl EntryHeader {
 pub(super) enum Purpose {
     Boots,
     Descriptors(u32, BootTag),
+    Ticket,
 }
 
 impl Purpose {
@@ -135,13 +136,14 @@ impl Purpose {
         match self {
             Self::Boots => "storage boots",
             Self::Descriptors(..) => "storage descriptors",
+            Self::Ticket => "storage ticket",
         }
     }
 
     /// Version, then the boot for descriptors.
     fn aad(self) -> [u8; 9] {
         let (boot, tag) = match self {
-            Self::Boots => (0, BootTag([0; 4])),
+            Self::Boots | Self::Ticket => (0, BootTag([0; 4])),
             Self::Descriptors(boot, tag) => (boot, tag),
         };
         let ([a, b, c, d], [e, f, g, h]) = (boot.to_le_bytes(), tag.0);

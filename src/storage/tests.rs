@@ -116,6 +116,11 @@ fn vectors_of_storage() {
     let item = hex(&item[..len]);
     let mut set = [0; 64];
     let set_len = seal_descriptors(&key(1), (5, TAG), [2; 32], b"set", &mut set).unwrap();
+    let content: Vec<u8> = (0..16).collect();
+    let mut ticket = [0; 16 + ITEM_OVERHEAD];
+    let ticket_len = seal_ticket(&key(1), [4; 32], &content, &mut ticket).unwrap();
+    assert_eq!(open_ticket(&key(1), &mut ticket.clone()), Ok(&content[..]));
+    assert!(open_ticket(&key(2), &mut ticket.clone()).is_err());
     let vector = serde_json::json!({
         "storage_key": hex(&[1; 32]),
         "entry": {
@@ -130,6 +135,7 @@ fn vectors_of_storage() {
             "boot": 5, "tag": hex(&TAG.0), "salt": hex(&[2; 32]), "set": hex(b"set"),
             "item": hex(&set[..set_len]),
         },
+        "ticket": { "salt": hex(&[4; 32]), "content": hex(&content), "item": hex(&ticket[..ticket_len]) },
     });
     crate::test_vectors::compare_or_bless("storage.json", &vector);
 }

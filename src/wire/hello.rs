@@ -4,7 +4,7 @@ use super::data::read_connection_id;
 use super::{ConnectionId, PacketKind, TAG_LEN};
 use crate::codec::{BufferTooSmall, Reader, Writer};
 use crate::error::Discard;
-use crate::limits::{MAX_CONNECTION_ID, MAX_HELLO, MIN_HELLO};
+use crate::limits::{MAX_CONNECTION_ID, MAX_HELLO, MIN_HELLO, TICKET_LEN};
 
 /// Names the pre-shared key of an enrolment, so that the backend finds it before it knows who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +30,8 @@ pub enum Pattern {
     XxPsk3(PskId),
     /// IKpsk2: the backend's key is known, with a per-device secret.
     IkPsk2,
+    /// NNpsk0: resumption with a ticket, which stands behind the header.
+    Resume,
 }
 
 impl Pattern {
@@ -40,6 +42,7 @@ impl Pattern {
             Self::Ik => 2,
             Self::XxPsk3(_) => 3,
             Self::IkPsk2 => 4,
+            Self::Resume => 5,
         }
     }
 
@@ -47,7 +50,7 @@ impl Pattern {
     pub const fn psk_id(self) -> Option<PskId> {
         match self {
             Self::XxPsk3(id) => Some(id),
-            Self::Xx | Self::Ik | Self::IkPsk2 => None,
+            Self::Xx | Self::Ik | Self::IkPsk2 | Self::Resume => None,
         }
     }
 }
@@ -117,12 +120,18 @@ impl HelloHeader {
         if flags & 0b1100_0000 != 0 || (flags & PSK_BIT != 0) != (pattern == 3) {
             return Err(Discard::MalformedHeader);
         }
+        //= SPEC.md#hello
+        //# A Hello of pattern 5 MUST NOT have a cookie.
+        if pattern == 5 && flags & COOKIE_BIT != 0 {
+            return Err(Discard::MalformedHeader);
+        }
         let connection_id = read_connection_id(reader, usize::from(flags & 0x0f))?;
         let pattern = match pattern {
             1 => Pattern::Xx,
             2 => Pattern::Ik,
             3 => Pattern::XxPsk3(PskId(reader.array().map_err(short)?)),
             4 => Pattern::IkPsk2,
+            5 => Pattern::Resume,
             _ => return Err(Discard::UnknownType),
         };
         let cookie =
@@ -136,7 +145,9 @@ impl HelloHeader {
 pub struct Hello<'p> {
     /// The header.
     pub header: HelloHeader,
-    /// The header as bytes, for the prologue.
+    /// The ticket: in a resumption, and in no other.
+    pub ticket: Option<&'p [u8; TICKET_LEN]>,
+    /// The header as bytes, and the ticket if there is one: for the prologue.
     pub header_bytes: &'p [u8],
     /// Noise message 1.
     pub noise: &'p [u8],
@@ -164,9 +175,16 @@ impl<'p> Hello<'p> {
         let (covered, mac) = packet.split_last_chunk::<TAG_LEN>().ok_or(Discard::ShortHello)?;
         let mut reader = Reader::new(covered);
         let header = HelloHeader::read(&mut reader)?;
+        let ticket = match header.pattern {
+            Pattern::Resume => {
+                let bytes = reader.bytes(TICKET_LEN).map_err(|_| Discard::TooShort)?;
+                Some(bytes.first_chunk().ok_or(Discard::TooShort)?)
+            }
+            _ => None,
+        };
         let noise = reader.rest();
         let header_bytes = covered.get(..covered.len().saturating_sub(noise.len())).unwrap_or_default();
-        Ok(Self { header, header_bytes, noise, covered, mac })
+        Ok(Self { header, ticket, header_bytes, noise, covered, mac })
     }
 }
 
@@ -206,11 +224,11 @@ mod tests {
     fn names_a_psk_in_pattern_3_and_no_other() {
         for pattern in 0..=255u8 {
             for flags in [0, PSK_BIT] {
-                let mut packet = packet(&plain(), 128);
+                let mut packet = packet(&plain(), 256);
                 packet[1] = pattern;
                 packet[2] = flags;
                 let expected = match (pattern, flags) {
-                    (1 | 2 | 4, 0) | (3, PSK_BIT) => None,
+                    (1 | 2 | 4 | 5, 0) | (3, PSK_BIT) => None,
                     (3, _) | (_, PSK_BIT) => Some(Discard::MalformedHeader),
                     _ => Some(Discard::UnknownType),
                 };
@@ -226,6 +244,30 @@ mod tests {
             packet[2] = flags;
             let fine = flags & 0b1110_0000 == 0 && flags & 0x0f <= 8;
             assert_eq!(Hello::parse(&packet).is_ok(), fine, "{flags:08b}");
+        }
+    }
+
+    #[test]
+    fn a_resumption_has_a_ticket_and_no_cookie() {
+        //= SPEC.md#hello
+        //= type=test
+        //# A Hello of pattern 5 MUST NOT have a cookie.
+        let header = HelloHeader { pattern: Pattern::Resume, ..plain() };
+        let mut bytes = packet(&header, 256);
+        let hello = Hello::parse(&bytes).unwrap();
+        assert_eq!(hello.ticket, Some(&[0xaa; TICKET_LEN]));
+        assert_eq!(hello.header_bytes, &bytes[..3 + TICKET_LEN]);
+        assert_eq!(hello.noise.len(), 256 - 3 - TICKET_LEN - TAG_LEN);
+        for len in MIN_HELLO..256 {
+            let expected = (len < 3 + TICKET_LEN + TAG_LEN).then_some(Discard::TooShort);
+            assert_eq!(Hello::parse(&bytes[..len]).err(), expected, "{len}");
+        }
+        bytes[2] = COOKIE_BIT;
+        assert_eq!(Hello::parse(&bytes).err(), Some(Discard::MalformedHeader));
+        for pattern in 1..=4 {
+            bytes[1] = pattern;
+            bytes[2] = if pattern == 3 { PSK_BIT } else { 0 };
+            assert_eq!(Hello::parse(&bytes).unwrap().ticket, None);
         }
     }
 

@@ -44,7 +44,7 @@ def noise():
         for v in load(f"noise/{pattern}.json")["vectors"]:
             psk = un(v["init_psks"][0]) if v.get("init_psks") else None
             rs = un(v["init_remote_static"]) if v.get("init_remote_static") else None
-            n = Noise(pattern, un(v["init_prologue"]), un(v["init_static"]), un(v["init_ephemeral"]), rs, psk)
+            n = Noise(pattern, un(v["init_prologue"]), un(v.get("init_static", "")), un(v["init_ephemeral"]), rs, psk)
             for i, message in enumerate(v["messages"][:len(PATTERNS[pattern][2])]):
                 given, made = ("ciphertext", "payload") if i % 2 else ("payload", "ciphertext")
                 assert n.message(un(message[given]), i % 2 == 1).hex() == message[made]
@@ -128,6 +128,32 @@ def handshakes():
         assert exporter == v["exporter"]
         exported(exporter, v["export"])
         epoch_keys(chain, v["epoch_0"])
+
+
+def tickets():
+    v = load("tickets.json")
+    c = v["contents"]
+    v = {name: un(x) if isinstance(x, str) and name != "origin" else x for name, x in v.items()}
+    assert derive(v["resume_secret"], b"ticket psk", v["id"]) == v["psk"]
+    assert derive(v["ticket_key"], b"ticket", v["id"]) == v["sealing_key"]
+    plain = bytes([1, c["psk_proved"]]) + un(c["issuer"]) + un(c["subject"])
+    plain += c["serial"].to_bytes(4, "little") + c["scopes"].to_bytes(4, "little")
+    plain += b"".join(c[name].to_bytes(8, "little") for name in ("not_after", "revocation", "origin")) + v["psk"]
+    assert plain == v["plain"]
+    assert v["id"] + ChaCha20Poly1305(v["sealing_key"]).encrypt(nonce(0), plain, b"") == v["ticket"]
+    header = bytes([0x11, 5, len(v["device_connection_id"])]) + v["device_connection_id"] + v["ticket"]
+    assert v["prologue"] == b"vitalwire/1 25519 ChaChaPoly BLAKE2s" + header
+    key = derive(extract(bytes(32), v["service_key"]), b"hello mac")
+    assert key == v["hello_key"]
+    n = Noise("NNpsk0", v["prologue"], None, v["device_ephemeral_secret"], None, v["psk"])
+    hello = header + n.message(v["hello_payload"], False)
+    assert hello + mac(key, hello) == v["hello"] and blake2s(v["hello"]) == v["claim"]
+    reply = b"\x12" + v["device_connection_id"]
+    assert v["reply"].startswith(reply) and n.message(v["reply"][len(reply):], True) == v["reply_payload"]
+    assert n.h == v["handshake_hash"] and n.split() == v["split_keys"]
+    assert v["hello_payload"].endswith(b"\x05" + prefixed(v["early"]))
+    assert v["reply_payload"].endswith(b"\x06" + prefixed(varint(500)))
+    assert [kind for kind, _ in read_frames(v["early"])] == [1, 0]
 
 
 def packets():
@@ -245,7 +271,7 @@ def links():
 
 
 def main():
-    for check in (primitives, noise, key_schedule, credentials, handshakes, packets, frames, records, links):
+    for check in (primitives, noise, key_schedule, credentials, handshakes, tickets, packets, frames, records, links):
         check()
         print(f"{check.__name__}: good")
 

@@ -117,6 +117,7 @@ PATTERNS = {
     "IK": (2, True, ["e es s ss", "e ee se"]),
     "XXpsk3": (3, False, ["e", "e ee s es", "s se psk"]),
     "IKpsk2": (4, True, ["e es s ss", "e ee se psk"]),
+    "NNpsk0": (5, False, ["psk e", "e ee"]),
 }
 
 

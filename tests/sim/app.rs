@@ -2,11 +2,11 @@
 
 use crate::kit::{Rng, number_of};
 use std::collections::{BTreeMap, BTreeSet};
-use vitalwire::backend::{Backend, Batch, BatchRef, Committed, Grant, PendingId};
+use vitalwire::backend::*;
 use vitalwire::delivery::{Ledger, Mark, StreamKey};
 use vitalwire::framing::{Lane, Record, SetHash};
 use vitalwire::identity::{Identity, Scopes};
-use vitalwire::{CloseReason, Instant};
+use vitalwire::{CloseReason, Instant, UnixSeconds};
 
 /// How the application behaves; delays in milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +63,7 @@ pub(crate) struct Store {
 #[derive(Debug)]
 pub(crate) enum Task {
     Accept(PendingId, Identity),
+    Claim(PendingId, TicketClaim),
     Commit(BatchRef, Mark, Vec<(u64, String)>, usize),
     Release(BatchRef, Mark, usize),
 }
@@ -72,13 +73,38 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) tasks: Vec<(Instant, Task)>,
     pub(crate) psks: BTreeMap<usize, u8>,
+    /// The claims that all nodes share.
+    pub(crate) claims: Claims,
+    pub(crate) claims_down: bool,
+    pub(crate) claimed: Vec<(TicketClaim, ClaimOutcome)>,
+    pub(crate) clock: UnixSeconds,
+    /// Batches that came in Hellos.
+    pub(crate) early: usize,
     rng: Rng,
 }
 
 impl App {
     pub(crate) fn new(seed: u64, policy: Policy) -> Self {
         let rng = Rng::new(seed ^ 0xa99);
-        Self { policy, store: Store::default(), tasks: Vec::new(), psks: BTreeMap::new(), rng }
+        Self {
+            policy,
+            store: Store::default(),
+            tasks: Vec::new(),
+            psks: BTreeMap::new(),
+            claims: Claims::new(10_000),
+            claims_down: false,
+            claimed: Vec::new(),
+            clock: crate::kit::CLOCK,
+            early: 0,
+            rng,
+        }
+    }
+
+    pub(crate) fn resuming(&mut self, now: Instant, pending: PendingId, claim: TicketClaim) {
+        if self.policy.accept != Answer::Never {
+            let due = now + self.rng.between(self.policy.accept_delay);
+            self.tasks.push((due, Task::Claim(pending, claim)));
+        }
     }
 
     pub(crate) fn pending(&mut self, now: Instant, pending: PendingId, identity: Identity) {
@@ -133,6 +159,7 @@ impl App {
         while let Some(at) = self.tasks.iter().rposition(|(due, _)| *due <= now) {
             match self.tasks.swap_remove(at).1 {
                 Task::Accept(pending, identity) => self.decide(now, pending, identity, backend),
+                Task::Claim(pending, claim) => self.claim(now, pending, claim, backend),
                 Task::Commit(batch, mark, records, number) => {
                     self.store(mark, records, number);
                     let _: Committed = backend.commit(now, batch);
@@ -152,13 +179,32 @@ impl App {
             let _ = backend.refuse(now, pending, CloseReason::Refused);
             return;
         }
-        let grant = Grant {
+        let grant = self.grant(identity);
+        let _ = backend.accept(now, pending, grant);
+    }
+
+    fn grant(&self, identity: Identity) -> Grant {
+        Grant {
             scopes: self.policy.scopes,
             ledger: self.store.ledgers.get(&identity).cloned().unwrap_or_default(),
             psk: self.psks.get(&number_of(&identity)).map(|&number| crate::kit::psk(number)),
+            ticket_misused: self.claims.is_misused(&identity),
             ..Grant::default()
+        }
+    }
+
+    fn claim(&mut self, now: Instant, pending: PendingId, claim: TicketClaim, backend: &mut Backend<u64>) {
+        if self.policy.accept == Answer::Refuse {
+            let _ = backend.refuse(now, pending, CloseReason::Refused);
+            return;
+        }
+        let outcome = match self.claims_down {
+            true => ClaimOutcome::Unavailable,
+            false => self.claims.claim(self.clock, &claim),
         };
-        let _ = backend.accept(now, pending, grant);
+        self.claimed.push((claim, outcome));
+        let grant = self.grant(claim.identity);
+        let _ = backend.claimed(now, pending, outcome, grant);
     }
 
     /// One transaction: the records, and the mark.

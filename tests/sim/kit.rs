@@ -1,8 +1,9 @@
 //! Identities, keys, descriptor sets and deterministic randomness for tests.
 
 use std::sync::Arc;
-use vitalwire::crypto::{Psk, SigningKey, StaticSecret};
+use vitalwire::crypto::{Psk, ServiceKey, SigningKey, StaticSecret, TicketKey};
 use vitalwire::framing::*;
+use vitalwire::handshake::TicketKeys;
 use vitalwire::identity::*;
 use vitalwire::{Duration, Entropy, EntropyError, Instant, UnixSeconds};
 
@@ -139,6 +140,11 @@ pub(crate) fn pin_of(identity: &LocalIdentity) -> vitalwire::device::BackendPin 
         identity: identity.identity().unwrap(),
         credential: None,
     }
+}
+
+/// The ticket keys of a service.
+pub(crate) fn ticket_keys(number: u8) -> TicketKeys {
+    TicketKeys::new(ServiceKey::from_bytes([0x5e; 32]), TicketKey::from_bytes([number; 32]), None)
 }
 
 pub(crate) fn psk(number: u8) -> Psk {

@@ -18,7 +18,7 @@ fn malformed_frames_close_the_session_and_nothing_of_the_packet_counts() {
     let malformed: [&[u8]; 10] = [
         &[1, 2, 3],                         // a short Ping
         &[0, 0, 1],                         // Padding that is not zero
-        &[12],                              // reserved
+        &[13],                              // reserved
         &[63, 1],                           // unknown, mandatory
         &[18],                              // Close without reason
         &[3],                               // Ack without counter
@@ -47,6 +47,12 @@ fn frames_of_the_wrong_side_close_the_session() {
         Frame::RekeyAccept([9; 32]),
         Frame::RekeyHint,
         Frame::Refused(refused),
+        Frame::Ticket(TicketFrame {
+            misused: false,
+            ticket: &[1; 122],
+            service_key: &[2; 32],
+            expires: vitalwire::UnixSeconds(5),
+        }),
     ] {
         let mut against = Against::new(2);
         let frames = against.frames(&[frame]);

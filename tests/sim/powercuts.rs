@@ -25,6 +25,7 @@ struct Ward {
     key: u8,
     set: Vec<u8>,
     backend: Backend<u64>,
+    claims: Claims,
     linked: bool,
     /// Share of the packets that are lost.
     loss: f64,
@@ -60,6 +61,8 @@ impl Ward {
         let identity = pki.device(0);
         let mut config = BackendConfig::new(backend, pki.anchors(), pki.time());
         config.max_sets = 8;
+        let mut backend = Backend::new(config).unwrap();
+        backend.set_ticket_keys(ticket_keys(1));
         Self {
             identity,
             rng: Rng::new(9),
@@ -68,7 +71,8 @@ impl Ward {
             storage: Storage::default(),
             key: 1,
             set: descriptors(0),
-            backend: Backend::new(config).unwrap(),
+            backend,
+            claims: Claims::new(1000),
             pki,
             linked: true,
             loss: 0.0,
@@ -209,12 +213,20 @@ impl Ward {
                 moved = true;
             }
             while let Some(event) = self.backend.poll_event() {
-                if let BackendEvent::Pending { pending, .. } = event {
-                    let ledger = self.ledger.clone();
-                    let grant = Grant { scopes: Scopes::PUBLISH, ledger, ..Grant::default() };
+                let ledger = self.ledger.clone();
+                let grant = Grant { scopes: Scopes::PUBLISH, ledger, ..Grant::default() };
+                if let BackendEvent::Resuming { pending, claim } = event {
+                    let outcome = self.claims.claim(CLOCK, &claim);
+                    assert!(matches!(outcome, ClaimOutcome::New | ClaimOutcome::Same), "used twice");
+                    let _ = self.backend.claimed(self.now, pending, outcome, grant);
+                    moved = true;
+                } else if let BackendEvent::Pending { pending, .. } = event {
                     let _ = self.backend.accept(self.now, pending, grant);
                     moved = true;
                 }
+            }
+            while let Some(batch) = self.backend.poll_early() {
+                self.deliver(batch);
             }
             while let Some(transmit) = self.backend.poll_transmit(self.now, &mut self.rng, &mut out).unwrap()
             {
@@ -870,4 +882,46 @@ fn a_planned_reboot_loses_nothing() {
     assert_eq!(ward.promised.len(), 5);
     ward.commits = true;
     aftermath(&mut ward);
+}
+
+#[test]
+fn a_ticket_survives_a_power_cut_and_is_used_once() {
+    let mut ward = Ward::new();
+    ward.boot();
+    ward.record(Lane::Event);
+    ward.run(secs(2));
+    assert!(ward.storage.items.contains_key(&Item::Ticket));
+    //= SPEC.md#stored-ticket
+    //= type=test
+    //# A device MUST have its storage confirm that a stored ticket is deleted before it sends the Hello.
+    for round in 0..5 {
+        let copy = ward.storage.items[&Item::Ticket].clone();
+        ward.cut();
+        ward.boot();
+        ward.record(Lane::Alarm);
+        ward.run(secs(2));
+        let resumed = |event: &&DeviceEvent| {
+            matches!(event, DeviceEvent::Connected { pattern: vitalwire::wire::Pattern::Resume, .. })
+        };
+        assert_eq!(ward.events.iter().filter(resumed).count(), round + 1);
+        assert_ne!(ward.storage.items[&Item::Ticket], copy, "another one by now");
+    }
+    ward.drain();
+    ward.check();
+    // Without an answer to the deletion, nothing is resumed.
+    ward.cut();
+    ward.storage.stuck = Some(Item::Ticket);
+    ward.boot();
+    let before = ward.events.len();
+    ward.record(Lane::Alarm);
+    ward.run(secs(10));
+    let patterns: Vec<_> =
+        ward.events[before..].iter().filter(|event| matches!(event, DeviceEvent::Connected { .. })).collect();
+    assert!(
+        matches!(patterns[..], [DeviceEvent::Connected { pattern: vitalwire::wire::Pattern::Xx, .. }]),
+        "{patterns:?}"
+    );
+    ward.storage.stuck = None;
+    ward.drain();
+    ward.check();
 }

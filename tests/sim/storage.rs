@@ -60,6 +60,8 @@ pub(crate) struct Storage {
     pub(crate) requests: u64,
     /// What happens at the request with this number.
     pub(crate) mishap: Option<(u64, Mishap)>,
+    /// An item of which no deletion is done.
+    pub(crate) stuck: Option<Item>,
     /// Every request fails.
     pub(crate) broken: bool,
     /// Bytes written by appends and puts, for wear figures.
@@ -132,6 +134,7 @@ impl Storage {
                 Answer::Done
             }
             StorageRequest::Get { item } => Answer::Value(self.items.get(&item).cloned()),
+            StorageRequest::Delete { item } if self.stuck == Some(item) => Answer::Failed,
             StorageRequest::Delete { item } => {
                 self.items.remove(&item);
                 Answer::Done

@@ -8,7 +8,7 @@ use vitalwire::backend::*;
 use vitalwire::device::*;
 use vitalwire::framing::{Lane, Record, WaveformBlock};
 use vitalwire::identity::{Identity, LocalIdentity};
-use vitalwire::{CallError, Instant};
+use vitalwire::{CallError, Instant, UnixSeconds};
 
 pub(crate) struct Node {
     pub(crate) device: Device<'static>,
@@ -48,6 +48,8 @@ pub(crate) struct Setup {
     /// Milliseconds that a handshake job takes.
     pub(crate) job_delay: (u64, u64),
     pub(crate) max_packet: u16,
+    /// Devices get tickets, sealed under the key with this number.
+    pub(crate) ticket_key: Option<u8>,
     pub(crate) backend: fn(&mut BackendConfig),
 }
 
@@ -59,6 +61,7 @@ impl Setup {
             policy: Policy::PROMPT,
             job_delay: (0, 0),
             max_packet: 1200,
+            ticket_key: None,
             backend: |_| {},
         }
     }
@@ -116,7 +119,22 @@ impl World {
     fn make_backend(setup: &Setup, pki: &Pki, identity: &LocalIdentity) -> Backend<u64> {
         let mut config = BackendConfig::new(identity.clone(), pki.anchors(), pki.time());
         (setup.backend)(&mut config);
-        Backend::new(config).unwrap()
+        let mut backend = Backend::new(config).unwrap();
+        if let Some(number) = setup.ticket_key {
+            backend.set_ticket_keys(ticket_keys(number));
+        }
+        backend
+    }
+
+    /// Makes another node of the service, which has the keys and no session.
+    pub(crate) fn another_node(&self) -> Backend<u64> {
+        Self::make_backend(&self.setup, &self.pki, &self.backend_identity)
+    }
+
+    /// So much later by the wall clock of the service, while nothing else happens.
+    pub(crate) fn set_clock(&mut self, later: u64) {
+        self.app.clock = UnixSeconds(CLOCK.0 + later);
+        self.backend.set_wall_clock(self.app.clock);
     }
 
     /// Adds a device; `change` may change its configuration.
@@ -326,8 +344,15 @@ impl World {
             if let BackendEvent::Pending { pending, credential, .. } = event {
                 self.app.pending(now, pending, credential.identity());
             }
+            if let BackendEvent::Resuming { pending, claim } = event {
+                self.app.resuming(now, pending, claim);
+            }
             self.backend_events.push(event);
             moved += 1;
+        }
+        while let Some(batch) = self.backend.poll_early() {
+            self.app.batch(now, &batch.as_batch());
+            self.app.early += 1;
         }
         self.app.run(now, &mut self.backend);
         let mut out = vec![0; self.out_len];

@@ -39,6 +39,11 @@ pub fn frame(frame: &Frame<'_>) -> String {
         Frame::RekeyRequest(key) => format!("RekeyRequest {}", hex(key)),
         Frame::RekeyAccept(key) => format!("RekeyAccept {}", hex(key)),
         Frame::RekeyHint => "RekeyHint".into(),
+        Frame::Ticket(ticket) => {
+            let misused = if ticket.misused { "; an earlier one was misused" } else { "" };
+            let id: [u8; 16] = core::array::from_fn(|at| ticket.ticket[at]);
+            format!("Ticket {} until {}{misused}", hex(&id), ticket.expires.0)
+        }
         Frame::Refused(refused) => {
             let RefusedFrame { stream, first, count, reason } = refused;
             format!("Refused: {count} of stream {stream} from {first}, {}", words(reason))

@@ -123,6 +123,7 @@ fn any_body() -> impl Strategy<Value = (u8, Vec<u8>)> {
         any::<[u8; 32]>().prop_map(|key| (9, key.to_vec())),
         any::<[u8; 32]>().prop_map(|key| (10, key.to_vec())),
         Just((11, vec![])),
+        (0..2u8, any::<u8>()).prop_map(|(flags, byte)| (12, [&[flags][..], &[byte; 154], &[5]].concat())),
         any_time_sync().prop_map(|body| (15, body)),
         (1..u64::MAX, any::<u32>(), any::<[u8; 4]>(), any::<u64>(), any::<u16>(), 0..=256usize).prop_map(
             |(id, boot, tag, deadline, kind, len)| {
@@ -235,7 +236,7 @@ fn unknown_types_are_refused_below_64_and_skipped_from_there() {
         let payload = [kind | 0x80, 0, 11];
         let frame = Frames::parse(&payload).map(|mut frames| frames.next().unwrap());
         match kind {
-            12..=14 | 21..=63 => assert_eq!(frame, Err(DecodeError::UnknownMandatory)),
+            13..=14 | 21..=63 => assert_eq!(frame, Err(DecodeError::UnknownMandatory)),
             64.. => assert_eq!(frame, Ok(Frame::Extension { kind, body: &[] })),
             _ => assert_ne!(frame, Err(DecodeError::UnknownMandatory)),
         }
@@ -345,6 +346,28 @@ fn rejects_streams_out_of_order_or_twice() {
     assert_eq!(frame(&[&[2, 0, 2, 9, 1, 1, 9]]), Err(DecodeError::NonCanonical));
     assert_eq!(frame(&[&[2, 0, 1, 9, 0, 2, 9]]), Err(DecodeError::NonCanonical));
     assert_eq!(frame(&[&[1, 0, 1, 9], &[1, 0, 1, 9]]), Err(DecodeError::NonCanonical));
+}
+
+//= SPEC.md#ticket
+//= type=test
+//# A reader MUST refuse a Ticket frame with unknown flags or a time of 2^35 or above.
+#[test]
+fn rejects_tickets_of_other_lengths_flags_and_times() {
+    let good = [&[1][..], &[7; 122], &[8; 32], &[0xff, 0xff, 0xff, 0xff, 0x7f]].concat();
+    let Ok(Frame::Ticket(ticket)) = Frame::parse(12, &good) else { panic!("a Ticket frame") };
+    assert_eq!((ticket.misused, ticket.expires.0), (true, (1 << 35) - 1));
+    assert_eq!((ticket.ticket, ticket.service_key), (&[7; 122], &[8; 32]));
+    assert!(!format!("{ticket:?}").contains("8, 8"), "no key in a log");
+    for len in 0..good.len() {
+        assert!(Frame::parse(12, &good[..len]).is_err(), "{len}");
+    }
+    assert!(Frame::parse(12, &[&good[..], &[0]].concat()).is_err());
+    let mut flags = good.clone();
+    flags[0] = 2;
+    assert_eq!(Frame::parse(12, &flags), Err(DecodeError::OutOfRange));
+    let late = [&good[..155], &[0x80, 0x80, 0x80, 0x80, 0x80, 0x01]].concat();
+    assert_eq!(Frame::parse(12, &late), Err(DecodeError::OutOfRange));
+    assert!(!Frame::Ticket(ticket).allowed_from(Sender::Device));
 }
 
 #[test]

@@ -229,7 +229,7 @@ fn header_fields_are_bound_by_the_prologue() {
             Pattern::Xx => Pattern::XxPsk3(PSK_ID),
             Pattern::XxPsk3(_) => Pattern::Xx,
             Pattern::Ik => Pattern::IkPsk2,
-            Pattern::IkPsk2 => Pattern::Ik,
+            Pattern::IkPsk2 | Pattern::Resume => Pattern::Ik,
         };
         let mut headers = vec![
             crate::wire::HelloHeader { pattern: swapped, ..parsed.header },

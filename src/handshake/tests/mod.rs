@@ -17,6 +17,7 @@ mod forged;
 mod hello;
 mod low_order;
 mod retry;
+mod tickets;
 mod vectors;
 
 const NOW: UnixSeconds = UnixSeconds(1_750_000_000);

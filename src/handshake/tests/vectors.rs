@@ -9,7 +9,7 @@ use crate::crypto::{SessionSecrets, hazmat};
 use serde_json::{Map, Value, json};
 
 /// A generator that gives these 32 bytes, once.
-struct Once(Option<Key>);
+pub(super) struct Once(pub(super) Option<Key>);
 
 impl Entropy for Once {
     fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
@@ -18,16 +18,16 @@ impl Entropy for Once {
     }
 }
 
-const ATTEMPT: &[u8] = b"boot 1, attempt 1";
-const DEVICE_RANDOM: Key = [0xde; 32];
-const BACKEND_RANDOM: Key = [0xba; 32];
+pub(super) const ATTEMPT: &[u8] = b"boot 1, attempt 1";
+pub(super) const DEVICE_RANDOM: Key = [0xde; 32];
+pub(super) const BACKEND_RANDOM: Key = [0xba; 32];
 
-fn ephemeral(static_secret: &Key, random: &Key, context: &[u8]) -> Key {
+pub(super) fn ephemeral(static_secret: &Key, random: &Key, context: &[u8]) -> Key {
     let hedge = derive(&extract(&[0; 32], static_secret), "hedge", b"");
     derive(&extract(&hedge, random), "ephemeral", context)
 }
 
-fn device_context(header: &[u8]) -> Key {
+pub(super) fn device_context(header: &[u8]) -> Key {
     hazmat::blake2s(&[&(ATTEMPT.len() as u64).to_le_bytes(), ATTEMPT, header].concat())
 }
 

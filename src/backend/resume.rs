@@ -1,0 +1,413 @@
+//! Resumption: tickets given, tickets taken, and what rides in a Hello (SPEC.md, "Resumption", "Early records").
+
+use super::claims::{ClaimOutcome, TicketClaim};
+use super::event::{BackendEvent, OwnedBatch, PendingId, Received, SlotRef};
+use super::halfopen::{Stage, Verdict};
+use super::job::Work;
+use super::live::{Joined, Live};
+use super::{Backend, Grant, Path};
+use crate::codec::Writer;
+use crate::crypto::TAG_LEN;
+use crate::entropy::Entropy;
+use crate::error::{CallError, CloseReason, Discard};
+use crate::framing::{Frame, Frames, StreamsFrame, TicketFrame};
+use crate::handshake::{
+    Established, HandshakeError, ResumeRead, Resumed, TicketContents, TicketId, TicketKeys,
+};
+use crate::identity::{Identity, VerifiedCredential};
+use crate::limits::{MAX_RTO, TICKET_LEN, TICKET_SENDS};
+use crate::session::RekeyPolicy;
+use crate::time::{Duration, Instant, UnixSeconds};
+use crate::wire::{ConnectionId, Pattern, RetryHeader};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// Early batches that wait for the application, at the most; those beyond come again in their sessions.
+const MAX_EARLY: usize = 4096;
+/// A ticket is sent again after so long, doubling, if no Ack shows that it has arrived.
+const TICKET_REPEAT: Duration = Duration::from_secs(4);
+
+/// From which full handshake a session descends: what its tickets say.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lineage {
+    /// `None` on a backend without a clock: it gives no tickets.
+    pub(super) contents: Option<TicketContents>,
+    /// It began with a ticket.
+    pub(super) resumed: bool,
+}
+
+/// The ticket of a session: whether it is to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TicketGiving {
+    due: Option<Instant>,
+    sends: u8,
+    /// The counter of the packet that carried the last one.
+    counter: u64,
+    /// The DH ratchets that the last one has seen.
+    ratchets: u32,
+    pub(super) misused: bool,
+}
+
+/// A ticket that goes into a packet.
+pub(super) struct NewTicket {
+    ticket: [u8; TICKET_LEN],
+    keys: Arc<TicketKeys>,
+    expires: UnixSeconds,
+    misused: bool,
+}
+
+impl NewTicket {
+    pub(super) fn frame(&self) -> TicketFrame<'_> {
+        let Self { ticket, keys, expires, misused } = self;
+        let service_key = keys.service_key().bytes();
+        TicketFrame { misused: *misused, ticket, service_key, expires: *expires }
+    }
+}
+
+impl TicketGiving {
+    /// A new session gets a ticket with its first packet.
+    pub(super) const fn new(misused: bool) -> Self {
+        Self { due: Some(Instant::ZERO), sends: 0, counter: 0, ratchets: 0, misused }
+    }
+
+    /// A ticket went out in the packet with this counter.
+    pub(super) fn sent(&mut self, now: Instant, counter: u64) {
+        let wait = TICKET_REPEAT.saturating_mul(1u64.wrapping_shl(self.sends.into())).min(MAX_RTO);
+        self.sends = self.sends.saturating_add(1);
+        self.counter = counter;
+        self.due = (self.sends < TICKET_SENDS).then_some(now + wait);
+    }
+
+    /// The device has authenticated packets up to this counter.
+    pub(super) fn acked(&mut self, counter: u64) {
+        if self.sends > 0 && counter >= self.counter {
+            self.due = None;
+        }
+    }
+
+    /// After a DH ratchet the device has forgotten its ticket, and gets another.
+    fn see_ratchets(&mut self, ratchets: u32) {
+        if core::mem::replace(&mut self.ratchets, ratchets) != ratchets {
+            (self.due, self.sends) = (Some(Instant::ZERO), 0);
+        }
+    }
+}
+
+impl Joined {
+    /// What a full handshake gives; `clock` is its time.
+    pub(super) fn full(established: Established, clock: Option<UnixSeconds>, rekey: RekeyPolicy) -> Self {
+        let Established { secrets, peer, peer_connection_id, peer_limits, pattern } = established;
+        let contents = clock.map(|origin| contents_of(&peer, pattern, origin));
+        Self {
+            secrets,
+            identity: peer.identity(),
+            scopes: peer.scopes(),
+            peer_connection_id,
+            peer_limits,
+            pattern,
+            rekey,
+            lineage: Lineage { contents, resumed: false },
+        }
+    }
+
+    fn resumed(resumed: Resumed, contents: TicketContents, rekey: RekeyPolicy) -> Self {
+        let Resumed { secrets, peer_connection_id, peer_limits, .. } = resumed;
+        Self {
+            secrets,
+            identity: contents.identity,
+            scopes: contents.scopes,
+            peer_connection_id,
+            peer_limits,
+            pattern: Pattern::Resume,
+            rekey,
+            //= SPEC.md#tickets
+            //# A ticket given in a resumed session MUST have the origin of the ticket that it was resumed with.
+            lineage: Lineage { contents: Some(contents), resumed: true },
+        }
+    }
+}
+
+fn contents_of(peer: &VerifiedCredential, pattern: Pattern, origin: UnixSeconds) -> TicketContents {
+    TicketContents {
+        identity: peer.identity(),
+        serial: peer.serial(),
+        scopes: peer.scopes(),
+        not_after: peer.not_after(),
+        revocation: 0,
+        origin,
+        psk_proved: matches!(pattern, Pattern::XxPsk3(_) | Pattern::IkPsk2),
+    }
+}
+
+impl<P: Path> Live<P> {
+    fn descends_from(&self, identity: &Identity, origin: UnixSeconds) -> bool {
+        let same = self.lineage.contents.is_some_and(|contents| contents.origin == origin);
+        self.identity == *identity && self.lineage.resumed && same
+    }
+}
+
+impl<P: Path> Backend<P> {
+    /// Gives the shard the ticket keys that the nodes of the service share, now or when they are rotated: from now on
+    /// devices get tickets, and may resume with them.
+    ///
+    /// The application then has two more duties: to answer [`BackendEvent::Resuming`] with [`Backend::claimed`], and to
+    /// ask [`Backend::poll_early`] for batches. The wall clock must be known ([`BackendConfig::time`](super::BackendConfig::time)).
+    pub fn set_ticket_keys(&mut self, keys: TicketKeys) {
+        self.ticket_keys = Some(Arc::new(keys));
+    }
+
+    /// Returns the next batch that rode in a resumption's Hello: store and commit it like one of the sink.
+    pub fn poll_early(&mut self) -> Option<OwnedBatch> {
+        self.early.pop_front()
+    }
+
+    /// Takes a resumption's Hello.
+    pub(super) fn handle_resume(&mut self, now: Instant, path: P, packet: &[u8]) -> Result<(), Discard> {
+        // Without keys, or without a clock to tell an expired ticket, this end does not speak the pattern.
+        let keys = self.ticket_keys.clone().ok_or(Discard::UnknownType)?;
+        let clock = self.config.time.clock().ok_or(Discard::UnknownType)?;
+        let hello = keys.check_hello(packet).map_err(HandshakeError::discard)?;
+        self.answer_duplicate(hello.mac(), &path)?;
+        //= SPEC.md#admission
+        //# A backend MUST keep at most two half-open handshakes per identity, and a capped number in all.
+        if self.half_open >= self.config.max_half_open {
+            return Err(Discard::TooManyPending);
+        }
+        let opened = hello.open(&keys, clock).and_then(|opened| {
+            // SPEC.md, "Tickets": a session of that origin would be too old already.
+            let age = age_of(opened.contents.origin, clock);
+            match self.config.rekey.resumed_after(age) {
+                Some(_) => Ok(opened),
+                None => Err(HandshakeError::ExpiredTicket),
+            }
+        });
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.refuse_ticket(path, hello.connection_id(), hello.mac());
+                return Err(error.discard());
+            }
+        };
+        let at = self.begin(now, path, hello.mac(), None)?;
+        self.job(at, Work::Resume { packet: packet.to_vec(), keys, opened });
+        Ok(())
+    }
+
+    /// Tells the device to come with a full handshake, at once: its ticket is not taken.
+    fn refuse_ticket(&mut self, path: P, connection_id: ConnectionId, hello_mac: [u8; TAG_LEN]) {
+        let Some((keys, cookie)) = self.ticket_keys.clone().zip(self.cookies.make(&path)) else { return };
+        let mut out = [0u8; 64];
+        let mut writer = Writer::new(&mut out);
+        let written = RetryHeader { connection_id, cookie }.write(&mut writer).and_then(|()| {
+            let mac = keys.hello_key().retry_mac(writer.written(), &hello_mac);
+            writer.bytes(&mac)
+        });
+        if written.is_ok() {
+            let retry = writer.written().to_vec();
+            self.send_raw(path, retry);
+        }
+    }
+
+    /// The Hello was read: the application claims the ticket.
+    //= SPEC.md#resumption
+    //# A backend MUST NOT answer a resumption, nor deliver anything of it, before the store has claimed its ticket.
+    pub(super) fn await_claim(
+        &mut self,
+        now: Instant,
+        at: SlotRef,
+        read: ResumeRead,
+        id: TicketId,
+        hello: [u8; 32],
+    ) {
+        let TicketContents { identity, serial, revocation, origin, .. } = *read.contents();
+        let expires = read.contents().expires();
+        if self.hold_pending(now, at, identity, Stage::AcceptResume(read, id)) {
+            let claim = TicketClaim { identity, id, hello, origin, expires, serial, revocation };
+            self.push_event(BackendEvent::Resuming { pending: PendingId(at), claim });
+        }
+    }
+
+    /// Says what the store made of the claim of [`BackendEvent::Resuming`], and what is granted to the device if it may
+    /// resume: as with [`Backend::accept`]. To turn the device away for good use [`Backend::refuse`].
+    ///
+    /// # Errors
+    /// [`CallError::StaleHandle`] if it has expired, was decided already or is no resumption; nothing has changed then.
+    pub fn claimed(
+        &mut self,
+        now: Instant,
+        pending: PendingId,
+        outcome: ClaimOutcome,
+        grant: Grant,
+    ) -> Result<(), CallError> {
+        let at = pending.0;
+        let loaded = self.is_loaded();
+        let half = self.slots.half_open_mut(at).ok_or(CallError::StaleHandle)?;
+        let (mut read, id) = match core::mem::replace(&mut half.stage, Stage::Working) {
+            Stage::AcceptResume(read, id) => (read, id),
+            other => {
+                half.stage = other;
+                return Err(CallError::StaleHandle);
+            }
+        };
+        let contents = *read.contents();
+        let refused = match outcome {
+            //= SPEC.md#resumption
+            //# A backend MUST refuse a ticket whose full handshake proved no psk for an identity for which its application registered one.
+            _ if grant.psk.is_some() && !contents.psk_proved => Some(Discard::BelowFloor),
+            ClaimOutcome::New => None,
+            // Anybody can send a Hello again that he has seen, from any path.
+            ClaimOutcome::Same if loaded => Some(Discard::CookieRequired),
+            ClaimOutcome::Same => None,
+            ClaimOutcome::Other => Some(Discard::TicketReused),
+            ClaimOutcome::Unavailable => Some(Discard::TicketUnclaimed),
+        };
+        if let Some(discard) = refused {
+            let (path, mac) = (half.path.clone(), half.origin.mac);
+            self.discards.count(discard);
+            self.push_event(BackendEvent::HandshakeRefused(discard));
+            self.drop_half_open(at);
+            self.refuse_ticket(path, read.connection_id(), mac);
+            if outcome == ClaimOutcome::Other {
+                self.end_lineage(&contents, id);
+            }
+            return Ok(());
+        }
+        //= SPEC.md#early-records
+        //# A backend MUST NOT deliver early records unless the claim was new.
+        let early = read.take_early();
+        half.early = if outcome == ClaimOutcome::New { early } else { Vec::new() };
+        half.verdict = Some(Verdict::Accepted(grant));
+        self.write_resume_reply(at, read);
+        let _ = now;
+        Ok(())
+    }
+
+    /// Has the Reply to a resumption written.
+    pub(super) fn write_resume_reply(&mut self, at: SlotRef, read: ResumeRead) {
+        let clock = self.config.time.clock().unwrap_or_default();
+        let age = age_of(read.contents().origin, clock);
+        let connection_id = self.slots.connection_id(at);
+        self.job(at, Work::ReplyResume { read, connection_id, age });
+    }
+
+    /// Two have tickets of this origin: what was resumed from it ends.
+    //= SPEC.md#resumption
+    //# After other a backend MUST close the sessions that were resumed from the ticket's origin.
+    fn end_lineage(&mut self, contents: &TicketContents, id: TicketId) {
+        let TicketContents { identity, origin, .. } = *contents;
+        // Sessions that are not proved are young: all of them are found by their Hello.
+        let young: Vec<SlotRef> = self.by_hello.values().copied().collect();
+        for at in young {
+            let Some(live) = self.slots.live_mut(at) else { continue };
+            if live.descends_from(&identity, origin) && !live.proved {
+                self.end_session(at, CloseReason::TicketConflict);
+            }
+        }
+        if let Some(at) = self.devices.session_of(&identity)
+            && self.slots.live_mut(at).is_some_and(|live| live.descends_from(&identity, origin))
+        {
+            self.close(at, CloseReason::TicketConflict);
+        }
+        self.push_event(BackendEvent::TicketConflict { identity, origin, id });
+    }
+
+    /// The Reply to a resumption is written.
+    pub(super) fn replied_resume(
+        &mut self,
+        now: Instant,
+        at: SlotRef,
+        resumed: Resumed,
+        contents: TicketContents,
+        reply: Vec<u8>,
+    ) {
+        let Some(rekey) = self.config.rekey.resumed_after(resumed.age) else {
+            return self.drop_half_open(at);
+        };
+        let Some(half) = self.slots.half_open_mut(at) else { return };
+        let path = half.path.clone();
+        let early = core::mem::take(&mut half.early);
+        let verdict = half.verdict.take().unwrap_or(Verdict::Refused(CloseReason::Refused));
+        self.establish(now, at, Joined::resumed(resumed, contents, rekey), verdict, Some(reply.clone()));
+        self.send_raw(path, reply);
+        self.deliver_early(now, at, &early);
+    }
+
+    /// Delivers what rode in the Hello of a resumption, whose ticket nobody has claimed before.
+    fn deliver_early(&mut self, now: Instant, at: SlotRef, payload: &[u8]) {
+        let open = self.slots.live_mut(at).is_some_and(|live| live.closing.is_none());
+        if payload.is_empty() || !open || self.early.len() >= MAX_EARLY {
+            return;
+        }
+        let may_ride = |frame: &Frame<'_>| {
+            matches!(frame, Frame::Streams(_) | Frame::Records(_) | Frame::Descriptors(_) | Frame::Padding(_))
+        };
+        let frames =
+            Frames::parse(payload).ok().filter(|frames| frames.clone().all(|frame| may_ride(&frame)));
+        let Some(frames) = frames else {
+            //= SPEC.md#early-records
+            //# A backend MUST close a session with reason 2 whose early records hold another frame than Streams, Records, Descriptors and Padding, or a malformed one.
+            self.discards.count(Discard::MalformedFrames);
+            return self.close(at, CloseReason::ProtocolViolation);
+        };
+        let stale = frames.clone().any(|frame| match frame {
+            Frame::Streams(streams) => self.is_overtaken(at, &streams),
+            _ => false,
+        });
+        if stale {
+            self.discards.count(Discard::RepeatedRecords);
+            return;
+        }
+        let mut batches = Vec::new();
+        for frame in frames {
+            self.handle_frame(now, at, 0, 0, frame, &mut |received| {
+                if let Received::Batch(batch) = received {
+                    batches.push(batch.to_owned());
+                }
+            });
+        }
+        self.early.extend(batches);
+    }
+
+    /// Tells whether the ledger knows of a later boot than a Streams frame has, or the same one under another tag: then
+    /// the Hello was held back for long, and its streams may be closed and forgotten.
+    //= SPEC.md#early-records
+    //# A backend MUST ignore early records of a boot below the highest one that the device's ledger knows, or with another tag than this.
+    fn is_overtaken(&mut self, at: SlotRef, streams: &StreamsFrame<'_>) -> bool {
+        let device = self.slots.live_mut(at).and_then(|live| live.device);
+        let Some(device) = device.and_then(|device| self.devices.get(device)) else { return true };
+        streams.boots().any(|named| {
+            let later = |boot, tag| boot > named.boot || boot == named.boot && tag != named.tag;
+            device.inbox.ledger().streams().any(|(known, _)| later(known.boot, known.tag))
+        })
+    }
+
+    /// Makes a ticket for a session, if one is due and `room` suffices.
+    pub(super) fn new_ticket(
+        &mut self,
+        now: Instant,
+        at: SlotRef,
+        room: usize,
+        rng: &mut dyn Entropy,
+    ) -> Option<NewTicket> {
+        let keys = self.ticket_keys.clone()?;
+        let clock = self.config.time.clock()?;
+        let live = self.slots.live_mut(at)?;
+        live.ticket.see_ratchets(live.session.dh_ratchets());
+        let due = live.ticket.due.is_some_and(|due| due <= now) && live.closing.is_none();
+        let contents = live.lineage.contents.filter(|_| due && room >= TICKET_ROOM)?;
+        let age = age_of(contents.origin, clock);
+        let left = self.config.rekey.resumed_after(age)?.longest_session();
+        let expires = UnixSeconds(contents.expires().0.min(clock.0.saturating_add(left.as_secs())));
+        let mut id = TicketId([0; 16]);
+        rng.fill(&mut id.0).ok()?;
+        let ticket = keys.seal(id, &contents, live.session.resume_secret(live.session.epoch())?);
+        Some(NewTicket { ticket, keys, expires, misused: live.ticket.misused })
+    }
+}
+
+/// The frame, its type and length, and an Ack behind it.
+const TICKET_ROOM: usize = TicketFrame::MAX_LEN + 3 + 32;
+
+fn age_of(origin: UnixSeconds, clock: UnixSeconds) -> Duration {
+    Duration::from_secs(clock.0.saturating_sub(origin.0))
+}
