@@ -82,7 +82,7 @@ fn a_device_that_overslept_does_at_once_what_is_due() {
                 world.link.filter = None;
                 world.link.log = Some(Vec::new());
                 world.node(0).asleep = false;
-                let end = world.now + ms(1_500);
+                let end = world.now + ms(400);
                 let connected = world.run_until(end, |world| world.nodes[0].device.is_connected());
                 assert!(connected, "pinned {pinned}, loss {which}, awake for {awake} ms");
                 assert!(hellos(&world) <= 2);
