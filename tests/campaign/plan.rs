@@ -20,8 +20,7 @@ pub(crate) struct Plan {
 }
 
 /// A device, and the link that it has.
-#[derive(Debug)]
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct UnitPlan {
     pub(crate) pinned: bool,
     pub(crate) psk: bool,

@@ -34,6 +34,7 @@ pub(crate) struct Unit<'m> {
     pub(crate) off_until: Instant,
     pub(crate) asleep_until: Instant,
     pub(crate) down_until: Instant,
+    is_down: bool,
     pub(crate) faults: (Faults, Instant),
     pub(crate) path: u64,
     pub(crate) also: (Option<u64>, Instant),
@@ -80,6 +81,7 @@ impl<'m> Unit<'m> {
             off_until: Instant::ZERO,
             asleep_until: Instant::ZERO,
             down_until: Instant::ZERO,
+            is_down: false,
             faults: (plan.faults, Instant::FAR_FUTURE),
             path: 1000 * (number as u64 + 1),
             also: (None, Instant::ZERO),
@@ -162,7 +164,8 @@ impl<'m> Unit<'m> {
     }
 
     pub(crate) fn set_link(&mut self, now: Instant) {
-        let link = if self.down_until > now {
+        self.is_down = self.down_until > now;
+        let link = if self.is_down {
             vitalwire::device::Link::Down
         } else {
             vitalwire::device::Link::Up { max_packet: self.plan.max_packet }
@@ -306,11 +309,11 @@ impl<'m> Unit<'m> {
         if self.also.1 <= now {
             self.also.0 = None;
         }
-        if self.down_until == now {
-            self.set_link(now);
-        }
         if !self.is_awake(now) {
             return 0;
+        }
+        if self.is_down && self.down_until <= now {
+            self.set_link(now);
         }
         let local = self.local(now);
         let mut moved = 0;
@@ -339,6 +342,15 @@ impl<'m> Unit<'m> {
             let Some(device) = &mut self.device else { break };
             let Some(packet) = device.poll_transmit(local, rng, &mut out).unwrap() else { break };
             let packet = packet.to_vec();
+            if std::env::var("TRACE").is_ok() {
+                println!(
+                    "{now:?} dev {} -> {:02x?} {} bytes tag {:02x?}",
+                    self.number,
+                    &packet[..8.min(packet.len())],
+                    packet.len(),
+                    &packet[packet.len() - 4..]
+                );
+            }
             let handshake = packet[0] & 0x80 == 0;
             assert!(packet.len() <= if handshake { 512 } else { self.plan.max_packet.into() });
             if packet[0] == 0x11 {
@@ -404,6 +416,15 @@ impl<'m> Unit<'m> {
             return;
         }
         let local = self.local(now);
+        if std::env::var("TRACE").is_ok() {
+            println!(
+                "{now:?} dev {} <- {:02x?} {} bytes tag {:02x?}",
+                self.number,
+                &packet[..8.min(packet.len())],
+                packet.len(),
+                &packet[packet.len().saturating_sub(4)..]
+            );
+        }
         let Some(device) = &mut self.device else { return };
         if self.down.is_none() {
             device.handle_packet(local, &mut packet, &mut |_| {});

@@ -159,6 +159,9 @@ impl<'m> World<'m> {
 
     fn act(&mut self, action: Action) {
         let now = self.now;
+        if std::env::var("TRACE").is_ok() && !matches!(action, Action::Records(_)) {
+            println!("{now:?} {action:?}");
+        }
         match action {
             Action::Records(unit) => self.units[unit].records(now, &mut self.rng, &mut self.store),
             Action::Alarm(unit) => {
