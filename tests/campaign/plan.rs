@@ -151,14 +151,15 @@ impl Plan {
     pub(crate) fn perfect(mut self) -> Self {
         self.actions
             .retain(|(_, action)| matches!(action, Action::Records(_) | Action::Alarm(_) | Action::Heal));
-        self.units.iter_mut().for_each(|unit| unit.faults = quiet(unit.faults));
+        self.units.iter_mut().for_each(|unit| unit.faults = quiet(unit.faults, unit.piece.is_some()));
         self
     }
 }
 
-/// The same delay, and no faults.
-pub(crate) fn quiet(faults: Faults) -> Faults {
-    Faults { delay: faults.delay, ..Faults::NONE }
+/// The same delay, and no faults. Pieces keep their order then: a far end has one buffer to put packets together.
+pub(crate) fn quiet(faults: Faults, pieces: bool) -> Faults {
+    let (least, most) = faults.delay;
+    Faults { delay: if pieces { (most, most) } else { (least, most) }, ..Faults::NONE }
 }
 
 fn hostile(rng: &mut Rng) -> Faults {
@@ -183,7 +184,7 @@ impl UnitPlan {
     fn draw(rng: &mut Rng) -> Self {
         let small = rng.chance(0.3);
         let piece = small.then(|| size(rng, true));
-        let clean = Faults { delay: (2, 2 + rng.below(150)), ..Faults::NONE };
+        let clean = quiet(Faults { delay: (2, 2 + rng.below(150)), ..Faults::NONE }, small);
         Self {
             pinned: rng.chance(0.5),
             psk: rng.chance(0.3),

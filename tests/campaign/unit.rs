@@ -435,7 +435,7 @@ impl<'m> Unit<'m> {
 
     /// Nothing is wrong with it any more.
     pub(crate) fn heal(&mut self, now: Instant) {
-        self.plan.faults = quiet(self.plan.faults);
+        self.plan.faults = quiet(self.plan.faults, self.up.is_some());
         self.faults = (self.plan.faults, Instant::FAR_FUTURE);
         self.off_until = self.off_until.min(now);
         self.asleep_until = self.asleep_until.min(now);
