@@ -126,7 +126,8 @@ fn serve(options: &Options) -> Result<bool, Failure> {
                 BackendEvent::Pending { pending, credential, .. } => {
                     let ledger = ledgers.entry(credential.identity()).or_default().clone();
                     let psk = psk.map(Psk::from_bytes);
-                    backend.accept(now, pending, Grant { scopes: credential.scopes(), ledger, psk })?;
+                    let grant = Grant { scopes: credential.scopes(), ledger, psk, ..Grant::default() };
+                    backend.accept(now, pending, grant)?;
                 }
                 BackendEvent::Disconnected { identity, reason } => {
                     closed |= reason == CloseReason::Application;

@@ -132,6 +132,10 @@ counted! {
         UnknownExtension => "unknown extension",
         /// The session has reached a limit and is closed.
         SessionClosed => "session closed",
+        /// Something in the device's storage is damaged, of no known boot, or sealed with another key.
+        CorruptStorage => "corrupt in storage",
+        /// An answer of the storage that nobody asked for.
+        UnaskedReply => "unasked answer of the storage",
     }
 }
 

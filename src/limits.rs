@@ -86,9 +86,13 @@ pub const ALARM_FLIGHTS: usize = 8;
 pub const ALARM_BATCHES: usize = 16;
 /// The credit of a session before its first Credit frame (SPEC.md, "Batches").
 pub const INITIAL_CREDIT: u16 = 8;
-/// The most streams that a ledger keeps of one device: those of one session, and as many of the one before
-/// (SPEC.md, "Ledger").
-pub const MAX_LEDGER_STREAMS: usize = 32;
+/// The most streams that a ledger keeps of one device: those of [`MAX_STORED_BOOTS`] boots and as many again, which
+/// ran from RAM or were emptied since a complete Streams frame (SPEC.md, "Ledger").
+pub const MAX_LEDGER_STREAMS: usize = 128;
+/// The most boots of which a device keeps entries in its storage (SPEC.md, "Stored boots").
+pub const MAX_STORED_BOOTS: usize = 16;
+/// After a failure of its storage a device waits so long before it asks again (SPEC.md, "Storage").
+pub const STORAGE_RETRY: Duration = Duration::from_secs(10);
 /// The retransmission time-out before anything was measured (SPEC.md, "Retransmission"; RFC 6298, section 2.1).
 pub const INITIAL_RTO: Duration = Duration::from_secs(1);
 /// The shortest retransmission time-out (SPEC.md, "Retransmission").

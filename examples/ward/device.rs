@@ -11,10 +11,52 @@ use vitalwire::delivery::Accepted;
 use vitalwire::device::{Device, DeviceConfig, DeviceEvent, DeviceMemory, Link};
 use vitalwire::handshake::Limits;
 use vitalwire::wire::Pattern;
-use vitalwire::{CallError, Discards, Instant, OsEntropy};
+use vitalwire::{CallError, Discards, Duration, Instant, OsEntropy};
 
 /// Bytes of RAM for records: a minute of ECG, roughly.
 pub const OUTBOX: usize = 32 * 1024;
+
+/// How a device lives, so that every kind of trouble is in the ward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It stays where it is, awake.
+    Stays,
+    /// It changes between two networks.
+    Roams,
+    /// Its radio and processor sleep most of the time.
+    Sleeps,
+}
+
+impl Life {
+    /// The life of the n-th device.
+    pub const fn of(device: usize) -> Self {
+        match device % 4 {
+            1 => Self::Roams,
+            2 => Self::Sleeps,
+            _ => Self::Stays,
+        }
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stays => "stays",
+            Self::Roams => "roams",
+            Self::Sleeps => "sleeps",
+        }
+    }
+
+    /// Until when it sleeps at this instant, if it does.
+    fn asleep_until(self, now: Instant) -> Option<Instant> {
+        let phase = now.as_millis() % (AWAKE + ASLEEP).as_millis();
+        let rest = (AWAKE + ASLEEP).as_millis() - phase;
+        (self == Self::Sleeps && phase >= AWAKE.as_millis()).then(|| now + Duration::from_millis(rest))
+    }
+}
+
+/// One that sleeps is awake so long, by the ward's clock,
+const AWAKE: Duration = Duration::from_secs(10);
+/// and asleep so long.
+const ASLEEP: Duration = Duration::from_secs(15);
 
 /// What a device has to tell when it is done.
 #[derive(Debug)]
@@ -55,7 +97,7 @@ pub fn run(
 ) -> Result<Logbook, String> {
     let descriptors = patient.descriptors()?;
     let mut outbox = vec![0u8; OUTBOX];
-    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &descriptors };
+    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &descriptors, backlog: &mut [] };
     let device = Device::new(limited(config, patient.max_packet)?, memory).map_err(text)?;
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(text)?;
     let log = Logbook {
@@ -104,23 +146,20 @@ impl Bedside<'_> {
         for (ready, fact) in patient.facts() {
             facts[fact.lane.index()].push_back((ready, fact));
         }
-        // One device in four makes a new session half way, as if it had come home to another network.
-        let mut reconnect_at =
-            (patient.device % 4 == 1).then(|| Instant::from_millis(patient.measured.as_millis() / 2));
+        let life = Life::of(patient.device);
         let now = self.clock.now();
         self.device.handle_link(now, Link::Up { max_packet: patient.max_packet });
         self.device.connect(now);
         loop {
+            if let Some(until) = life.asleep_until(self.clock.now()) {
+                self.sleep(until)?;
+            }
             let now = self.clock.now();
             // 2. give records; one that finds no space is given again later
             for queue in &mut facts {
                 while queue.front().is_some_and(|(ready, _)| *ready <= now) && self.give(now, &queue[0].1)? {
                     queue.pop_front();
                 }
-            }
-            if reconnect_at.is_some_and(|at| at <= now) {
-                reconnect_at = None;
-                self.device.connect(now);
             }
             self.transmit(now)?;
             self.look_at_events();
@@ -170,6 +209,15 @@ impl Bedside<'_> {
             Err(error) => return Err(text(error)),
         }
         Ok(())
+    }
+
+    /// The sensor goes on and keeps what it measures; the radio hears nothing.
+    fn sleep(&mut self, until: Instant) -> Result<(), String> {
+        std::thread::sleep(self.clock.wait(Some(until), Wall::ZERO, Wall::from_secs(60)));
+        self.socket.set_nonblocking(true).map_err(text)?;
+        let mut buffer = [0u8; 2048];
+        while self.socket.recv_from(&mut buffer).is_ok() {}
+        self.socket.set_nonblocking(false).map_err(text)
     }
 
     /// 3. send.

@@ -22,7 +22,7 @@ mod signals;
 use args::{Args, HELP};
 use capture::Capture;
 use clock::Clock;
-use device::Shown;
+use device::{Life, Shown};
 use relay::{Deeds, Relay};
 use report::{DeviceReport, KindBytes, Report};
 use service::{Charts, Threads};
@@ -42,7 +42,7 @@ use vitalwire::identity::{
     Authority, CredentialRequest, Identity, LocalIdentity, Role, Scopes, SubjectId, Time, TrustAnchors,
 };
 use vitalwire::session::RekeyPolicy;
-use vitalwire::{CallError, Duration, OsEntropy, UnixSeconds};
+use vitalwire::{CallError, Duration, Instant, OsEntropy, UnixSeconds};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -147,8 +147,9 @@ fn run(args: Args) -> Result<Report, Error> {
     let impostors = impostors(&configs[0].identity, anchors)?;
 
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let relay = Relay::bind(args.clone(), clock, args.devices + impostors.len(), socket.local_addr()?)?;
     let links = args.devices + impostors.len();
+    let roams = |link| link < args.devices && Life::of(link) == Life::Roams;
+    let relay = Relay::bind(args.clone(), clock, links, socket.local_addr()?, roams)?;
     let near = (0..links).map(|link| relay.near(link)).collect::<Result<Vec<_>, _>>()?;
     let far = (0..links).map(|link| relay.far(link)).collect::<Result<Vec<_>, _>>()?;
 
@@ -178,10 +179,16 @@ fn run(args: Args) -> Result<Report, Error> {
     };
     let backend = {
         let (stop, charts) = (stop.clone(), charts.clone());
-        let mut config = BackendConfig::new(service, anchors, Time::known(TODAY));
-        config.rekey = rekey_policy()?;
+        let config = move || {
+            let mut config = BackendConfig::new(service.clone(), anchors, Time::known(TODAY));
+            config.rekey = rekey_policy()?;
+            Ok(config)
+        };
+        let dies_at = Instant::from_millis(args.measured().as_millis() / 2);
         let threads = Threads { jobs: send_jobs, done, batches: send_batches, verdicts };
-        spawn("backend", move || service::run(config, &socket, &ward, &charts, clock, &threads, &stop))?
+        spawn("backend", move || {
+            service::run(config, dies_at, &socket, (&ward, &charts), clock, &threads, &stop)
+        })?
     };
 
     let spawn_device = |link: usize, config: DeviceConfig, shown: Arc<Shown>| {
@@ -239,7 +246,7 @@ fn run(args: Args) -> Result<Report, Error> {
             kinds.entry(stored.fact.kind()).or_insert_with(KindBytes::default).add(&one);
         }
         let verdict = oracle::judge(&Patient::of(n, args.measured()), &chart, &log);
-        let bytes_from_backend = service.bytes_sent.get(&far[n]).copied().unwrap_or(0);
+        let bytes_from_backend = far[n].iter().filter_map(|path| service.bytes_sent.get(path)).sum();
         devices.push(DeviceReport { name, verdict, log, bytes_from_backend, kinds });
     }
     Ok(Report {

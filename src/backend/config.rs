@@ -128,4 +128,8 @@ pub struct Grant {
     pub ledger: Ledger,
     /// The pre-shared key that the application registered for this device: it is then required.
     pub psk: Option<Psk>,
+    /// A number of the application's own, which comes back with each batch of the session as
+    /// [`Batch::fence`](super::Batch::fence): where several nodes serve one device, their store tells by it which
+    /// session a batch came in, and refuses one whose session has lost the device to another node. 0 if not needed.
+    pub fence: u64,
 }

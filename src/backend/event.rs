@@ -1,5 +1,5 @@
 use super::SharedSet;
-use crate::delivery::{BatchNumber, Mark, StreamKey, TagConflict};
+use crate::delivery::{BatchNumber, ClosedStream, Mark, StreamKey, TagConflict};
 use crate::error::{CloseReason, Discard};
 use crate::framing::{BatchRecord, RecordsFrame};
 use crate::identity::{Identity, Scopes, VerifiedCredential};
@@ -120,6 +120,8 @@ pub struct Batch<'b> {
     pub(super) batch: BatchRef,
     pub(super) identity: Identity,
     pub(super) mark: Mark,
+    pub(super) closed: Vec<ClosedStream>,
+    pub(super) fence: u64,
     pub(super) frame: RecordsFrame<'b>,
     pub(super) set: Arc<SharedSet>,
 }
@@ -130,6 +132,8 @@ pub struct OwnedBatch {
     batch: BatchRef,
     identity: Identity,
     mark: Mark,
+    closed: Vec<ClosedStream>,
+    fence: u64,
     first: u64,
     count: u8,
     base: Instant,
@@ -159,6 +163,17 @@ impl<'b> Batch<'b> {
         self.mark
     }
 
+    /// Returns the streams that the device has closed: in the same transaction, before the mark is applied, the stored
+    /// ledger is to forget them with [`Ledger::close`](crate::delivery::Ledger::close). Mostly there are none.
+    pub fn closed(&self) -> &[ClosedStream] {
+        &self.closed
+    }
+
+    /// Returns [`Grant::fence`](super::Grant::fence) of the session that the batch came in.
+    pub const fn fence(&self) -> u64 {
+        self.fence
+    }
+
     /// Returns the descriptors of the records' channels: store the set with the records, which mean nothing without
     /// it, under its hash.
     ///
@@ -186,6 +201,8 @@ impl<'b> Batch<'b> {
             batch: self.batch,
             identity: self.identity,
             mark: self.mark,
+            closed: self.closed.clone(),
+            fence: self.fence,
             first,
             count,
             base,
@@ -206,7 +223,15 @@ impl OwnedBatch {
             base: self.base,
             bytes: &self.bytes,
         };
-        Batch { batch: self.batch, identity: self.identity, mark: self.mark, frame, set: self.set.clone() }
+        Batch {
+            batch: self.batch,
+            identity: self.identity,
+            mark: self.mark,
+            closed: self.closed.clone(),
+            fence: self.fence,
+            frame,
+            set: self.set.clone(),
+        }
     }
 
     /// Returns the handle to commit or release.

@@ -73,6 +73,8 @@ pub(super) struct Live<P> {
     pub(super) pattern: Pattern,
     pub(super) scopes: Scopes,
     pub(super) device: Option<u32>,
+    /// The application's own number for this session.
+    pub(super) fence: u64,
     /// Until copies of the handshake's packets can hardly come any more.
     pub(super) origin: Option<Origin>,
     pub(super) proved: bool,
@@ -104,6 +106,7 @@ pub(super) struct Start<P> {
     pub(super) path_state: PathState,
     pub(super) granted: Scopes,
     pub(super) device: Option<u32>,
+    pub(super) fence: u64,
     pub(super) origin: Origin,
     pub(super) closing: Option<CloseReason>,
 }
@@ -119,7 +122,7 @@ impl<P: Path> Live<P> {
         config: &BackendConfig,
     ) -> Self {
         let Established { secrets, peer, peer_connection_id, peer_limits, pattern } = established;
-        let Start { path, path_state, granted, device, origin, closing } = start;
+        let Start { path, path_state, granted, device, fence, origin, closing } = start;
         Self {
             session: BackendSession::new(now, Side::Backend, secrets, peer_limits.window(), config.rekey),
             path,
@@ -131,6 +134,7 @@ impl<P: Path> Live<P> {
             pattern,
             scopes: peer.scopes() & granted,
             device,
+            fence,
             origin: Some(origin),
             proved: false,
             last_heard: now,

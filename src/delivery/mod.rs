@@ -74,8 +74,9 @@ mod tests;
 #[cfg(feature = "alloc")]
 pub use inbox::{BatchNumber, Inbox, Named, Offer, TagConflict};
 #[cfg(feature = "alloc")]
-pub use ledger::{Ledger, LedgerError, Mark, StreamKey};
+pub use ledger::{ClosedStream, Ledger, LedgerError, Mark, StreamKey};
 pub use outbox::{Accepted, AckOutcome, CutBatch, LaneFill, LaneShares, LaneTx, Outbox};
+pub use outbox::{Backlog, LoadRefusal, Queue, StoredRun};
 #[cfg(feature = "alloc")]
 pub use stream_state::StreamState;
 #[cfg(feature = "alloc")]

@@ -1,3 +1,4 @@
+use super::StorageConfig;
 use crate::crypto::{Psk, PublicKey};
 use crate::delivery::LaneShares;
 use crate::error::CallError;
@@ -16,6 +17,8 @@ pub struct DeviceMemory<'m> {
     /// The encoded descriptor set, from [`encode_descriptors`](crate::framing::encode_descriptors);
     /// [`Device::extend_descriptors`](super::Device::extend_descriptors) brings a larger one.
     pub descriptors: &'m [u8],
+    /// For what is written to and read back from storage, as [`StorageConfig`] splits it; empty without storage.
+    pub backlog: &'m mut [u8],
 }
 
 /// The state of the link.
@@ -25,9 +28,12 @@ pub enum Link {
     Down,
     /// Packets can be sent.
     Up {
-        /// The largest packet that the link carries, in bytes: data packets are built to fit. Handshake packets may
-        /// be up to 512 bytes long, whatever this says. Below 64 bytes it counts as 64: there a link adapter has to
-        /// cut packets into fragments.
+        /// How large data packets may be built now, in bytes. Handshake packets may be up to 512 bytes long, whatever
+        /// this says.
+        ///
+        /// It is what the link carries, where it carries whole packets of 64 bytes or more. With fragments
+        /// ([`wire::link`](crate::wire::link)) it is the firmware's choice, and larger: that page says what
+        /// to choose. Below 64 counts as 64.
         max_packet: u16,
     },
 }
@@ -54,7 +60,8 @@ pub struct DeviceConfig {
     pub anchors: TrustAnchors,
     /// What it knows of the time.
     pub time: Time,
-    /// The number of this boot: one more than at the boot before, kept by the firmware.
+    /// The number of this boot: one more than at the boot before, kept by the firmware. With `storage` it counts only
+    /// where that knows of no boot before.
     pub boot: u32,
     /// The backend that must answer, if only one may. A pin implies its identity.
     pub expected: Option<Identity>,
@@ -74,6 +81,8 @@ pub struct DeviceConfig {
     pub shares: LaneShares,
     /// How long a lane's records may wait for more of them to share a packet: alarm, event, trend, waveform.
     pub linger: [Duration; 4],
+    /// What is to survive a power cut; `None` keeps records in RAM only.
+    pub storage: Option<StorageConfig>,
 }
 
 impl DeviceConfig {
@@ -99,6 +108,7 @@ impl DeviceConfig {
             smallest_packet: Limits::DEVICE.max_packet(),
             shares: LaneShares::of_total(outbox_len),
             linger: [Duration::ZERO; 4],
+            storage: None,
         }
     }
 

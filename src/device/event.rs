@@ -24,6 +24,8 @@ pub enum DeviceEvent {
     ConnectFailed(Option<Discard>),
     /// The backend refused records for good: they are not sent again.
     RecordsRefused {
+        /// The boot that accepted them.
+        boot: u32,
         /// Their lane.
         lane: Lane,
         /// The first one's sequence.
@@ -33,8 +35,36 @@ pub enum DeviceEvent {
         /// Why.
         reason: RefusedReason,
     },
+    /// All records of a lane up to this one, of the present boot, survive a power cut now, or are settled.
+    Stored {
+        /// The lane.
+        lane: Lane,
+        /// The last one's sequence.
+        through: u64,
+    },
+    /// Something is wrong with the storage. What is in memory is not touched by it.
+    StorageTrouble(StorageTrouble),
     /// More events came than fit; so many were lost.
     EventsLost(u32),
+}
+
+/// What is wrong with the storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StorageTrouble {
+    /// It failed while the boot was noted: this boot keeps its records in RAM only, under a tag of its own.
+    Unavailable,
+    /// The table of boots could not be opened: it is damaged, or another key sealed it. What earlier boots stored is lost.
+    Unreadable,
+    /// Entries of as many boots as there may be are stored: this boot stores nothing before one of them is drained.
+    TooManyBoots,
+    /// A lane's region takes no more: its records stay in RAM until something was trimmed.
+    Full(Lane),
+    /// A request failed: it is asked again after [`STORAGE_RETRY`](crate::limits::STORAGE_RETRY).
+    Failed,
+    /// An entry or a descriptor set is damaged and was skipped; reported once,
+    /// [`Discard::CorruptStorage`] counts them.
+    Corrupt,
 }
 
 /// What came in a packet for the application.

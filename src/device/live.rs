@@ -1,6 +1,7 @@
 //! One session of a device: what it owes to the backend, and when it is over.
 
 use super::connect::{copy_packet, doubled, prolonged, prolonged_by};
+use super::region::StreamName;
 use super::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceSession};
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason};
@@ -46,8 +47,10 @@ pub(super) struct Live {
     pub(super) generation: u8,
     /// A Streams frame with the present indices was sent.
     pub(super) named: bool,
-    /// The backend has asked for the descriptor set, and not shown yet that it has it.
-    pub(super) set_wanted: bool,
+    /// The streams of earlier boots that have an index: the first one the last index, and so on.
+    earlier: [Option<StreamName>; MAX_STREAMS - LANES as usize],
+    /// The backend has asked for the descriptor set of this index, and not shown yet that it has it.
+    pub(super) set_wanted: Option<u8>,
     /// From which offset the set is to be sent.
     pub(super) descriptors_from: Option<usize>,
     /// When it may be sent from the front, if it is wanted.
@@ -91,6 +94,16 @@ const PROBES: u8 = 4;
 
 /// As many indices belong to one descriptor set.
 const LANES: u8 = Lane::ALL.len() as u8;
+const LAST_INDEX: u8 = MAX_STREAMS as u8 - 1;
+
+/// What a stream index stands for in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Indexed {
+    /// The present boot's stream of a lane, and whether the index is its present one.
+    Live(Lane, bool),
+    /// An earlier boot's stream.
+    Earlier(StreamName),
+}
 
 /// After so many unreported packets an Ack rides on the next packet, so that the backend's counters stay short.
 pub(super) const REPORT_AFTER: u32 = 16;
@@ -122,23 +135,45 @@ impl Live {
             rekey: Repeat::now(now),
             generation: 0,
             named: false,
-            set_wanted: false,
+            earlier: [None; _],
+            set_wanted: None,
             descriptors_from: None,
             descriptors: Repeat::now(now),
             closing: None,
         }
     }
 
-    /// Returns the index of a lane's stream.
+    /// Returns the index of the present boot's stream of a lane.
     pub(super) fn index_of(&self, lane: Lane) -> u8 {
         self.generation.saturating_mul(LANES).saturating_add(lane.code())
     }
 
-    /// Returns the lane whose stream has or had this index, and whether it is the present one.
-    pub(super) fn lane_of(&self, index: u8) -> Option<(Lane, bool)> {
-        let lane = Lane::from_code(index % LANES)?;
+    /// Returns the stream that has or had this index.
+    pub(super) fn stream_of(&self, index: u8) -> Option<Indexed> {
         let generation = index / LANES;
-        (generation <= self.generation).then_some((lane, generation == self.generation))
+        if generation <= self.generation {
+            let lane = Lane::from_code(index % LANES)?;
+            return Some(Indexed::Live(lane, generation == self.generation));
+        }
+        let place = LAST_INDEX.checked_sub(index)?;
+        self.earlier.get(usize::from(place)).copied().flatten().map(Indexed::Earlier)
+    }
+
+    /// Returns the index of an earlier boot's stream, if it has one.
+    pub(super) fn index_of_earlier(&self, name: StreamName) -> Option<u8> {
+        let place = self.earlier.iter().position(|known| *known == Some(name))?;
+        LAST_INDEX.checked_sub(u8::try_from(place).ok()?)
+    }
+
+    /// Gives an earlier boot's stream an index, from the upper end; `false` if none is left.
+    pub(super) fn give_index(&mut self, name: StreamName) -> bool {
+        if self.index_of_earlier(name).is_some() {
+            return true;
+        }
+        let present = usize::from(self.generation).saturating_add(1).saturating_mul(LANES.into());
+        let free = MAX_STREAMS.saturating_sub(present);
+        let slot = self.earlier.iter_mut().take(free).find(|slot| slot.is_none());
+        slot.map(|slot| *slot = Some(name)).is_some()
     }
 
     /// Gives the streams new indices, as they have another descriptor set now; `false` if none are left.
@@ -146,8 +181,10 @@ impl Live {
         if core::mem::take(&mut self.named) {
             self.generation = self.generation.saturating_add(1);
         }
-        (self.set_wanted, self.descriptors_from, self.descriptors) = (false, None, Repeat::now(now));
-        self.generation < MAX_STREAMS as u8 / LANES
+        (self.set_wanted, self.descriptors_from, self.descriptors) = (None, None, Repeat::now(now));
+        let earlier = self.earlier.iter().flatten().count();
+        let present = usize::from(self.generation).saturating_add(1).saturating_mul(LANES.into());
+        present.saturating_add(earlier) <= MAX_STREAMS
     }
 
     /// Tells whether data packets may be sent: after IK at once, after XX when the backend has shown the session.

@@ -3,6 +3,7 @@
 //! [`Device`] owns the outbox, the session and the handshakes, and decides what goes into the next packet. It
 //! never opens a socket, reads a clock or keeps a generator: see [`Device`] for the run loop.
 
+mod backlog;
 mod compose;
 mod config;
 mod connect;
@@ -10,9 +11,13 @@ mod event;
 mod live;
 mod receive;
 mod record;
+mod region;
+mod storage_config;
+mod store;
 
 pub use config::{BackendPin, DeviceConfig, DeviceMemory, Link};
-pub use event::{DeviceEvent, DeviceReceived};
+pub use event::{DeviceEvent, DeviceReceived, StorageTrouble};
+pub use storage_config::StorageConfig;
 
 use crate::crypto::hash_parts;
 use crate::delivery::{LaneFill, Outbox};
@@ -24,9 +29,11 @@ use crate::limits::MIN_MAX_PACKET;
 use crate::session::Session;
 use crate::time::{Duration, Instant, UnixSeconds};
 use crate::wire::TAG_LEN;
+use alloc::boxed::Box;
 use connect::Connector;
 use event::EventQueue;
 use live::Live;
+use store::Store;
 
 /// A device's session has a window of 128 packets.
 type DeviceSession = Session<2>;
@@ -40,9 +47,11 @@ type DeviceSession = Session<2>;
 /// 1. take what came in: [`handle_packet`](Self::handle_packet), [`handle_link`](Self::handle_link), and
 ///    [`handle_timeout`](Self::handle_timeout) when the instant of `poll_timeout` has come;
 /// 2. give records with [`record`](Self::record);
-/// 3. send: call [`poll_transmit`](Self::poll_transmit) until it returns `None`;
-/// 4. look at [`poll_event`](Self::poll_event) until it returns `None`;
-/// 5. sleep until a packet comes, or until [`poll_timeout`](Self::poll_timeout).
+/// 3. with storage: ask [`poll_storage`](Self::poll_storage) and answer with
+///    [`handle_storage`](Self::handle_storage) until it returns `None`;
+/// 4. send: call [`poll_transmit`](Self::poll_transmit) until it returns `None`;
+/// 5. look at [`poll_event`](Self::poll_event) until it returns `None`;
+/// 6. sleep until a packet comes, or until [`poll_timeout`](Self::poll_timeout).
 ///
 /// `now` is monotonic time since the device's boot: it also stamps the records.
 ///
@@ -53,6 +62,8 @@ pub struct Device<'m> {
     set_hash: SetHash,
     scopes: Scopes,
     outbox: Outbox<'m>,
+    store: Option<Box<Store<'m>>>,
+    boot: u32,
     boot_tag: Option<BootTag>,
     link: Link,
     connector: Connector,
@@ -93,16 +104,28 @@ impl<'m> Device<'m> {
     ///
     /// # Errors
     /// [`CallError::InvalidConfig`] says which value is wrong.
-    pub fn new(config: DeviceConfig, memory: DeviceMemory<'m>) -> Result<Self, CallError> {
+    pub fn new(mut config: DeviceConfig, memory: DeviceMemory<'m>) -> Result<Self, CallError> {
         config.check()?;
         let set = DescriptorSet::parse(memory.descriptors)
             .map_err(|_| CallError::InvalidConfig("the descriptor set is malformed"))?;
         let mut outbox = Outbox::new(memory.outbox, config.shares)?;
+        let mut store = None;
+        if let Some(storage) = config.storage.take() {
+            storage.check(&config, memory.backlog.len(), memory.descriptors.len())?;
+            const TOO_SMALL: CallError = CallError::InvalidConfig("the backlog memory is too small");
+            let (entry, rest) =
+                memory.backlog.split_at_mut_checked(storage.entry_len).ok_or(TOO_SMALL)?;
+            let (set, backlog) = rest.split_at_mut_checked(storage.set_len).ok_or(TOO_SMALL)?;
+            outbox = outbox.with_backlog(backlog, storage.backlog)?;
+            store = Some(Box::new(Store::new(storage, entry, set, config.boot)));
+        }
         for (lane, linger) in Lane::ALL.into_iter().zip(config.linger) {
             outbox.set_linger(lane, linger);
         }
         Ok(Self {
             scopes: config.identity.credential().claimed_scopes(),
+            boot: config.boot,
+            store,
             config,
             set,
             set_hash: hash_of(set),
@@ -245,6 +268,9 @@ impl<'m> Device<'m> {
             self.handle_timeout(now);
         }
         let Link::Up { max_packet } = self.link else { return Ok(None) };
+        if !self.may_name_boot() {
+            return Ok(None);
+        }
         let tag = self.ensure_boot_tag(rng)?;
         let max_packet = usize::from(max_packet).max(MIN_MAX_PACKET);
         let had_session = self.live.is_some();
@@ -307,15 +333,20 @@ impl<'m> Device<'m> {
     /// }
     /// ```
     pub fn poll_timeout(&self) -> Option<Instant> {
+        if !self.may_name_boot() {
+            // The storage's answer is what is waited for.
+            return None;
+        }
+        let storage = self.store.as_ref().and_then(|store| store.poll_timeout(&self.outbox));
         let up = self.link != Link::Down;
         let handshake = self.connector.poll_timeout(up);
         let live = self.live.as_ref().and_then(|live| self.live_timeout(live, up));
-        handshake.into_iter().chain(live).min()
+        handshake.into_iter().chain(live).chain(storage).min()
     }
 
     /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<DeviceEvent> {
-        self.events.pop()
+        self.events.pop().or_else(|| self.stored_event())
     }
 
     /// Drops the session and puts what was in flight back into the queue.
@@ -352,9 +383,19 @@ impl<'m> Device<'m> {
         self.outbox.longest_wait(now, lane)
     }
 
-    /// Tells whether the backend's application has committed every record.
+    /// Tells whether the backend's application has committed every record, those in storage included.
     pub fn is_drained(&self) -> bool {
-        self.outbox.is_empty()
+        self.outbox.is_empty() && self.store.as_ref().is_none_or(|store| store.is_empty())
+    }
+
+    /// Returns this boot's number, once it is known: with storage not before that has answered.
+    pub fn boot(&self) -> Option<u32> {
+        self.may_name_boot().then_some(self.boot)
+    }
+
+    /// Tells whether this boot has its number and tag for good.
+    fn may_name_boot(&self) -> bool {
+        self.store.as_ref().is_none_or(|store| store.is_settled())
     }
 
     /// Returns how often each kind of packet was discarded.

@@ -44,6 +44,22 @@ impl Device<'_> {
         if !permits(self.scopes, record) {
             return Err(CallError::OutOfScope);
         }
+        loop {
+            match self.accept(now, lane, time, record) {
+                // What is stored may leave the memory.
+                Err(CallError::LaneFull) if self.outbox.evict(lane) > 0 => {}
+                accepted => return accepted,
+            }
+        }
+    }
+
+    fn accept(
+        &mut self,
+        now: Instant,
+        lane: Lane,
+        time: Instant,
+        record: &Record<'_>,
+    ) -> Result<Accepted, CallError> {
         let limit = self.config.record_limit();
         let Record::Waveform(block) = record else {
             let mut tx = self.outbox.begin(now, lane);

@@ -24,6 +24,7 @@ mod record;
 mod record_codec;
 mod rice;
 mod row;
+mod run;
 mod series;
 mod streams;
 #[cfg(test)]
@@ -52,6 +53,7 @@ pub use record::{
 };
 pub use record_codec::encode_record;
 pub use row::Row;
+pub use run::{RunReader, RunWriter, longest_run_of_one};
 pub use streams::{BootStreams, BootTag, StreamEntry, StreamsFrame, StreamsWriter};
 pub use trend::{TrendBlock, TrendPoint, encode_trend};
 pub use values::{Absence, Mode, Quality, Status, Value, Values};

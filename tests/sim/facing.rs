@@ -148,7 +148,7 @@ impl Facing {
         if pinned {
             config.pin = Some(pin_of(&backend));
         }
-        let memory = DeviceMemory { outbox: vec![0; 8192].leak(), descriptors: descriptors(0).leak() };
+        let memory = DeviceMemory { outbox: vec![0; 8192].leak(), descriptors: descriptors(0).leak(), backlog: &mut [] };
         let mut device = Device::new(config, memory).unwrap();
         device.handle_link(at(0), Link::Up { max_packet: 1200 });
         let puppet = PuppetBackend::new(backend, pki.anchors());

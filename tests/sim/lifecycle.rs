@@ -345,7 +345,7 @@ fn a_commit_while_the_next_session_is_pending_is_not_forgotten() {
     world.run(secs(4));
     assert_eq!(world.app.store.stored.len(), 1);
     let (now, scopes) = (world.now, vitalwire::identity::Scopes::PUBLISH);
-    let grant = vitalwire::backend::Grant { scopes, ledger: before, psk: None };
+    let grant = vitalwire::backend::Grant { scopes, ledger: before, ..Default::default() };
     world.backend.accept(now, pending.unwrap(), grant).unwrap();
     world.wait_all_drained_and_check(secs(60));
 }

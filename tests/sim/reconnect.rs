@@ -20,7 +20,7 @@ fn lonely(number: usize, pinned: bool) -> Device<'static> {
     let identity = pki.device(number);
     let mut config = DeviceConfig::new(identity, pki.anchors(), pki.time(), 1, 2048);
     config.pin = pinned.then(|| pin_of(&backend));
-    let memory = DeviceMemory { outbox: vec![0; 2048].leak(), descriptors: descriptors(0).leak() };
+    let memory = DeviceMemory { outbox: vec![0; 2048].leak(), descriptors: descriptors(0).leak(), backlog: &mut [] };
     let mut device = Device::new(config, memory).unwrap();
     device.handle_link(at(0), Link::Up { max_packet: 1200 });
     device.connect(at(0));

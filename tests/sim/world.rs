@@ -112,7 +112,7 @@ impl World {
         let mut config = DeviceConfig::new(identity, self.pki.anchors(), self.pki.time(), 7, OUTBOX);
         config.smallest_packet = self.setup.max_packet;
         change(&mut config);
-        let memory = DeviceMemory { outbox: vec![0; OUTBOX].leak(), descriptors: set.leak() };
+        let memory = DeviceMemory { outbox: vec![0; OUTBOX].leak(), descriptors: set.leak(), backlog: &mut [] };
         let mut device = Device::new(config, memory).unwrap();
         device.handle_link(self.now, self.up());
         let path = 1000 + number as u64;

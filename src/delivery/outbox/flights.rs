@@ -1,11 +1,12 @@
-use crate::framing::{Lane, StreamAck};
+use super::queue::Queue;
+use crate::framing::StreamAck;
 use crate::limits::{MAX_BATCH_RECORDS, MAX_FLIGHTS};
 use crate::time::{Duration, Instant};
 
 /// A batch that was sent and is not settled in whole.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flight {
-    pub(super) lane: Lane,
+    pub(super) queue: Queue,
     pub(super) first: u64,
     /// Bit i: record `first + i` is in flight.
     pub(super) pending: u64,
@@ -70,10 +71,10 @@ impl Flights {
     }
 
     /// Takes out what an Ack settles.
-    pub(super) fn settle(&mut self, now: Instant, lane: Lane, ack: &StreamAck) -> Heard {
+    pub(super) fn settle(&mut self, now: Instant, queue: Queue, ack: &StreamAck) -> Heard {
         let mut heard = Heard::default();
         for slot in &mut self.slots {
-            let Some(flight) = slot.as_mut().filter(|flight| flight.lane == lane) else { continue };
+            let Some(flight) = slot.as_mut().filter(|flight| flight.queue == queue) else { continue };
             let settled = flight.take(|sequence| ack.settles(sequence));
             if settled > 0 && flight.sends == 1 {
                 heard.latest = heard.latest.max(Some(flight.sent_at));
@@ -99,9 +100,9 @@ impl Flights {
     }
 
     /// Takes out a range of sequences.
-    pub(super) fn forget(&mut self, lane: Lane, first: u64, count: u64) {
+    pub(super) fn forget(&mut self, queue: Queue, first: u64, count: u64) {
         for slot in &mut self.slots {
-            let Some(flight) = slot.as_mut().filter(|flight| flight.lane == lane) else { continue };
+            let Some(flight) = slot.as_mut().filter(|flight| flight.queue == queue) else { continue };
             flight.take(|sequence| sequence.checked_sub(first).is_some_and(|offset| offset < count));
             if flight.pending == 0 {
                 *slot = None;

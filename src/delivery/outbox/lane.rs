@@ -1,3 +1,4 @@
+use super::queue::Backlog;
 use super::ring::{Cursor, Entry, RecordState, Ring, Stage};
 use crate::codec::varint_len;
 use crate::framing::{BatchWriter, StreamAck};
@@ -9,20 +10,26 @@ use crate::time::{Duration, Instant};
 /// It knows nothing of flights: who marks a record in flight books it there.
 #[derive(Debug)]
 pub(super) struct LaneQueue<'m> {
-    ring: Ring<'m>,
+    pub(super) ring: Ring<'m>,
     /// No record in front of this one is queued.
-    cursor: Cursor,
-    queued: u32,
-    queued_bytes: usize,
+    pub(super) cursor: Cursor,
+    /// All records in front of this one are stored or settled.
+    pub(super) stored: Cursor,
+    /// The oldest sequence of the stream that is not settled, where that record is in storage only.
+    pub(super) floor: Option<u64>,
+    /// Whose records these are, in a backlog.
+    pub(super) binding: Backlog,
+    pub(super) queued: u32,
+    pub(super) queued_bytes: usize,
     /// How many of the queued records were sent before.
-    repeats: u32,
+    pub(super) repeats: u32,
     linger: Duration,
     /// Since when the oldest queued record waits to be sent for the first time, at the latest.
     waiting_since: Instant,
     /// One above the highest sequence that was ever sent.
-    sent_end: u64,
-    /// One above the highest sequence that was refused.
-    refused_end: u64,
+    pub(super) sent_end: u64,
+    /// One above the highest sequence that was refused or lost.
+    pub(super) refused_end: u64,
     /// Below this, the backend has told that all is settled; `None` until it has told anything in this session.
     told: Option<u64>,
     /// Whether a Streams frame with this lane's present state was sent in this session.
@@ -51,6 +58,9 @@ impl<'m> LaneQueue<'m> {
         let ring = Ring::new(bytes);
         Self {
             cursor: ring.oldest(),
+            stored: ring.oldest(),
+            floor: None,
+            binding: Backlog::Unbound,
             ring,
             queued: 0,
             queued_bytes: 0,
@@ -102,7 +112,7 @@ impl<'m> LaneQueue<'m> {
     //= SPEC.md#ledger
     //# A device MUST NOT send a sequence that is 256 or more above the oldest unsettled one of its stream.
     fn is_inside_window(&self, sequence: u64) -> bool {
-        sequence < self.ring.first().saturating_add(LEDGER_WINDOW)
+        sequence < self.base().saturating_add(LEDGER_WINDOW)
     }
 
     /// Returns when this lane has something to send in a Records frame of `space` bytes.
@@ -181,12 +191,12 @@ impl<'m> LaneQueue<'m> {
         true
     }
 
-    /// Tells whether an Ack names a sequence that was never sent.
-    pub(super) fn contradicts(&self, ack: &StreamAck) -> bool {
+    /// Tells whether an Ack names a sequence that was never sent, `other_end` and above from another queue.
+    pub(super) fn contradicts(&self, ack: &StreamAck, other_end: u64) -> bool {
         let highest = ack.settled.iter().last();
         let end =
             highest.map_or(ack.cumulative, |bit| ack.cumulative.saturating_add(bit.into()).saturating_add(2));
-        end > self.sent_end
+        end > self.sent_end.max(other_end)
     }
 
     /// Takes note that the backend knows this stream in this session, and how far.
@@ -210,13 +220,17 @@ impl<'m> LaneQueue<'m> {
         self.named = self.is_open();
     }
 
-    /// Tells whether this lane has ever held a record.
+    /// Tells whether this is a stream to be named: a lane that has ever held a record, or an earlier boot's.
     pub(super) fn is_open(&self) -> bool {
-        self.ring.end() > 0
+        match self.binding {
+            Backlog::Unbound => self.ring.end() > 0,
+            Backlog::Earlier => true,
+            Backlog::Own => false,
+        }
     }
 
     pub(super) fn naming(&self) -> Naming {
-        let behind = |told| told < self.refused_end.min(self.ring.first());
+        let behind = |told| told < self.refused_end.min(self.base());
         if !self.is_open() || !self.told.is_none_or(behind) {
             Naming::Known
         } else if self.named {
@@ -241,9 +255,7 @@ impl<'m> LaneQueue<'m> {
             cursor = cursor.after(entry);
         }
         self.ring.free_settled();
-        if self.cursor.sequence <= self.ring.first() {
-            self.cursor = self.ring.oldest();
-        }
+        self.mend_cursors();
         count
     }
 
@@ -252,7 +264,7 @@ impl<'m> LaneQueue<'m> {
         self.waiting_since = self.waiting_since.min(now);
     }
 
-    fn leave_queue(&mut self, entry: Entry) {
+    pub(super) fn leave_queue(&mut self, entry: Entry) {
         self.queued = self.queued.saturating_sub(1);
         self.queued_bytes = self.queued_bytes.saturating_sub(wire_len(entry));
         if entry.sends > 0 {
