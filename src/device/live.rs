@@ -30,7 +30,7 @@ pub(super) struct Live {
     pub(super) peer_limits: Limits,
     peer: VerifiedCredential,
     pattern: Pattern,
-    finish: Option<FinishRepeat>,
+    pub(super) finish: Option<FinishRepeat>,
     /// A packet of the backend has authenticated.
     pub(super) confirmed: bool,
     born: Instant,

@@ -26,6 +26,7 @@ pub(crate) struct Fact {
 pub(crate) struct Due {
     pub(crate) by: Instant,
     pub(crate) disturbed: u32,
+    pub(crate) kind: usize,
 }
 
 /// A batch as the application holds it until it is stored.
@@ -97,6 +98,11 @@ impl Store {
             let Some((at, due)) = self.accepted[&id].alarm else { continue };
             let Some(due) = due.filter(|due| due.disturbed == disturbed) else { continue };
             self.alarm_waits.push(now.since(at));
+            if now.since(at) > crate::kit::secs(2) {
+                println!("SLOW {} {:?}", due.kind, now.since(at).as_millis() / 1000);
+            } else {
+                println!("FAST {}", due.kind);
+            }
             assert!(now <= due.by, "{id:?} of {at:?} was stored at {now:?}, due {:?}", due.by);
         }
     }

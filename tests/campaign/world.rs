@@ -261,7 +261,14 @@ impl<'m> World<'m> {
             return None;
         }
         let _ = plan;
-        Some(Due { by: self.now + secs(1000), disturbed: unit.disturbed })
+        let online = self.nodes[unit.node].online.contains(&unit.identity());
+        Some(Due {
+            by: self.now + secs(1000),
+            disturbed: unit.disturbed,
+            kind: usize::from(unit.is_connected())
+                + 2 * usize::from(online)
+                + 4 * usize::from(self.now >= unit.disturbed_until + secs(10)),
+        })
     }
 
     /// Runs until `done`, at most until `end`; tells whether it was.

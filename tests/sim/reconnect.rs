@@ -20,7 +20,8 @@ fn lonely(number: usize, pinned: bool) -> Device<'static> {
     let identity = pki.device(number);
     let mut config = DeviceConfig::new(identity, pki.anchors(), pki.time(), 1, 2048);
     config.pin = pinned.then(|| pin_of(&backend));
-    let memory = DeviceMemory { outbox: vec![0; 2048].leak(), descriptors: descriptors(0).leak(), backlog: &mut [] };
+    let memory =
+        DeviceMemory { outbox: vec![0; 2048].leak(), descriptors: descriptors(0).leak(), backlog: &mut [] };
     let mut device = Device::new(config, memory).unwrap();
     device.handle_link(at(0), Link::Up { max_packet: 1200 });
     device.connect(at(0));
@@ -306,5 +307,34 @@ fn a_device_that_says_nothing_learns_of_a_restart_in_its_first_wake() {
         let round_trip = ms(42);
         let took = world.now.since(start);
         assert!(took <= round_trip.saturating_mul(5), "{took:?}");
+    }
+}
+
+#[test]
+fn an_alarm_does_not_wait_for_the_end_of_a_pause() {
+    for pinned in [false, true] {
+        let mut world = Setup::new(9).build();
+        let pin = world.pinned();
+        world.add(|config| {
+            if pinned {
+                pin(config)
+            }
+        });
+        world.link.log = Some(Vec::new());
+        world.link.faults.loss = 1.0;
+        world.connect(0);
+        world.run(secs(3600));
+        // An alarm each second makes no storm of a dead link.
+        let before = hellos(&world);
+        for round in 0..100 {
+            world.record(0, Lane::Alarm, &alarm(round)).unwrap();
+            world.run(secs(1));
+        }
+        let during = hellos(&world) - before;
+        assert!((8..=30).contains(&during), "{during} Hellos");
+        world.run(secs(15));
+        world.link.faults.loss = 0.0;
+        world.record(0, Lane::Alarm, &alarm(1000)).unwrap();
+        world.wait_all_drained_and_check(ms(400));
     }
 }
