@@ -221,7 +221,9 @@ fn provision(
 /// Stores a batch: prints the records that the ledger does not have yet. Returns what to commit.
 fn store(ledgers: &mut BTreeMap<Identity, Ledger>, batch: &Batch<'_>) -> Option<BatchRef> {
     let mark = batch.mark();
-    let new = ledgers.entry(batch.identity()).or_default().apply(&mark).ok()?;
+    let ledger = ledgers.entry(batch.identity()).or_default();
+    batch.closed().iter().for_each(|closed| ledger.close(closed));
+    let new = ledger.apply(&mark).ok()?;
     for record in batch.records() {
         if new >> (record.sequence - mark.first) & 1 == 1 {
             println!("{}", json(batch, &record));

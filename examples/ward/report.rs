@@ -2,7 +2,7 @@
 
 use crate::args::Args;
 use crate::device::{Life, Logbook};
-use crate::oracle::{Tally, Verdict};
+use crate::oracle::{LOAD, Tally, Verdict};
 use crate::relay::Deeds;
 use crate::service::Summary;
 use crate::signals::Signal;
@@ -135,21 +135,26 @@ impl Report {
     fn print_records(&self) {
         println!("\n-- records, against the source files");
         println!(
-            "{:<18}{:>9}{:>11}{:>7}{:>7}{:>9}{:>9}",
-            "", "sent", "delivered", "lost", "twice", "altered", "foreign"
+            "{:<18}{:>9}{:>11}{:>7}{:>7}{:>9}{:>9}{:>10}",
+            "", "accepted", "delivered", "lost", "twice", "altered", "foreign", "unstored"
         );
-        let mut total = [0u64; 6];
-        let line = |name: &str, row: [u64; 6]| {
-            let [sent, delivered, lost, twice, altered, foreign] = row;
-            println!("{name:<18}{sent:>9}{delivered:>11}{lost:>7}{twice:>7}{altered:>9}{foreign:>9}");
+        let mut total = [0u64; 7];
+        let line = |name: &str, row: [u64; 7]| {
+            let [sent, delivered, lost, twice, altered, foreign, unstored] = row;
+            println!(
+                "{name:<18}{sent:>9}{delivered:>11}{lost:>7}{twice:>7}{altered:>9}{foreign:>9}{unstored:>10}"
+            );
         };
         for device in &self.devices {
-            let Verdict { sent, delivered, lost, twice, altered, foreign, .. } = device.verdict;
-            let row = [sent, delivered, lost, twice, altered, foreign];
+            let Verdict { sent, delivered, lost, twice, altered, foreign, unstored, .. } = device.verdict;
+            let row = [sent, delivered, lost, twice, altered, foreign, unstored];
             line(&device.name, row);
             total = std::array::from_fn(|n| total[n] + row[n]);
         }
         line("total", total);
+        println!(
+            "unstored: in RAM only, as the device knew, when its power failed, and not delivered before"
+        );
         println!(
             "stores that failed, were released and came again: {}; strangers' records: {}",
             self.stores_failed, self.foreign_charts
@@ -283,6 +288,9 @@ impl Report {
             );
         }
         line("all", all.map(|(_, millis)| *millis).collect());
+        let behind = self.devices.iter().flat_map(|device| &device.verdict.alarms_behind_waveforms);
+        line("alarm under load", behind.copied().collect());
+        println!("under load: raised while {LOAD} waveforms or more of the device waited to be acknowledged");
     }
 
     fn print_refusals(&self) {
@@ -299,15 +307,16 @@ impl Report {
             let count = |discards: &Discards| {
                 reasons.iter().map(|reason| u64::from(discards.of(*reason))).sum::<u64>()
             };
-            let devices: u64 = self.devices.iter().map(|device| count(&device.log.discards)).sum();
+            let of_devices = self.devices.iter().flat_map(|device| &device.log.discards);
+            let devices: u64 = of_devices.map(count).sum();
             let backend: u64 = self.service.discards.iter().map(count).sum();
             println!("{kind:<38}{backend:>10}{devices:>10}");
         }
         let listed = |reason: &Discard| KINDS.iter().any(|(_, reasons)| reasons.contains(reason));
         for &reason in Discard::ALL.iter().filter(|reason| !listed(reason)) {
             let backend = self.service.discarded(reason);
-            let devices: u64 =
-                self.devices.iter().map(|device| u64::from(device.log.discards.of(reason))).sum();
+            let of_devices = self.devices.iter().flat_map(|device| &device.log.discards);
+            let devices: u64 = of_devices.map(|discards| u64::from(discards.of(reason))).sum();
             if backend > 0 || devices > 0 {
                 println!("{:<38}{backend:>10}{devices:>10}", format!("other: {reason}"));
             }

@@ -34,6 +34,7 @@ pub struct Chart {
 /// One record, as it was stored.
 #[derive(Clone, Debug)]
 pub struct Stored {
+    pub boot: u32,
     pub lane: Lane,
     pub sequence: u64,
     pub at: Instant,
@@ -67,6 +68,7 @@ impl Charts {
         let mark = batch.mark();
         let mut charts = self.lock();
         let chart = charts.entry(batch.identity()).or_default();
+        batch.closed().iter().for_each(|closed| chart.ledger.close(closed));
         let new = chart.ledger.apply(&mark).map_err(text)?;
         let set = batch.descriptors().set();
         for record in batch.records() {
@@ -79,7 +81,14 @@ impl Charts {
             // a block that was decoded is copied as it came, so this is what lay in the packet
             let mut bytes = [0; MAX_RECORD];
             let bytes = encode_record(&record.record, &set, &mut bytes).map_err(text)? as u64;
-            chart.stored.push(Stored { lane, sequence: record.sequence, at: now, fact, bytes });
+            chart.stored.push(Stored {
+                boot: mark.stream.boot,
+                lane,
+                sequence: record.sequence,
+                at: now,
+                fact,
+                bytes,
+            });
             self.stored.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())

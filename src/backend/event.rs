@@ -1,5 +1,5 @@
-use super::SharedSet;
-use crate::delivery::{BatchNumber, ClosedStream, Mark, StreamKey, TagConflict};
+use super::{CommandId, CommandOutcome, SharedSet};
+use crate::delivery::{BatchNumber, ClockReading, ClosedStream, Mark, StreamKey, TagConflict};
 use crate::error::{CloseReason, Discard};
 use crate::framing::{BatchRecord, RecordsFrame};
 use crate::identity::{Identity, Scopes, VerifiedCredential};
@@ -93,6 +93,23 @@ pub enum BackendEvent {
         /// Which boot and tags.
         conflict: TagConflict,
     },
+    /// A command has come to its end: this comes once for each that was taken.
+    CommandEnded {
+        /// Whose.
+        identity: Identity,
+        /// Which.
+        id: CommandId,
+        /// What became of it.
+        outcome: CommandOutcome,
+    },
+    /// Clocks were compared with a device: give it to the identity's
+    /// [`ClockMap`](crate::delivery::ClockMap).
+    Clock {
+        /// Whose.
+        identity: Identity,
+        /// What it said.
+        reading: ClockReading,
+    },
     /// More events came than fit; so many were lost.
     EventsLost(u32),
 }
@@ -103,6 +120,15 @@ pub enum BackendEvent {
 pub enum Received<'b> {
     /// Records, to be stored and then committed, or released.
     Batch(Batch<'b>),
+    /// A device has done a command; [`BackendEvent::CommandEnded`] says so, too.
+    CommandDone {
+        /// From whom.
+        identity: Identity,
+        /// Which.
+        id: CommandId,
+        /// What the device says about it, at most 64 bytes.
+        body: &'b [u8],
+    },
     /// A frame of a type that this version does not know.
     Extension {
         /// From whom.
@@ -184,6 +210,9 @@ impl<'b> Batch<'b> {
     }
 
     /// Lists the records, decoded; those only that were not delivered before.
+    ///
+    /// Their times are the device's, since its boot: [`ClockMap::wall_time_of`](crate::delivery::ClockMap::wall_time_of)
+    /// gives them a meaning.
     pub fn records(&self) -> impl Iterator<Item = BatchRecord<'b>> + '_ {
         let (first, mask) = (self.mark.first, self.mark.mask);
         // Every record was decoded before the batch was delivered, so none is passed over here.

@@ -1,6 +1,7 @@
 //! One session of a backend: what came in, and what it means.
 
 use super::SharedSet;
+use super::commands::Downlink;
 use super::descriptors::Assembly;
 use super::event::{BackendEvent, Received, SlotRef};
 use super::halfopen::Origin;
@@ -13,7 +14,7 @@ use crate::handshake::{Established, Limits};
 use crate::identity::{Identity, Scopes};
 use crate::limits::{AMPLIFICATION, HALF_OPEN_LIFE, INITIAL_CREDIT, MIN_MAX_PACKET, PATH_MEMORY};
 use crate::session::{RekeyAnswer, Session, Side};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::{ConnectionId, DataHeader, Pattern};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -96,6 +97,10 @@ pub(super) struct Live<P> {
     pub(super) refused: Vec<RefusedFrame>,
     pub(super) told_credit: u16,
     pub(super) closing: Option<CloseReason>,
+    /// Commands and stamps, if there ever were any.
+    pub(super) downlink: Option<Box<Downlink>>,
+    /// For how long the device listens after each of its packets; zero: always.
+    listen: Duration,
     /// The slot is in the queue of those that have something to send.
     pub(super) queued: bool,
 }
@@ -152,6 +157,8 @@ impl<P: Path> Live<P> {
             refused: Vec::new(),
             told_credit: INITIAL_CREDIT,
             closing,
+            downlink: None,
+            listen: Duration::ZERO,
             queued: false,
         }
     }
@@ -217,6 +224,14 @@ impl<P: Path> Live<P> {
                 None => self.spare = Some(Box::new(former)),
             }
         }
+    }
+
+    /// Tells whether the device listens: what is sent after the first half of its window may come too late.
+    //= SPEC.md#listening
+    //# A backend MUST NOT send to a device that has told a window, but within half of the window after it has heard it; a Close excepted.
+    pub(super) fn is_listening(&self, now: Instant) -> bool {
+        let half = self.listen.as_millis() / 2;
+        self.listen == Duration::ZERO || now.since(self.last_heard).as_millis() <= half
     }
 
     /// What is kept of the handshake for a device that has not heard of the session is of no use now.
@@ -344,6 +359,9 @@ impl<P: Path> Backend<P> {
                     }
                 }
             }
+            Frame::Listen(window) => live.listen = window,
+            Frame::TimeSync(frame) => self.handle_time_sync(now, at, &frame),
+            Frame::CommandResult(result) => self.handle_command_result(at, result, sink),
             Frame::Close(reason) => self.end_session(at, reason),
             //= SPEC.md#frames
             //# A receiver MUST skip and count an unknown frame of type 64 or above.
@@ -393,6 +411,7 @@ impl<P: Path> Backend<P> {
 
     /// Sees to a session's timers and queue after something happened to it.
     fn after(&mut self, now: Instant, at: SlotRef) {
+        self.sync_if_due(now, at);
         let own = self.config.limits;
         let Some(live) = self.slots.live_mut(at) else { return };
         let wake = live.idle_at(own);

@@ -205,6 +205,12 @@ impl Inbox {
         self.closed.iter().map(|(_, closed)| *closed)
     }
 
+    /// Tells whether a batch is outstanding and came in the present session.
+    pub fn is_current(&self, batch: BatchNumber) -> bool {
+        let outstanding = self.find(batch).and_then(|at| self.outstanding.get(at));
+        outstanding.is_some_and(|outstanding| outstanding.session == self.session)
+    }
+
     /// Settles an outstanding batch, now that the application has it stored, and returns its record ids.
     ///
     /// `None` for a stale number: nothing has changed.

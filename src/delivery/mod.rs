@@ -60,6 +60,8 @@
 mod outbox;
 
 #[cfg(feature = "alloc")]
+mod clock;
+#[cfg(feature = "alloc")]
 mod inbox;
 #[cfg(feature = "alloc")]
 mod ledger;
@@ -71,6 +73,8 @@ mod table;
 #[cfg(all(test, feature = "alloc"))]
 mod tests;
 
+#[cfg(feature = "alloc")]
+pub use clock::{ClockMap, ClockMapError, ClockReading, Mapped, Observed};
 #[cfg(feature = "alloc")]
 pub use inbox::{BatchNumber, Inbox, Named, Offer, TagConflict};
 #[cfg(feature = "alloc")]

@@ -59,6 +59,8 @@ impl Device<'_> {
             Loaded::Waits(wait) => region.wait = wait,
             Loaded::Whole if own => region.own_after = Some(number),
             Loaded::Whole => region.after = Some(number),
+            //= SPEC.md#stored-entries
+            //# A device MUST skip and count an entry that it cannot open.
             Loaded::Corrupt => {
                 if own {
                     region.own_after = Some(number);
@@ -188,7 +190,9 @@ fn load(
         match outbox.load(lane, sequence, time, record) {
             Ok(()) => {}
             // A record that an earlier firmware made longer than this one's memory: lost.
-            Err(LoadRefusal::TooLong) if empty => outbox.bind_backlog(lane, backlog, sequence.saturating_add(1)),
+            Err(LoadRefusal::TooLong) if empty => {
+                outbox.bind_backlog(lane, backlog, sequence.saturating_add(1))
+            }
             Err(LoadRefusal::NoRoom) => return Loaded::Waits(Wait::Move(first)),
             Err(_) => return Loaded::Waits(Wait::Empty),
         }

@@ -1,10 +1,12 @@
 //! What goes into the next data packet.
 
 use super::Device;
+use super::commands::ResultsSent;
 use super::live::{Indexed, Live, REPORT_AFTER, REPORT_AT_ONCE, Repeat};
+use super::region::StreamName;
+use super::time_sync::StampSent;
 use crate::codec::{BufferTooSmall, varint_len};
 use crate::crypto::EphemeralSecret;
-use super::region::StreamName;
 use crate::delivery::{Backlog, CutBatch, Queue};
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason};
@@ -35,6 +37,9 @@ struct Manifest {
     report: bool,
     pong: bool,
     closing: bool,
+    stamp: StampSent,
+    listen: bool,
+    results: ResultsSent,
     descriptors_to: Option<Option<usize>>,
     /// The backend must answer it.
     eliciting: bool,
@@ -45,6 +50,8 @@ impl Device<'_> {
     pub(super) fn next_send(&self, live: &Live) -> Option<Instant> {
         let at_once = live.closing.is_some()
             || live.pong.is_some()
+            || live.stamps.is_owed()
+            || live.commands.is_due(self.space(live))
             || live.unreported >= REPORT_AT_ONCE
             || live.descriptors_from.is_some() && self.wanted_set(live).is_some();
         let descriptors = self.wanted_set(live).map(|_| live.descriptors.due);
@@ -54,6 +61,7 @@ impl Device<'_> {
             live.prove.map(|prove| prove.due),
             rekey,
             descriptors,
+            live.stamps.ask_due(),
             self.outbox.poll_ready(self.space(live)),
         ];
         timers.into_iter().flatten().chain(self.outbox.poll_streams()).min()
@@ -174,6 +182,7 @@ impl Device<'_> {
     ) -> Result<Option<usize>, CallError> {
         let Some(live) = self.live.as_mut() else { return Ok(None) };
         let id = live.peer_connection_id;
+        let counter = live.session.next_counter();
         let len = match live.session.seal(now, &id, out, len) {
             Ok(packet) => packet.len(),
             Err(SealError::BufferTooSmall(error)) => return Err(error.into()),
@@ -183,12 +192,15 @@ impl Device<'_> {
                 return Ok(None);
             }
         };
+        live.listening.sent(now, counter, manifest.listen);
         if manifest.report {
             live.unreported = 0;
         }
         if manifest.pong {
             live.pong = None;
         }
+        live.stamps.sent(now, manifest.stamp, self.outbox.time_out());
+        live.commands.sent(manifest.results);
         let wait = self.outbox.time_out();
         if let Some(rest) = manifest.descriptors_to {
             live.descriptors_from = rest;
@@ -250,6 +262,8 @@ impl Device<'_> {
         if let Some(token) = live.pong {
             manifest.pong = writer.push(&Frame::Pong(token)).is_ok();
         }
+        manifest.results = live.commands.write(&mut writer);
+        manifest.stamp = self.write_stamp(live, now, tag, &mut writer);
         if live.unreported >= REPORT_AFTER {
             let ack = AckFrame::of_packet(live.session.highest_received());
             manifest.report = writer.push(&Frame::Ack(ack)).is_ok();
@@ -262,6 +276,7 @@ impl Device<'_> {
         if writer.is_empty() && live.prove.is_some_and(|prove| prove.due <= now) {
             manifest.eliciting = writer.push(&Frame::Ping(random)).is_ok();
         }
+        manifest.listen = self.write_listen(live, &mut writer);
         (writer.len(), manifest)
     }
 
@@ -303,7 +318,8 @@ impl Device<'_> {
         let complete = self.store.as_ref().is_none_or(|store| store.is_earlier_gone());
         for all in [true, false] {
             let mut queues = [None; MAX_BATCHES];
-            let chosen = listed().filter(|(queue, _)| all || self.outbox.unnamed(now).any(|due| due == *queue));
+            let chosen =
+                listed().filter(|(queue, _)| all || self.outbox.unnamed(now).any(|due| due == *queue));
             let mut count = 0usize;
             for (slot, queue) in queues.iter_mut().zip(chosen) {
                 *slot = Some(queue);
@@ -369,12 +385,7 @@ impl Device<'_> {
             return;
         }
         let (chunk, rest) = rest.split_at(space.min(rest.len()));
-        let frame = DescriptorsFrame {
-            stream,
-            total: set.len() as u16,
-            offset: offset as u16,
-            bytes: chunk,
-        };
+        let frame = DescriptorsFrame { stream, total: set.len() as u16, offset: offset as u16, bytes: chunk };
         if writer.push(&Frame::Descriptors(frame)).is_ok() {
             let next = offset.saturating_add(chunk.len());
             manifest.descriptors_to = Some((!rest.is_empty()).then_some(next));

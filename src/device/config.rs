@@ -83,6 +83,10 @@ pub struct DeviceConfig {
     pub linger: [Duration; 4],
     /// What is to survive a power cut; `None` keeps records in RAM only.
     pub storage: Option<StorageConfig>,
+    /// For how long the device listens after each of its packets, if its radio is off otherwise: the backend then
+    /// sends in the first half of it, so it is at least twice the round trip, with the time for a commit. `None`: it
+    /// always listens. See [`Device::radio`](super::Device::radio).
+    pub listen: Option<Duration>,
 }
 
 impl DeviceConfig {
@@ -109,6 +113,7 @@ impl DeviceConfig {
             shares: LaneShares::of_total(outbox_len),
             linger: [Duration::ZERO; 4],
             storage: None,
+            listen: None,
         }
     }
 
@@ -121,6 +126,10 @@ impl DeviceConfig {
         {
             return Err(CallError::InvalidConfig("the pinned backend is not the expected one"));
         }
+        if self.listen.is_some_and(|window| window == Duration::ZERO || window.as_millis() > u32::MAX.into())
+        {
+            return Err(CallError::InvalidConfig("listen is zero or above 2^32 ms"));
+        }
         Ok(())
     }
 
@@ -129,12 +138,14 @@ impl DeviceConfig {
         self.pin.map(|pin| pin.identity).or(self.expected)
     }
 
+    /// How many bytes of frames fit a packet of `smallest_packet` bytes.
+    pub(super) fn packet_room(&self) -> usize {
+        usize::from(self.smallest_packet).saturating_sub(PACKET_OVERHEAD_MAX)
+    }
+
     /// How long a record may be so that a packet of `smallest_packet` bytes always takes it.
     pub(super) fn record_limit(&self) -> usize {
-        usize::from(self.smallest_packet)
-            .saturating_sub(PACKET_OVERHEAD_MAX)
-            .saturating_sub(RECORDS_OVERHEAD_MAX)
-            .min(MAX_RECORD)
+        self.packet_room().saturating_sub(RECORDS_OVERHEAD_MAX).min(MAX_RECORD)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::handshake::{
     AwaitingReply, Established, HandshakeError, Initiator, ReplyFailure, ReplyOutcome, ReplyRead,
 };
 use crate::limits::{
-    ALARM_HURRY, HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RECONNECT_PAUSE, RESET_ASK_INTERVAL, RESET_INTERVAL,
+    HANDSHAKE_RTO, HANDSHAKE_SENDS, HURRY_INTERVAL, MAX_RECONNECT_PAUSE, RESET_ASK_INTERVAL, RESET_INTERVAL,
     RESET_STARTS,
 };
 use crate::time::{Duration, Instant};
@@ -43,8 +43,10 @@ pub(super) struct Connector {
     /// When the latest attempts were started by a Reset, and which of them is the earliest.
     reset_starts: [Option<Instant>; RESET_STARTS],
     next_reset_start: usize,
-    /// When an alarm last cut a pause short.
-    last_hurry: Option<Instant>,
+    /// When a link that came up cut a wait short.
+    hurried: Option<Instant>,
+    /// When an alarm did.
+    alarmed: Option<Instant>,
     last_error: Option<Discard>,
 }
 
@@ -114,8 +116,19 @@ impl Connector {
         self.retry = Retry::No;
     }
 
-    /// The link is there again: what waits for a pause need not.
+    /// The link is there again: what waits for a pause need not, but for a link that comes and goes all the time.
     pub(super) fn hurry(&mut self, now: Instant) {
+        let waits = self.attempt.as_ref().map_or(self.retry != Retry::No, |attempt| attempt.due > now);
+        //= SPEC.md#handshake-timers
+        //# A device MUST NOT cut a wait short because its link came up more than once per 10 s.
+        if !waits || self.hurried.is_some_and(|last| now.since(last) < HURRY_INTERVAL) {
+            return;
+        }
+        self.hurried = Some(now);
+        self.cut_short(now);
+    }
+
+    fn cut_short(&mut self, now: Instant) {
         if let Some(attempt) = &mut self.attempt {
             attempt.due = attempt.due.min(now);
         } else if self.retry != Retry::No && !self.told {
@@ -128,15 +141,16 @@ impl Connector {
     fn hurry_alarm(&mut self, now: Instant) -> bool {
         let may = self.may_hurry(now);
         if may {
-            self.hurry(now);
+            self.cut_short(now);
         }
         may
     }
 
+    /// Tells whether an alarm may cut a wait short, and takes note of it.
     fn may_hurry(&mut self, now: Instant) -> bool {
-        let recently = self.last_hurry.is_some_and(|last| now.since(last) < ALARM_HURRY);
+        let recently = self.alarmed.is_some_and(|last| now.since(last) < HURRY_INTERVAL);
         if !recently {
-            self.last_hurry = Some(now);
+            self.alarmed = Some(now);
         }
         !recently
     }
@@ -261,6 +275,12 @@ impl Connector {
         let jitter = prolonged(pause, rng).as_millis().saturating_sub(pause.as_millis());
         self.retry = Retry::At(since + half + Duration::from_millis(jitter));
         true
+    }
+
+    /// Returns until when a Reply to the Hello that was sent is waited for.
+    pub(super) fn answer_due(&self) -> Option<Instant> {
+        let attempt = self.attempt.as_ref()?;
+        matches!(attempt.stage, Stage::Hello(_)).then_some(attempt.due)
     }
 
     /// Tells whether another session is wanted, and nothing is under way for it yet.

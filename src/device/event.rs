@@ -1,7 +1,7 @@
-use super::BackendPin;
+use super::{BackendPin, CommandId};
 use crate::error::{CloseReason, Discard};
-use crate::framing::{Lane, RefusedReason};
-use crate::time::UnixSeconds;
+use crate::framing::{CommandRefusal, Lane, RefusedReason};
+use crate::time::{Instant, UnixSeconds};
 use crate::wire::Pattern;
 
 /// Something that the firmware should know.
@@ -44,6 +44,13 @@ pub enum DeviceEvent {
     },
     /// Something is wrong with the storage. What is in memory is not touched by it.
     StorageTrouble(StorageTrouble),
+    /// A command of the backend was refused: the application has not seen it.
+    CommandRefused {
+        /// What it was: the application's own code.
+        kind: u16,
+        /// Why.
+        reason: CommandRefusal,
+    },
     /// More events came than fit; so many were lost.
     EventsLost(u32),
 }
@@ -71,6 +78,18 @@ pub enum StorageTrouble {
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeviceReceived<'b> {
+    /// Something to do, once: the backend may have it done, and it is not too late. Answer with
+    /// [`Device::command_result`](super::Device::command_result).
+    Command {
+        /// What to answer.
+        id: CommandId,
+        /// What to do: the application's own code.
+        kind: u16,
+        /// How, at most 256 bytes.
+        body: &'b [u8],
+        /// From when on it must not be begun any more, in this device's time. Who does not act at once looks again.
+        deadline: Instant,
+    },
     /// A frame of a type that this version does not know.
     Extension {
         /// Its type, 64 to 127.

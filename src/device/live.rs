@@ -1,13 +1,16 @@
 //! One session of a device: what it owes to the backend, and when it is over.
 
+use super::commands::CommandTable;
 use super::connect::{copy_packet, doubled, prolonged, prolonged_by};
+use super::listen::Listening;
 use super::region::StreamName;
+use super::time_sync::Stamps;
 use super::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceSession};
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason};
 use crate::framing::Lane;
 use crate::handshake::{Established, Limits};
-use crate::identity::VerifiedCredential;
+use crate::identity::{Scopes, VerifiedCredential};
 use crate::limits::{
     DEAD_BACKEND, HALF_OPEN_LIFE, HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RTO, MAX_STREAMS, PENDING_LIFE,
 };
@@ -56,10 +59,13 @@ pub(super) struct Live {
     /// When it may be sent from the front, if it is wanted.
     pub(super) descriptors: Repeat,
     pub(super) closing: Option<CloseReason>,
+    pub(super) commands: CommandTable,
+    pub(super) stamps: Stamps,
+    pub(super) listening: Listening,
 }
 
 /// A packet that is sent again and again until it is answered.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Repeat {
     pub(super) due: Instant,
     sends: u32,
@@ -140,6 +146,9 @@ impl Live {
             descriptors_from: None,
             descriptors: Repeat::now(now),
             closing: None,
+            commands: CommandTable::default(),
+            stamps: Stamps::default(),
+            listening: Listening::default(),
         }
     }
 
@@ -207,6 +216,17 @@ impl Live {
         let credential = config.pin.and_then(|pin| pin.credential);
         let backend = BackendPin { key: self.peer.static_key(), identity: self.peer.identity(), credential };
         DeviceEvent::Connected { backend, pattern: self.pattern, time_floor: config.time.floor() }
+    }
+
+    /// Returns until when an answer to the Finish, or to the first packet after IK, is waited for.
+    pub(super) fn answer_due(&self) -> Option<Instant> {
+        let finish = self.finish.as_ref().map(|finish| finish.due);
+        finish.or(self.prove.map(|prove| prove.due))
+    }
+
+    /// Returns what the backend may do.
+    pub(super) const fn peer_scopes(&self) -> Scopes {
+        self.peer.scopes()
     }
 
     /// Returns how old the session is.

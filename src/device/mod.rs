@@ -4,19 +4,24 @@
 //! never opens a socket, reads a clock or keeps a generator: see [`Device`] for the run loop.
 
 mod backlog;
+mod commands;
 mod compose;
 mod config;
 mod connect;
 mod event;
+mod listen;
 mod live;
 mod receive;
 mod record;
 mod region;
 mod storage_config;
 mod store;
+mod time_sync;
 
+pub use commands::CommandId;
 pub use config::{BackendPin, DeviceConfig, DeviceMemory, Link};
 pub use event::{DeviceEvent, DeviceReceived, StorageTrouble};
+pub use listen::Radio;
 pub use storage_config::StorageConfig;
 
 use crate::crypto::hash_parts;
@@ -34,6 +39,7 @@ use connect::Connector;
 use event::EventQueue;
 use live::Live;
 use store::Store;
+use time_sync::LearnedClock;
 
 /// A device's session has a window of 128 packets.
 type DeviceSession = Session<2>;
@@ -71,6 +77,9 @@ pub struct Device<'m> {
     events: EventQueue,
     discards: Discards,
     sent_tags: SentTags,
+    /// How many commands the application was given, or refused, in this boot: makes their handles.
+    command_handles: u32,
+    learned_clock: Option<LearnedClock>,
 }
 
 /// The tags of the last packets that went out: only they make a Reset credible.
@@ -113,8 +122,7 @@ impl<'m> Device<'m> {
         if let Some(storage) = config.storage.take() {
             storage.check(&config, memory.backlog.len(), memory.descriptors.len())?;
             const TOO_SMALL: CallError = CallError::InvalidConfig("the backlog memory is too small");
-            let (entry, rest) =
-                memory.backlog.split_at_mut_checked(storage.entry_len).ok_or(TOO_SMALL)?;
+            let (entry, rest) = memory.backlog.split_at_mut_checked(storage.entry_len).ok_or(TOO_SMALL)?;
             let (set, backlog) = rest.split_at_mut_checked(storage.set_len).ok_or(TOO_SMALL)?;
             outbox = outbox.with_backlog(backlog, storage.backlog)?;
             store = Some(Box::new(Store::new(storage, entry, set, config.boot)));
@@ -137,6 +145,8 @@ impl<'m> Device<'m> {
             events: EventQueue::default(),
             discards: Discards::default(),
             sent_tags: SentTags::default(),
+            command_handles: 0,
+            learned_clock: None,
         })
     }
 
@@ -303,7 +313,9 @@ impl<'m> Device<'m> {
     ///
     /// Early, late and repeated calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.excuse_silence(now);
         self.outbox.handle_timeout(now);
+        self.tend_stamps(now);
         if let Some(live) = &mut self.live {
             live.session.handle_timeout(now);
             if let Some(reason) = live.ended(now, self.config.limits) {
@@ -413,7 +425,10 @@ impl<'m> Device<'m> {
         self.config.time
     }
 
-    /// Tells the device the wall-clock time as it learned it, or takes it away; used for credentials only.
+    /// Tells the device the wall-clock time as it learned it, or takes it away; used for credentials only. A source of
+    /// its own, never [`Device::wall_time`].
+    //= SPEC.md#time
+    //# A device MUST NOT judge a credential by the time of a TimeSync frame.
     pub fn set_wall_clock(&mut self, clock: Option<UnixSeconds>) {
         self.config.time.set_clock(clock);
     }

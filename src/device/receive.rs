@@ -97,6 +97,8 @@ impl Device<'_> {
             }
             Frame::RekeyHint => live.session.request_rekey(),
             Frame::Refused(refused) => self.handle_refused(refused),
+            Frame::TimeSync(frame) => self.handle_time_sync(now, &frame),
+            Frame::Command(command) => self.handle_command(now, command, sink),
             Frame::Close(reason) => self.end_session(now, reason),
             //= SPEC.md#frames
             //# A receiver MUST skip and count an unknown frame of type 64 or above.
@@ -111,6 +113,7 @@ impl Device<'_> {
     fn handle_ack(&mut self, now: Instant, ack: &AckFrame<'_>) {
         if let Some(live) = &mut self.live {
             live.session.peer_acked(ack.packet);
+            live.listening.acked(ack.packet);
         }
         for stream in ack.streams() {
             let Some(indexed) = self.live.as_ref().and_then(|live| live.stream_of(stream.stream)) else {

@@ -40,6 +40,8 @@ impl Marks {
 
     /// Takes out the entries of which everything is settled, as `base` is the oldest sequence that is not. Returns the
     /// number of the last of them.
+    //= SPEC.md#earlier-boots
+    //# A device MUST NOT trim an entry that it can open before each of its records is settled, or is in the RAM of the boot that sealed the entry.
     pub(super) fn take_settled(&mut self, base: u64) -> Option<u64> {
         let mut last = None;
         while let [Some(mark), ..] = self.marks

@@ -67,6 +67,8 @@ pub(super) struct Store<'m> {
     counter: u32,
     pub(super) pending: Option<Pending>,
     pub(super) regions: [Region; 4],
+    /// Every record is to be stored at once.
+    hurry: bool,
     retry_at: Option<Instant>,
     /// The latest request failed.
     failing: bool,
@@ -76,7 +78,12 @@ pub(super) struct Store<'m> {
 }
 
 impl<'m> Store<'m> {
-    pub(super) fn new(config: StorageConfig, buffer: &'m mut [u8], set_space: &'m mut [u8], boot: u32) -> Self {
+    pub(super) fn new(
+        config: StorageConfig,
+        buffer: &'m mut [u8],
+        set_space: &'m mut [u8],
+        boot: u32,
+    ) -> Self {
         Self {
             config,
             buffer,
@@ -95,6 +102,7 @@ impl<'m> Store<'m> {
             counter: 0,
             pending: None,
             regions: [const { Region::NEW }; 4],
+            hurry: false,
             retry_at: None,
             failing: false,
             reported_full: false,
@@ -182,7 +190,12 @@ impl<'m> Store<'m> {
     }
 
     /// Puts this boot into the table, first its descriptors.
-    fn list_boot(&mut self, set: &DescriptorSet<'_>, hash: SetHash, rng: &mut dyn Entropy) -> Option<Pending> {
+    fn list_boot(
+        &mut self,
+        set: &DescriptorSet<'_>,
+        hash: SetHash,
+        rng: &mut dyn Entropy,
+    ) -> Option<Pending> {
         let (number, tag) = self.boot();
         if self.table.find(number, tag).is_none() {
             let boot = StoredBoot { number, tag, place: 0, set: hash, salt: self.salt };
@@ -232,8 +245,11 @@ impl<'m> Store<'m> {
 
     /// When the oldest record of a lane has waited long enough to be stored.
     fn append_due(&self, lane: Lane, outbox: &Outbox<'_>) -> Option<Instant> {
-        let after = self.config.spill_after(lane).filter(|_| !self.region(lane).full)?;
-        outbox.oldest_unstored(lane).map(|time| if after == Duration::ZERO { Instant::ZERO } else { time + after })
+        let after = if self.hurry { Some(Duration::ZERO) } else { self.config.spill_after(lane) };
+        let after = after.filter(|_| !self.region(lane).full)?;
+        outbox
+            .oldest_unstored(lane)
+            .map(|time| if after == Duration::ZERO { Instant::ZERO } else { time + after })
     }
 
     /// When storage is to be asked again, if nothing else happens.
@@ -553,6 +569,25 @@ impl Device<'_> {
     pub fn stored_through(&self, lane: Lane) -> Option<u64> {
         self.store.as_ref().filter(|store| store.phase == Phase::Ready)?;
         self.outbox.stored_end(lane).checked_sub(1)
+    }
+
+    /// Stores from now on every record at once: before a planned reboot, an update, or a power-off by the user.
+    ///
+    /// Go on to serve [`Device::poll_storage`] until [`Device::is_all_stored`]: then nothing is lost with the power.
+    /// It stays so until the reboot. Does nothing without storage.
+    pub fn store_all(&mut self) {
+        if let Some(store) = &mut self.store {
+            store.hurry = true;
+        }
+    }
+
+    /// Tells whether every record that is not settled survives a power cut.
+    pub fn is_all_stored(&self) -> bool {
+        let ready = self.store.as_ref().is_some_and(|store| store.phase == Phase::Ready);
+        let mut lanes = Lane::ALL.into_iter();
+        lanes.all(
+            |lane| if ready { self.outbox.oldest_unstored(lane).is_none() } else { self.outbox.is_empty() },
+        )
     }
 
     /// Returns the next event about what was stored.

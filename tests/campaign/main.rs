@@ -7,7 +7,7 @@
 //! store that the nodes share:
 //!
 //! - each record that a device accepted, once, and unaltered; but for what was only in the memory of a device whose
-//!   power went;
+//!   power went, at any request to its storage too;
 //! - nothing else; what a device has freed has been stored;
 //! - each alarm by its time, where nothing disturbed its device ([`world`]);
 //! - and no session was shown twice.
@@ -21,6 +21,9 @@ mod kit;
 #[path = "../sim/link.rs"]
 mod link;
 mod plan;
+#[allow(dead_code)]
+#[path = "../sim/storage.rs"]
+mod storage;
 mod store;
 mod unit;
 mod world;

@@ -2,6 +2,7 @@
 
 use crate::kit::{Rng, ms};
 use crate::link::Faults;
+use crate::storage::Mishap;
 use vitalwire::{Duration, Instant};
 
 /// One run.
@@ -36,6 +37,8 @@ pub(crate) struct UnitPlan {
     /// Records per second, of each lane, in thousandths.
     pub(crate) pace: [u64; 4],
     pub(crate) channels: u8,
+    /// It has storage, which survives.
+    pub(crate) storage: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +56,8 @@ pub(crate) enum Action {
     Sleep(usize, Duration),
     /// Its memory is gone; it starts again after a while.
     PowerCut(usize, Duration),
+    /// So many requests to its storage from now, that one fails, or the power goes with it.
+    Mishap(usize, u64, Mishap),
     /// Its packets come from another path.
     Roam(usize),
     /// Its packets come from two paths by turns.
@@ -94,7 +99,7 @@ impl Plan {
                 1..=3 => rng.below(10_000),
                 _ => rng.below(2_000),
             });
-            let kind = rng.below(17);
+            let kind = rng.below(18);
             let node = rng.below(NODES as u64) as usize;
             let action = match kind {
                 0 | 1 => Action::Link(unit, hostile(&mut rng), span),
@@ -102,9 +107,12 @@ impl Plan {
                 3 => Action::Resize(unit, size(&mut rng, units[unit].piece.is_some())),
                 4 => Action::Down(unit, span),
                 5 | 6 => Action::Sleep(unit, span),
-                7 if boots[unit] < MAX_BOOTS => {
+                7 | 17 if boots[unit] < MAX_BOOTS => {
                     boots[unit] += 1;
-                    Action::PowerCut(unit, span)
+                    match units[unit].storage && rng.chance(0.7) {
+                        true => Action::Mishap(unit, rng.below(30), Mishap::ALL[rng.below(4) as usize]),
+                        false => Action::PowerCut(unit, span),
+                    }
                 }
                 8 => Action::Roam(unit),
                 9 => Action::TwoPaths(unit, span),
@@ -197,6 +205,7 @@ impl UnitPlan {
             linger: [0, 0, 300, 2_000][rng.below(4) as usize],
             pace: [20 + rng.below(200), rng.below(1_000), rng.below(4_000), rng.below(3_000)],
             channels: [0, 0, 20][rng.below(3) as usize],
+            storage: rng.chance(0.4),
         }
     }
 }

@@ -3,18 +3,17 @@
 use crate::kit::{number_of, sample};
 use std::collections::{BTreeMap, BTreeSet};
 use vitalwire::backend::Batch;
-use vitalwire::delivery::{Ledger, Mark};
+use vitalwire::delivery::{ClosedStream, Ledger, Mark, StreamKey};
 use vitalwire::framing::{BootTag, Lane, Record};
 use vitalwire::identity::Identity;
 use vitalwire::{Duration, Instant};
 
-/// A record's id, by the number of its device and of the boot.
+/// A record's id, by the number of its device and how often that was switched on before.
 pub(crate) type Id = (usize, u32, Lane, u64);
 
 /// What the world knows of a record that a device has accepted.
 #[derive(Debug)]
 pub(crate) struct Fact {
-    content: String,
     /// A power cut may have taken it.
     pub(crate) may_be_lost: bool,
     /// For alarms: when it was accepted, and the bound, if the link works.
@@ -35,15 +34,28 @@ pub(crate) struct Pending {
     pub(crate) unit: usize,
     identity: Identity,
     mark: Mark,
-    records: Vec<(u64, String)>,
+    fence: u64,
+    closed: Vec<ClosedStream>,
+    records: Vec<Id>,
+}
+
+/// What the store keeps of a device: its ledger, and which session of which node has it.
+#[derive(Default)]
+struct Row {
+    ledger: Ledger,
+    fence: u64,
+    node: usize,
 }
 
 #[derive(Default)]
 pub(crate) struct Store {
     pub(crate) accepted: BTreeMap<Id, Fact>,
-    stored: BTreeMap<Id, String>,
-    pub(crate) ledgers: BTreeMap<Identity, Ledger>,
-    tags: BTreeMap<(usize, u32), BootTag>,
+    /// By what they say: no two of a device are alike.
+    contents: BTreeMap<(usize, String), Id>,
+    stored: BTreeSet<Id>,
+    rows: BTreeMap<Identity, Row>,
+    /// Which boot number and tag each boot has had.
+    boots: BTreeMap<(usize, u32), (u32, BootTag)>,
     /// From acceptance to commit, of alarms under a bound.
     pub(crate) alarm_waits: Vec<Duration>,
     pub(crate) repeats: usize,
@@ -54,47 +66,56 @@ pub(crate) fn content(unit: usize, time: Instant, record: &Record<'_>) -> String
     if let Record::Waveform(block) = record {
         let expected = (block.first_sample..).map(|index| sample(unit, index));
         assert!(block.samples().zip(expected).all(|(a, b)| a == b), "altered samples");
-        return "wave".into();
+        return format!("wave {} {}", block.first_sample, block.len());
     }
     format!("{time:?} {record:?}")
 }
 
 impl Store {
     pub(crate) fn accept(&mut self, id: Id, content: String, alarm: Option<(Instant, Option<Due>)>) {
-        let fact = Fact { content, may_be_lost: false, alarm };
+        assert!(self.contents.insert((id.0, content), id).is_none(), "{id:?} says what another one said");
+        let fact = Fact { may_be_lost: false, alarm };
         assert!(self.accepted.insert(id, fact).is_none(), "{id:?} was given twice");
     }
 
-    /// Reads a batch, and checks that each record in it is what its device has accepted.
-    pub(crate) fn read(&self, batch: &Batch<'_>) -> Pending {
+    /// Reads a batch, and checks that each record in it is what its device has accepted, under its own id.
+    pub(crate) fn read(&mut self, batch: &Batch<'_>) -> Pending {
         let (identity, mark) = (batch.identity(), batch.mark());
+        let StreamKey { boot, tag, lane } = mark.stream;
         let unit = number_of(&identity);
         let mut records = Vec::new();
         for record in batch.records() {
-            let id = (unit, mark.stream.boot, mark.stream.lane, record.sequence);
-            let fact = self.accepted.get(&id).unwrap_or_else(|| panic!("{id:?} is foreign"));
             let content = content(unit, record.time, &record.record);
-            assert_eq!(fact.content, content, "{id:?} was altered");
-            records.push((record.sequence, content));
+            let key = (unit, content);
+            let id = *self.contents.get(&key).unwrap_or_else(|| panic!("foreign or altered: {key:?}"));
+            assert_eq!((id.2, id.3), (lane, record.sequence), "{key:?} has the id of another one");
+            let known = self.boots.entry((unit, id.1)).or_insert((boot, tag));
+            assert_eq!(*known, (boot, tag), "one boot has two numbers or tags");
+            records.push(id);
         }
         assert!(!records.is_empty(), "an empty batch was delivered");
-        Pending { unit, identity, mark, records }
+        Pending { unit, identity, mark, fence: batch.fence(), closed: batch.closed().to_vec(), records }
     }
 
-    /// One transaction: the records, and the mark. `disturbed`: how often their device was, so far.
-    pub(crate) fn transaction(&mut self, now: Instant, pending: Pending, disturbed: u32) {
-        let Pending { unit, identity, mark, records } = pending;
-        let stream = mark.stream;
-        let tag = self.tags.entry((unit, stream.boot)).or_insert(stream.tag);
-        assert_eq!(*tag, stream.tag, "two tags of one boot");
-        let fresh = self.ledgers.entry(identity).or_default().apply(&mark).expect("the ledger has room");
-        for (sequence, content) in records {
-            let id = (unit, stream.boot, stream.lane, sequence);
-            if fresh >> (sequence - mark.first) & 1 == 0 {
+    /// One transaction: the records, and the mark; `false` if the batch's session has lost the device to another one.
+    /// `disturbed`: how often it was, so far.
+    pub(crate) fn transaction(&mut self, now: Instant, node: usize, pending: Pending, disturbed: u32) -> bool {
+        let Pending { identity, mark, fence, closed, records, .. } = pending;
+        let row = self.rows.entry(identity).or_default();
+        let owns = row.fence == fence && row.node == node;
+        if !owns && row.fence + 1 != fence {
+            return false;
+        }
+        (row.fence, row.node) = (fence, node);
+        let ledger = &mut row.ledger;
+        closed.iter().for_each(|closed| ledger.close(closed));
+        let fresh = ledger.apply(&mark).expect("the ledger has room");
+        for id in records {
+            if fresh >> (id.3 - mark.first) & 1 == 0 {
                 self.repeats += 1;
                 continue;
             }
-            assert!(self.stored.insert(id, content).is_none(), "{id:?} was stored twice");
+            assert!(self.stored.insert(id), "{id:?} was stored twice");
             let Some((at, due)) = self.accepted[&id].alarm else { continue };
             let Some(due) = due.filter(|due| due.disturbed == disturbed) else { continue };
             self.alarm_waits.push(now.since(at));
@@ -105,6 +126,12 @@ impl Store {
             }
             assert!(now <= due.by, "{id:?} of {at:?} was stored at {now:?}, due {:?}", due.by);
         }
+        true
+    }
+
+    /// What a session begins with: the ledger, and its fence.
+    pub(crate) fn open(&self, identity: &Identity) -> (Ledger, u64) {
+        self.rows.get(identity).map_or((Ledger::default(), 1), |row| (row.ledger.clone(), row.fence + 1))
     }
 
     /// The power of a device is gone, and with it what is only in its memory.
@@ -117,7 +144,7 @@ impl Store {
     }
 
     pub(crate) fn has(&self, id: &Id) -> bool {
-        self.stored.contains_key(id)
+        self.stored.contains(id)
     }
 
     pub(crate) fn stored(&self) -> usize {
@@ -138,7 +165,8 @@ impl Store {
             assert_eq!(sequence, *next);
             *next += 1;
         }
-        let streams: BTreeSet<_> = self.stored.keys().map(|id| (id.0, id.1)).collect();
-        assert!(streams.iter().all(|boot| self.tags.contains_key(boot)));
+        let streams: BTreeSet<_> =
+            self.boots.iter().map(|((unit, _), stream)| (*unit, stream.0, stream.1.0)).collect();
+        assert_eq!(streams.len(), self.boots.len(), "two boots have the same number and tag");
     }
 }

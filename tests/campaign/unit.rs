@@ -3,19 +3,24 @@
 use crate::kit::*;
 use crate::link::{Faults, Link, To};
 use crate::plan::{UnitPlan, quiet};
+use crate::storage::Storage;
 use crate::store::{Due, Store, content};
 use std::collections::BTreeSet;
-use vitalwire::device::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceMemory};
+use vitalwire::device::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceMemory, StorageConfig};
 use vitalwire::framing::{Lane, Record, WaveformBlock};
 use vitalwire::handshake::Limits;
 use vitalwire::identity::LocalIdentity;
+use vitalwire::storage::StorageKey;
 use vitalwire::wire::link::{Fragmenter, Outgoing, Reassembler};
 use vitalwire::wire::{ConnectionId, PskId};
 use vitalwire::{CallError, Duration, Instant};
 
-/// The memory of one device: an outbox for each boot, and its descriptor set.
+/// What a device with storage has to read back into, in bytes.
+pub(crate) const BACKLOG: usize = 6144;
+
+/// The memory of one device: an outbox and a backlog for each boot, and its descriptor set.
 pub(crate) struct Memory {
-    pub(crate) outboxes: Vec<Vec<u8>>,
+    pub(crate) outboxes: Vec<(Vec<u8>, Vec<u8>)>,
     pub(crate) set: Vec<u8>,
 }
 
@@ -24,7 +29,10 @@ pub(crate) struct Unit<'m> {
     pub(crate) plan: UnitPlan,
     identity: LocalIdentity,
     anchors: vitalwire::identity::TrustAnchors,
-    memory: std::slice::IterMut<'m, Vec<u8>>,
+    memory: std::slice::IterMut<'m, (Vec<u8>, Vec<u8>)>,
+    pub(crate) storage: Storage,
+    /// One above the highest sequence of each lane that is stored.
+    safe: [u64; 4],
     set: &'m [u8],
     pin: Option<BackendPin>,
     /// None while it is off.
@@ -73,6 +81,8 @@ impl<'m> Unit<'m> {
             identity: pki.device(number),
             anchors: pki.anchors(),
             memory: outboxes.iter_mut(),
+            storage: Storage::default(),
+            safe: [0; 4],
             set,
             pin: None,
             device: None,
@@ -142,7 +152,7 @@ impl<'m> Unit<'m> {
     }
 
     fn start(&mut self, now: Instant) {
-        let outbox = self.memory.next().expect("the plan has that many boots");
+        let (outbox, backlog) = self.memory.next().expect("the plan has that many boots");
         self.boot += 1;
         self.started = now;
         let time = vitalwire::identity::Time::known(CLOCK);
@@ -154,12 +164,16 @@ impl<'m> Unit<'m> {
         config.smallest_packet = 64;
         config.limits = Limits::new(512, 128, secs(7200)).unwrap();
         config.linger = [ms(0), ms(self.plan.linger), ms(self.plan.linger), ms(0)];
-        outbox.fill(0);
-        let memory = DeviceMemory { outbox, descriptors: self.set };
+        if self.plan.storage {
+            config.boot = 1;
+            let key = StorageKey::from_bytes([self.number as u8; 32]);
+            config.storage = Some(StorageConfig::new(key, BACKLOG));
+        }
+        self.safe = [0; 4];
+        let memory = DeviceMemory { outbox, descriptors: self.set, backlog };
         let mut device = Device::new(config, memory).unwrap();
         device.connect(Instant::ZERO);
         self.device = Some(device);
-        self.samples = 0;
         self.set_link(now);
     }
 
@@ -189,14 +203,15 @@ impl<'m> Unit<'m> {
     pub(crate) fn power_cut(&mut self, store: &mut Store) {
         self.check_freed(store);
         if self.device.take().is_some() {
-            store.power_cut(self.number, self.boot, |_| false);
+            let safe = self.safe;
+            store.power_cut(self.number, self.boot, |id| id.3 < safe[id.2.code() as usize]);
         }
         (self.sending, self.radio) = (None, Reassembler::new());
     }
 
     /// What the device has freed, the application has stored.
     pub(crate) fn check_freed(&self, store: &Store) {
-        let Some(device) = &self.device else { return };
+        let Some(device) = self.device.as_ref().filter(|_| !self.plan.storage) else { return };
         for lane in Lane::ALL {
             let ids = (self.number, self.boot, lane, 0)..=(self.number, self.boot, lane, u64::MAX);
             let accepted = store.accepted.range(ids).map(|(id, _)| id);
@@ -229,7 +244,7 @@ impl<'m> Unit<'m> {
         let Some(device) = &mut self.device else { return false };
         match device.record(local, lane, record) {
             Ok(accepted) => {
-                assert_eq!(accepted.lane, lane);
+                assert_eq!((accepted.lane, accepted.count), (lane, 1));
                 for sequence in accepted.first..accepted.first + u64::from(accepted.count) {
                     let alarm = (lane == Lane::Alarm).then_some((now, due));
                     let id = (self.number, self.boot, lane, sequence);
@@ -256,7 +271,7 @@ impl<'m> Unit<'m> {
                     Lane::Event => self.record(now, lane, &event(self.value), None, store),
                     Lane::Trend => self.record(now, lane, &rate(self.value as i32), None, store),
                     _ => {
-                        let count = 1 + rng.below(60);
+                        let count = 1 + rng.below(6);
                         let samples = self.samples..self.samples + count;
                         let samples: Vec<i32> = samples.map(|index| sample(self.number, index)).collect();
                         let block = Record::Waveform(WaveformBlock::new(3, self.samples, &samples));
@@ -299,7 +314,13 @@ impl<'m> Unit<'m> {
     }
 
     /// Does what is to be done now; tells how many packets went out.
-    pub(crate) fn settle(&mut self, now: Instant, rng: &mut Rng, link: &mut Link) -> usize {
+    pub(crate) fn settle(
+        &mut self,
+        now: Instant,
+        rng: &mut Rng,
+        link: &mut Link,
+        store: &mut Store,
+    ) -> usize {
         if self.device.is_none() && self.off_until <= now {
             self.start(now);
         }
@@ -319,6 +340,9 @@ impl<'m> Unit<'m> {
         let mut moved = 0;
         let mut out = [0; 1500];
         self.with_device(now, Device::handle_timeout);
+        if !self.serve(now, rng, store) {
+            return 1;
+        }
         while self.busy_until <= now {
             let piece = match (&mut self.sending, &mut self.up) {
                 (Some(outgoing), Some(up)) => match up.next(outgoing, &mut out) {
@@ -363,9 +387,38 @@ impl<'m> Unit<'m> {
                 None => self.send(now, packet, link),
             }
         }
+        if !self.serve(now, rng, store) {
+            return 1;
+        }
+        moved
+    }
+
+    /// Carries out what the device asks of its storage; `false` if its power went.
+    fn serve(&mut self, now: Instant, rng: &mut Rng, store: &mut Store) -> bool {
+        let local = self.local(now);
+        loop {
+            let Some(device) = &mut self.device else { return false };
+            let Some(request) = device.poll_storage(local, rng) else { break };
+            let Some(answer) = self.storage.handle(&request) else {
+                self.note_events();
+                self.power_cut(store);
+                self.off_until = now + ms(100);
+                self.note(self.off_until);
+                return false;
+            };
+            device.handle_storage(local, answer.as_reply());
+        }
+        self.note_events();
+        true
+    }
+
+    fn note_events(&mut self) {
         while let Some(event) = self.device.as_mut().and_then(Device::poll_event) {
             if let DeviceEvent::Connected { backend, .. } = event {
                 self.pin = Some(backend);
+            }
+            if let DeviceEvent::Stored { lane, through } = event {
+                self.safe[lane.code() as usize] = through + 1;
             }
             assert!(
                 !matches!(event, DeviceEvent::RecordsRefused { .. } | DeviceEvent::EventsLost(_)),
@@ -373,7 +426,6 @@ impl<'m> Unit<'m> {
             );
             self.events.push(event);
         }
-        moved
     }
 
     fn send(&mut self, now: Instant, packet: Vec<u8>, link: &mut Link) {

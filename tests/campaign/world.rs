@@ -4,7 +4,7 @@ use crate::kit::*;
 use crate::link::{Faults, Link, To};
 use crate::plan::{Action, NODES, Plan};
 use crate::store::{Due, Pending, Store};
-use crate::unit::{Air, Memory, Unit};
+use crate::unit::{Air, BACKLOG, Memory, Unit};
 use std::collections::BTreeSet;
 use vitalwire::backend::*;
 use vitalwire::delivery::Ledger;
@@ -22,7 +22,7 @@ struct Node {
 }
 
 enum Task {
-    Accept(PendingId, Identity, Ledger),
+    Accept(PendingId, Identity, (Ledger, u64)),
     /// One transaction of the store, and then the word to the backend, unless the node dies in between.
     Store(BatchRef, Box<Pending>),
     Commit(BatchRef),
@@ -61,10 +61,11 @@ pub(crate) fn memory(plan: &Plan) -> Vec<Memory> {
         let cuts = plan
             .actions
             .iter()
-            .filter(|(_, action)| matches!(action, Action::PowerCut(cut, _) if *cut == unit));
+            .filter(|(_, action)| matches!(action, Action::PowerCut(cut, _) | Action::Mishap(cut, ..) if *cut == unit));
         let outbox = plan.units[unit].outbox;
+        let backlog = if plan.units[unit].storage { BACKLOG } else { 0 };
         Memory {
-            outboxes: (0..1 + cuts.count()).map(|_| vec![0; outbox]).collect(),
+            outboxes: (0..1 + cuts.count()).map(|_| (vec![0; outbox], vec![0; backlog])).collect(),
             set: descriptors(plan.units[unit].channels),
         }
     };
@@ -190,6 +191,10 @@ impl<'m> World<'m> {
                 self.units[unit].power_cut(&mut self.store);
                 self.units[unit].off_until = now + span;
                 self.units[unit].note(now + span);
+            }
+            Action::Mishap(unit, after, mishap) => {
+                let storage = &mut self.units[unit].storage;
+                storage.mishap = Some((storage.requests + after, mishap));
             }
             Action::Roam(unit) => {
                 let base = 1000 * (unit as u64 + 1);
@@ -318,7 +323,7 @@ impl<'m> World<'m> {
                 };
                 let node = &mut self.nodes[unit.node];
                 let Some(backend) = &mut node.backend else { return };
-                let (mut inbound, store) = ([Inbound { path, packet }], &self.store);
+                let (mut inbound, store) = ([Inbound { path, packet }], &mut self.store);
                 let (slow, plan, rng) = (self.slow, self.plan, &mut self.rng);
                 backend.handle_packets(now, &mut inbound, &mut |received| {
                     let Received::Batch(batch) = received else { return };
@@ -342,8 +347,8 @@ impl<'m> World<'m> {
     fn settle(&mut self) {
         loop {
             let nodes: usize = (0..NODES).map(|node| self.settle_node(node)).sum();
-            let (now, rng, link) = (self.now, &mut self.rng, &mut self.link);
-            let units: usize = self.units.iter_mut().map(|unit| unit.settle(now, rng, link)).sum();
+            let (now, rng, link, store) = (self.now, &mut self.rng, &mut self.link, &mut self.store);
+            let units: usize = self.units.iter_mut().map(|unit| unit.settle(now, rng, link, store)).sum();
             if nodes + units == 0 {
                 return;
             }
@@ -371,7 +376,7 @@ impl<'m> World<'m> {
             match event {
                 BackendEvent::Pending { pending, credential, .. } => {
                     let identity = credential.identity();
-                    let ledger = self.store.ledgers.get(&identity).cloned().unwrap_or_default();
+                    let ledger = self.store.open(&identity);
                     let due = now + self.rng.between(self.plan.accept_delay);
                     tasks.push((due, Task::Accept(pending, identity, ledger)));
                 }
@@ -389,14 +394,17 @@ impl<'m> World<'m> {
         while let Some(at) = tasks.iter().position(|(due, _)| *due <= now) {
             moved += 1;
             match tasks.swap_remove(at).1 {
-                Task::Accept(pending, identity, ledger) => {
+                Task::Accept(pending, identity, (ledger, fence)) => {
                     let unit = &self.units[number_of(&identity)];
                     let psk = unit.plan.psk.then(|| psk(unit.number as u8));
-                    let _ = backend.accept(now, pending, Grant { scopes: Scopes::PUBLISH, ledger, psk });
+                    let _ = backend.accept(now, pending, Grant { scopes: Scopes::PUBLISH, ledger, psk, fence });
                 }
                 Task::Store(batch, pending) => {
                     let disturbed = self.units[pending.unit].disturbed;
-                    self.store.transaction(now, *pending, disturbed);
+                    if !self.store.transaction(now, number, *pending, disturbed) {
+                        backend.disown(now, batch);
+                        continue;
+                    }
                     let gap = self.rng.below(4).saturating_sub(2) * 10;
                     tasks.push((now + ms(gap), Task::Commit(batch)));
                 }

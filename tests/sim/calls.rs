@@ -91,7 +91,11 @@ impl Bench {
         let mut config = DeviceConfig::new(identity, pki.anchors(), pki.time(), 1, 8192);
         config.rekey = config.rekey.hash_after_packets(5).unwrap().dh_after_packets(11).unwrap();
         config.rekey = config.rekey.dh_interval(ms(100)).unwrap().session_age(secs(900)).unwrap();
-        let memory = DeviceMemory { outbox: vec![0; 8192].leak(), descriptors: descriptors(0).leak(), backlog: &mut [] };
+        let memory = DeviceMemory {
+            outbox: vec![0; 8192].leak(),
+            descriptors: descriptors(0).leak(),
+            backlog: &mut [],
+        };
         let device = Device::new(config, memory).unwrap();
         let backend = Backend::new(BackendConfig::new(backend, pki.anchors(), pki.time())).unwrap();
         Self {

@@ -1,6 +1,6 @@
 //! Restarts, sleep, outages, age, idleness, and an application that does not do its part.
 
-use crate::app::{Answer, Policy};
+use crate::app::{Answer, Policy, Task};
 use crate::delivery::workload;
 use crate::kit::*;
 use crate::link::{Faults, To, Verdict};
@@ -362,6 +362,49 @@ fn a_commit_while_the_next_session_is_pending_is_not_forgotten() {
     let grant = vitalwire::backend::Grant { scopes, ledger: before, ..Default::default() };
     world.backend.accept(now, pending.unwrap(), grant).unwrap();
     world.wait_all_drained_and_check(secs(60));
+}
+
+/// The batch that the application has not stored yet; it forgets of it.
+fn take_batch(world: &mut World) -> vitalwire::backend::BatchRef {
+    let batch = world.app.tasks.iter().find_map(|(_, task)| match task {
+        Task::Commit(batch, ..) => Some(*batch),
+        _ => None,
+    });
+    world.app.crash();
+    batch.expect("a batch was delivered")
+}
+
+#[test]
+fn a_disowned_batch_ends_its_own_session_and_comes_again() {
+    let mut setup = Setup::new(14);
+    setup.policy = Policy { commit_delay: (3_000, 3_000), ..Policy::PROMPT };
+    let mut world = setup.build();
+    world.add(|_| {});
+    world.connect(0);
+    world.run_to_connected(0);
+    world.record(0, Lane::Trend, &rate(1)).unwrap();
+    world.run(secs(1));
+    let batch = take_batch(&mut world);
+    world.backend_events.clear();
+    world.backend.disown(world.now, batch);
+    world.wait_all_drained_and_check(secs(60));
+    let replaced = |event: &BackendEvent| {
+        matches!(event, BackendEvent::Disconnected { reason: CloseReason::Replaced, .. })
+    };
+    assert_eq!(world.backend_events.iter().filter(|event| replaced(event)).count(), 1);
+    // A batch of an earlier session ends no later one, and a stale batch ends none.
+    world.record(0, Lane::Trend, &rate(2)).unwrap();
+    world.run(secs(1));
+    let early = take_batch(&mut world);
+    let identity = world.identity(0);
+    world.backend.disconnect(&identity, CloseReason::Application).unwrap();
+    world.run(ms(500));
+    world.run_to_connected(0);
+    world.backend_events.clear();
+    world.backend.disown(world.now, early);
+    world.backend.disown(world.now, batch);
+    world.wait_all_drained_and_check(secs(60));
+    assert!(!world.backend_events.iter().any(|event| matches!(event, BackendEvent::Disconnected { .. })));
 }
 
 #[test]

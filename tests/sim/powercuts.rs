@@ -9,7 +9,7 @@ use vitalwire::device::*;
 use vitalwire::framing::{Lane, SetHash};
 use vitalwire::identity::{LocalIdentity, Scopes};
 use vitalwire::limits::{MAX_STORED_BOOTS, STORAGE_RETRY};
-use vitalwire::storage::{BootTable, EntryHeader, Item, StorageKey, StorageReply};
+use vitalwire::storage::{BootTable, EntryHeader, Item, StorageKey, StorageReply, StorageRequest};
 use vitalwire::{Discard, Duration, Instant};
 
 const MEMORY: usize = 8192;
@@ -42,6 +42,10 @@ struct Ward {
     next: i32,
     sets: BTreeSet<SetHash>,
     outbox: usize,
+    /// Boot, tag and counter of every entry.
+    sealed: BTreeSet<(u32, [u8; 4], u32)>,
+    /// The storage returns what was stored.
+    honest: bool,
     change: fn(&mut DeviceConfig),
 }
 
@@ -75,6 +79,8 @@ impl Ward {
             next: 0,
             sets: BTreeSet::new(),
             outbox: MEMORY,
+            sealed: BTreeSet::new(),
+            honest: true,
             change: |_| {},
         }
     }
@@ -139,7 +145,24 @@ impl Ward {
     fn serve(&mut self) -> bool {
         loop {
             let Some(device) = &mut self.device else { return false };
+            let boot = device.boot();
             let Some(request) = device.poll_storage(self.now, &mut self.rng) else { break };
+            match request {
+                StorageRequest::Append { entry, .. } => {
+                    let header = EntryHeader::parse(entry).unwrap();
+                    assert!(self.sealed.insert((header.boot, header.tag.0, header.counter)), "a nonce twice");
+                }
+                StorageRequest::Trim { region, through } if self.honest => {
+                    for (_, entry) in self.storage.regions[region as usize].range(..=through) {
+                        let header = EntryHeader::parse(entry).unwrap();
+                        let stream = StreamKey { boot: header.boot, tag: header.tag, lane: region };
+                        let mut all = header.first..header.end();
+                        let settled = all.all(|sequence| self.delivered.contains_key(&(stream, sequence)));
+                        assert!(settled || boot == Some(header.boot), "trimmed too early: {header:?}");
+                    }
+                }
+                _ => {}
+            }
             let answer = self.storage.handle(&request);
             let Some(answer) = answer else {
                 self.note();
@@ -186,7 +209,8 @@ impl Ward {
                     moved = true;
                 }
             }
-            while let Some(transmit) = self.backend.poll_transmit(self.now, &mut self.rng, &mut out).unwrap() {
+            while let Some(transmit) = self.backend.poll_transmit(self.now, &mut self.rng, &mut out).unwrap()
+            {
                 moved = true;
                 let mut packet = transmit.packet.to_vec();
                 if let Some(device) = self.device.as_mut().filter(|_| self.linked) {
@@ -224,6 +248,11 @@ impl Ward {
         }
         let mark = batch.as_batch().mark();
         for closed in batch.as_batch().closed() {
+            let entries = self.storage.regions.iter().flat_map(|region| region.values());
+            let mut headers = entries.filter_map(|entry| EntryHeader::parse(entry));
+            let StreamKey { boot, tag, lane } = closed.stream;
+            let of_it = headers.find(|header| (header.boot, header.tag, header.lane) == (boot, tag, lane));
+            assert!(!self.honest || of_it.is_none(), "closed, and still stored: {of_it:?}");
             self.ledger.close(closed);
         }
         let fresh = self.ledger.apply(&mark).unwrap();
@@ -333,6 +362,9 @@ fn aftermath(ward: &mut Ward) {
 
 #[test]
 fn what_was_stored_is_delivered_by_the_next_boot() {
+    //= SPEC.md#stored-boots
+    //= type=test
+    //# A device MUST give each boot a number that is one above the latest one that its storage knows.
     let mut ward = Ward::new();
     story(&mut ward);
     assert_eq!(ward.promised.len(), 13, "alarms at once, the others after 5 s: {:?}", ward.promised);
@@ -350,6 +382,15 @@ fn what_was_stored_is_delivered_by_the_next_boot() {
 
 #[test]
 fn a_mishap_at_any_request_loses_nothing_that_was_stored() {
+    //= SPEC.md#stored-entries
+    //= type=test
+    //# A device MUST NOT seal two entries of a boot with the same counter.
+    //= SPEC.md#earlier-boots
+    //= type=test
+    //# A device MUST NOT trim an entry that it can open before each of its records is settled, or is in the RAM of the boot that sealed the entry.
+    //= SPEC.md#earlier-boots
+    //= type=test
+    //# A device MUST NOT send a complete Streams frame that does not name a stream of which an entry may be stored.
     let mut plain = Ward::new();
     story(&mut plain);
     let first = plain.storage.requests;
@@ -426,6 +467,7 @@ fn another_key_opens_nothing_and_hurts_nothing() {
     let mut ward = Ward::new();
     story(&mut ward);
     ward.key = 2;
+    ward.honest = false;
     ward.promised.clear();
     ward.boot();
     ward.record(Lane::Event);
@@ -448,6 +490,9 @@ fn another_key_opens_nothing_and_hurts_nothing() {
 
 #[test]
 fn garbage_in_any_item_or_entry_costs_only_what_it_was() {
+    //= SPEC.md#stored-entries
+    //= type=test
+    //# A device MUST skip and count an entry that it cannot open.
     let mut full = Ward::new();
     story(&mut full);
     let image = full.storage.clone();
@@ -459,6 +504,7 @@ fn garbage_in_any_item_or_entry_costs_only_what_it_was() {
         for kind in 0..4 {
             let mut ward = Ward::new();
             story(&mut ward);
+            ward.honest = false;
             let bytes = ward.storage.regions[lane].get_mut(&number).unwrap();
             match kind {
                 0 => bytes.clear(),
@@ -484,6 +530,7 @@ fn garbage_in_any_item_or_entry_costs_only_what_it_was() {
     for item in [Item::Boots, Item::Descriptors(0)] {
         let mut ward = Ward::new();
         story(&mut ward);
+        ward.honest = false;
         ward.storage.items.insert(item, (0..3000).map(|_| rng.next() as u8).collect());
         ward.promised.clear();
         ward.boot();
@@ -496,6 +543,9 @@ fn garbage_in_any_item_or_entry_costs_only_what_it_was() {
 
 #[test]
 fn broken_storage_leaves_a_device_that_works_from_ram() {
+    //= SPEC.md#stored-boots
+    //= type=test
+    //# A device whose storage fails before that MUST draw a fresh tag for the boot, and keep its records in RAM only.
     let mut ward = Ward::new();
     ward.storage.broken = true;
     ward.boot();
@@ -540,6 +590,9 @@ fn broken_storage_leaves_a_device_that_works_from_ram() {
 
 #[test]
 fn a_boot_that_finds_the_table_full_stores_once_an_older_one_is_drained() {
+    //= SPEC.md#earlier-boots
+    //= type=test
+    //# A device MUST begin a new session where it has no stream index left for a stream of an earlier boot.
     let mut ward = Ward::new();
     ward.commits = false;
     for _ in 0..MAX_STORED_BOOTS {
@@ -629,6 +682,9 @@ fn an_earlier_boots_records_are_read_with_its_own_set() {
 
 #[test]
 fn a_set_that_grows_is_stored_before_records_that_need_it() {
+    //= SPEC.md#stored-boots
+    //= type=test
+    //# A device MUST NOT append an entry before the table of boots that names its boot, and that boot's descriptor set, are stored.
     let mut ward = Ward::new();
     ward.linked = false;
     ward.boot();
@@ -675,6 +731,9 @@ fn nothing_readable_is_stored() {
 
 #[test]
 fn an_answer_that_nobody_asked_for_is_counted() {
+    //= SPEC.md#stored-boots
+    //= type=test
+    //# A device with storage MUST NOT send or store anything of a boot before it has read back that boot's number and tag.
     let mut ward = Ward::new();
     ward.boot();
     let now = ward.now;
@@ -720,4 +779,31 @@ fn a_live_alarm_goes_before_an_earlier_boots() {
     ward.drain();
     ward.check();
     assert_eq!(ward.delivered.len(), 101);
+}
+
+#[test]
+fn a_planned_reboot_loses_nothing() {
+    let mut ward = Ward::new();
+    // Waveforms are never stored, but for this.
+    ward.change = |config| {
+        if let Some(storage) = &mut config.storage {
+            storage.spill_after = [None; 4];
+        }
+    };
+    ward.boot();
+    ward.commits = false;
+    for lane in Lane::ALL {
+        ward.record(lane);
+    }
+    ward.run(secs(20));
+    assert_eq!(ward.storage.entries(), 0);
+    assert!(!ward.device.as_ref().unwrap().is_all_stored());
+    ward.device.as_mut().unwrap().store_all();
+    ward.record(Lane::Waveform);
+    ward.run(ms(0));
+    assert!(ward.device.as_ref().unwrap().is_all_stored());
+    ward.cut();
+    assert_eq!(ward.promised.len(), 5);
+    ward.commits = true;
+    aftermath(&mut ward);
 }

@@ -20,7 +20,24 @@ pub(crate) struct Node {
     /// Its radio is off: nothing is received, and nobody calls the device.
     pub(crate) asleep: bool,
     pub(crate) samples: u64,
+    /// The commands that its application was given.
+    pub(crate) commands: Vec<Given>,
     touched: bool,
+}
+
+/// A command as a device's application gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Given {
+    pub(crate) id: vitalwire::device::CommandId,
+    pub(crate) kind: u16,
+    pub(crate) body: Vec<u8>,
+    pub(crate) deadline: Instant,
+}
+
+/// Takes a command from a device's sink.
+pub(crate) fn given(received: DeviceReceived<'_>) -> Option<Given> {
+    let DeviceReceived::Command { id, kind, body, deadline } = received else { return None };
+    Some(Given { id, kind, body: body.to_vec(), deadline })
 }
 
 /// How to set up a world; every part can be changed before [`World::new`].
@@ -66,6 +83,8 @@ pub(crate) struct World {
     /// Bytes that the backend received from and sent to every path.
     pub(crate) bytes: BTreeMap<u64, (u64, u64)>,
     pub(crate) out_len: usize,
+    /// What devices said about commands that they have done.
+    pub(crate) done: Vec<Vec<u8>>,
 }
 
 /// More packets than this from one end at one instant is a loop.
@@ -90,6 +109,7 @@ impl World {
             jobs: Vec::new(),
             bytes: BTreeMap::new(),
             out_len: 1500,
+            done: Vec::new(),
         }
     }
 
@@ -112,12 +132,14 @@ impl World {
         let mut config = DeviceConfig::new(identity, self.pki.anchors(), self.pki.time(), 7, OUTBOX);
         config.smallest_packet = self.setup.max_packet;
         change(&mut config);
-        let memory = DeviceMemory { outbox: vec![0; OUTBOX].leak(), descriptors: set.leak(), backlog: &mut [] };
+        let memory =
+            DeviceMemory { outbox: vec![0; OUTBOX].leak(), descriptors: set.leak(), backlog: &mut [] };
         let mut device = Device::new(config, memory).unwrap();
         device.handle_link(self.now, self.up());
         let path = 1000 + number as u64;
         let (events, samples, also) = (Vec::new(), 0, None);
-        self.nodes.push(Node { device, events, path, also, asleep: false, samples, touched: true });
+        let commands = Vec::new();
+        self.nodes.push(Node { device, events, path, also, asleep: false, samples, commands, touched: true });
         number
     }
 
@@ -263,17 +285,18 @@ impl World {
             To::Backend(path) => {
                 self.bytes.entry(path).or_default().0 += packet.len() as u64;
                 let mut inbound = [Inbound { path, packet: &mut packet }];
-                let app = &mut self.app;
-                self.backend.handle_packets(now, &mut inbound, &mut |received| {
-                    if let Received::Batch(batch) = received {
-                        app.batch(now, &batch);
-                    }
+                let (app, done) = (&mut self.app, &mut self.done);
+                self.backend.handle_packets(now, &mut inbound, &mut |received| match received {
+                    Received::Batch(batch) => app.batch(now, &batch),
+                    Received::CommandDone { body, .. } => done.push(body.to_vec()),
+                    _ => {}
                 });
             }
             To::Device(number) => {
                 let Some(node) = self.nodes.get_mut(number).filter(|node| !node.asleep) else { return };
                 node.touched = true;
-                node.device.handle_packet(now, &mut packet, &mut |_| {});
+                let commands = &mut node.commands;
+                node.device.handle_packet(now, &mut packet, &mut |received| commands.extend(given(received)));
             }
         }
     }

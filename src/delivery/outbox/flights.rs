@@ -16,6 +16,8 @@ pub(super) struct Flight {
     pub(super) sends: u8,
     /// A batch that was sent later has been acknowledged: this one is most likely lost.
     pub(super) overtaken: bool,
+    /// Its wait was over while nobody listened, and was prolonged once.
+    pub(super) excused: bool,
 }
 
 impl Flight {
@@ -78,7 +80,7 @@ impl Flights {
             let settled = flight.take(|sequence| ack.settles(sequence));
             if settled > 0 && flight.sends == 1 {
                 heard.latest = heard.latest.max(Some(flight.sent_at));
-                if now <= flight.deadline {
+                if now <= flight.deadline && !flight.excused {
                     heard.in_time = heard.in_time.max(Some(flight.sent_at));
                 }
             }
@@ -107,6 +109,14 @@ impl Flights {
             if flight.pending == 0 {
                 *slot = None;
             }
+        }
+    }
+
+    /// Lets those whose wait is over wait until `deadline`, once each.
+    pub(super) fn excuse(&mut self, now: Instant, deadline: Instant) {
+        let over = |flight: &&mut Flight| flight.deadline <= now && !flight.excused && !flight.overtaken;
+        for flight in self.slots.iter_mut().flatten().filter(over) {
+            (flight.deadline, flight.excused) = (deadline, true);
         }
     }
 

@@ -90,6 +90,11 @@ impl<'m> LaneQueue<'m> {
         self.linger = linger;
     }
 
+    /// Tells whether a record waits that was never sent.
+    pub(super) fn has_fresh(&self) -> bool {
+        self.queued > self.repeats
+    }
+
     /// Takes over what was staged.
     pub(super) fn commit(&mut self, now: Instant, stage: Stage) {
         let first_new = self.ring.end();

@@ -173,7 +173,16 @@ impl<'m> Outbox<'m> {
         let time_out = self.rtt.time_out(sends);
         let prolonged = (time_out.as_millis() / 2).saturating_mul(jitter.into()) >> 32;
         let deadline = now + time_out + Duration::from_millis(prolonged);
-        let flight = Flight { queue: from, first, pending, sent_at: now, deadline, sends, overtaken: false };
+        let flight = Flight {
+            queue: from,
+            first,
+            pending,
+            sent_at: now,
+            deadline,
+            sends,
+            overtaken: false,
+            excused: false,
+        };
         if !self.flights.book(flight) {
             let queue = self.queue_mut(from);
             for sequence in flight.sequences() {
@@ -289,6 +298,17 @@ impl<'m> Outbox<'m> {
             requeued = requeued.saturating_add(self.requeue(&flight, false));
         }
         requeued
+    }
+
+    /// Lets flights whose wait is over wait for `window` more, once each: their acknowledgement may have waited for the
+    /// device to listen, and comes now that it sends something else.
+    pub fn excuse(&mut self, now: Instant, window: Duration) {
+        self.flights.excuse(now, now + window);
+    }
+
+    /// Tells whether a record waits that was never sent.
+    pub fn has_fresh(&self) -> bool {
+        Lane::ALL.into_iter().any(|lane| self.lanes.of(lane).has_fresh())
     }
 
     /// Returns when the next flight expires.

@@ -89,8 +89,7 @@ impl LaneQueue<'_> {
 
     /// All that is in storage only is settled below `first`.
     pub(super) fn raise_floor(&mut self, first: u64) {
-        self.floor =
-            self.floor.map(|floor| floor.max(first)).filter(|floor| *floor < self.ring.first());
+        self.floor = self.floor.map(|floor| floor.max(first)).filter(|floor| *floor < self.ring.first());
     }
 
     /// What is in storage only is lost below `first`: the stream has to be named anew.

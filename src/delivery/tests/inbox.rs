@@ -171,7 +171,7 @@ fn hands_out_closed_streams_until_a_batch_with_them_is_committed() {
     let (all, _) = deliver(&mut inbox, 2, 1);
     inbox.commit(all).unwrap();
     assert!(closed(&inbox).is_empty());
-    for boot in 10..100 {
+    for boot in 10..200 {
         name(&mut inbox, boot, &event(0));
     }
     assert_eq!(closed(&inbox).len(), MAX_LEDGER_STREAMS, "bounded, whatever a device says");
