@@ -77,7 +77,7 @@ pub(crate) enum Action {
 
 pub(crate) const NODES: usize = 2;
 /// Boots of one device in one run: the ledger has room for the streams of so many.
-pub(crate) const MAX_BOOTS: usize = 6;
+pub(crate) const MAX_BOOTS: usize = 5;
 const TICK: u64 = 500;
 
 impl Plan {

@@ -209,6 +209,14 @@ impl<'m> Unit<'m> {
         (self.sending, self.radio) = (None, Reassembler::new());
     }
 
+    /// Goes off and on once more, if it has storage, which works now.
+    pub(crate) fn restart(&mut self, store: &mut Store) {
+        if self.plan.storage {
+            self.storage.mishap = None;
+            self.power_cut(store);
+        }
+    }
+
     /// What the device has freed, the application has stored.
     pub(crate) fn check_freed(&self, store: &Store) {
         let Some(device) = self.device.as_ref().filter(|_| !self.plan.storage) else { return };
@@ -271,7 +279,7 @@ impl<'m> Unit<'m> {
                     Lane::Event => self.record(now, lane, &event(self.value), None, store),
                     Lane::Trend => self.record(now, lane, &rate(self.value as i32), None, store),
                     _ => {
-                        let count = 1 + rng.below(6);
+                        let count = 1 + rng.below(4);
                         let samples = self.samples..self.samples + count;
                         let samples: Vec<i32> = samples.map(|index| sample(self.number, index)).collect();
                         let block = Record::Waveform(WaveformBlock::new(3, self.samples, &samples));
@@ -399,7 +407,10 @@ impl<'m> Unit<'m> {
         loop {
             let Some(device) = &mut self.device else { return false };
             let Some(request) = device.poll_storage(local, rng) else { break };
-            let Some(answer) = self.storage.handle(&request) else {
+            let trace = std::env::var("TRACE").is_ok().then(|| format!("{:.90}", format!("{request:?}")));
+            let answer = self.storage.handle(&request);
+            if let Some(request) = trace { println!("{now:?} STORE {} {request} => {:.60}", self.number, format!("{answer:?}")); }
+            let Some(answer) = answer else {
                 self.note_events();
                 self.power_cut(store);
                 self.off_until = now + ms(100);
@@ -424,6 +435,7 @@ impl<'m> Unit<'m> {
                 !matches!(event, DeviceEvent::RecordsRefused { .. } | DeviceEvent::EventsLost(_)),
                 "{event:?}"
             );
+            if std::env::var("TRACE").is_ok() { println!("EVENT {} {event:?}", self.number); }
             self.events.push(event);
         }
     }
