@@ -25,7 +25,8 @@ pub(crate) struct Fact {
 pub(crate) struct Due {
     pub(crate) by: Instant,
     pub(crate) disturbed: u32,
-    pub(crate) kind: usize,
+    /// An alarm has come through since.
+    pub(crate) works: bool,
 }
 
 /// A batch as the application holds it until it is stored.
@@ -57,7 +58,9 @@ pub(crate) struct Store {
     /// Which boot number and tag each boot has had.
     boots: BTreeMap<(usize, u32), (u32, BootTag)>,
     /// From acceptance to commit, of alarms under a bound.
-    pub(crate) alarm_waits: Vec<Duration>,
+    pub(crate) alarm_waits: [Vec<Duration>; 2],
+    /// How often each device had been disturbed when an alarm came through that was accepted since.
+    pub(crate) works: BTreeMap<usize, u32>,
     pub(crate) repeats: usize,
 }
 
@@ -99,7 +102,13 @@ impl Store {
 
     /// One transaction: the records, and the mark; `false` if the batch's session has lost the device to another one.
     /// `disturbed`: how often it was, so far.
-    pub(crate) fn transaction(&mut self, now: Instant, node: usize, pending: Pending, disturbed: u32) -> bool {
+    pub(crate) fn transaction(
+        &mut self,
+        now: Instant,
+        node: usize,
+        pending: Pending,
+        disturbed: u32,
+    ) -> bool {
         let Pending { identity, mark, fence, closed, records, .. } = pending;
         let row = self.rows.entry(identity).or_default();
         let owns = row.fence == fence && row.node == node;
@@ -118,12 +127,8 @@ impl Store {
             assert!(self.stored.insert(id), "{id:?} was stored twice");
             let Some((at, due)) = self.accepted[&id].alarm else { continue };
             let Some(due) = due.filter(|due| due.disturbed == disturbed) else { continue };
-            self.alarm_waits.push(now.since(at));
-            if now.since(at) > crate::kit::secs(2) {
-                println!("SLOW {} {:?}", due.kind, now.since(at).as_millis() / 1000);
-            } else {
-                println!("FAST {}", due.kind);
-            }
+            self.works.insert(id.0, disturbed);
+            self.alarm_waits[usize::from(due.works)].push(now.since(at));
             assert!(now <= due.by, "{id:?} of {at:?} was stored at {now:?}, due {:?}", due.by);
         }
         true

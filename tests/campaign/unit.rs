@@ -134,10 +134,6 @@ impl<'m> Unit<'m> {
         self.device.is_some() && self.asleep_until <= now
     }
 
-    pub(crate) fn is_connected(&self) -> bool {
-        self.device.as_ref().is_some_and(Device::is_connected)
-    }
-
     pub(crate) fn is_drained(&self) -> bool {
         self.device.as_ref().is_some_and(Device::is_drained)
     }
@@ -374,15 +370,7 @@ impl<'m> Unit<'m> {
             let Some(device) = &mut self.device else { break };
             let Some(packet) = device.poll_transmit(local, rng, &mut out).unwrap() else { break };
             let packet = packet.to_vec();
-            if std::env::var("TRACE").is_ok() {
-                println!(
-                    "{now:?} dev {} -> {:02x?} {} bytes tag {:02x?}",
-                    self.number,
-                    &packet[..8.min(packet.len())],
-                    packet.len(),
-                    &packet[packet.len() - 4..]
-                );
-            }
+            trace!("{now:?} device {} sends {} bytes: {:02x?}", self.number, packet.len(), &packet[..8]);
             let handshake = packet[0] & 0x80 == 0;
             assert!(packet.len() <= if handshake { 512 } else { self.plan.max_packet.into() });
             if packet[0] == 0x11 {
@@ -407,10 +395,8 @@ impl<'m> Unit<'m> {
         loop {
             let Some(device) = &mut self.device else { return false };
             let Some(request) = device.poll_storage(local, rng) else { break };
-            let trace = std::env::var("TRACE").is_ok().then(|| format!("{:.90}", format!("{request:?}")));
-            let answer = self.storage.handle(&request);
-            if let Some(request) = trace { println!("{now:?} STORE {} {request} => {:.60}", self.number, format!("{answer:?}")); }
-            let Some(answer) = answer else {
+            trace!("{now:?} device {} asks its storage: {request:?}", self.number);
+            let Some(answer) = self.storage.handle(&request) else {
                 self.note_events();
                 self.power_cut(store);
                 self.off_until = now + ms(100);
@@ -435,7 +421,7 @@ impl<'m> Unit<'m> {
                 !matches!(event, DeviceEvent::RecordsRefused { .. } | DeviceEvent::EventsLost(_)),
                 "{event:?}"
             );
-            if std::env::var("TRACE").is_ok() { println!("EVENT {} {event:?}", self.number); }
+            trace!("device {}: {event:?}", self.number);
             self.events.push(event);
         }
     }
@@ -480,15 +466,7 @@ impl<'m> Unit<'m> {
             return;
         }
         let local = self.local(now);
-        if std::env::var("TRACE").is_ok() {
-            println!(
-                "{now:?} dev {} <- {:02x?} {} bytes tag {:02x?}",
-                self.number,
-                &packet[..8.min(packet.len())],
-                packet.len(),
-                &packet[packet.len().saturating_sub(4)..]
-            );
-        }
+        trace!("{now:?} device {} hears {} bytes: {:02x?}", self.number, packet.len(), packet.get(..8));
         let Some(device) = &mut self.device else { return };
         if self.down.is_none() {
             device.handle_packet(local, &mut packet, &mut |_| {});
@@ -507,6 +485,7 @@ impl<'m> Unit<'m> {
             self.down_until = now;
             self.set_link(now);
         }
+        self.disturbed += 1;
         self.disturbed_until = now;
     }
 
