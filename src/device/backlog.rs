@@ -173,13 +173,21 @@ fn load(
     for (sequence, record) in (header.first..header.end()).zip(RunReader::new(records)) {
         let Ok((time, record)) = record else { break };
         let (first, end) = outbox.backlog_span(lane);
+        let empty = first == end;
         if sequence < end {
             continue;
         }
         if sequence >= limit {
-            return Loaded::Waits(Wait::Nothing);
+            // What is missing up to there was settled without being stored, or is lost.
+            return match (end < limit, empty) {
+                (true, false) => Loaded::Waits(Wait::Empty),
+                (true, true) => {
+                    outbox.end_own_backlog(lane);
+                    Loaded::Waits(Wait::Nothing)
+                }
+                (false, _) => Loaded::Waits(Wait::Nothing),
+            };
         }
-        let empty = first == end;
         if sequence > end {
             // Those between were settled without being stored, or are lost.
             if !empty {

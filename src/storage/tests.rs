@@ -87,3 +87,49 @@ fn a_descriptor_set_belongs_to_its_boot() {
     assert!(open_descriptors(&key(1), (5, TAG), &mut buffer.clone()).is_err());
     assert_eq!(seal_descriptors(&key(1), (4, TAG), [2; 32], b"sets", &mut buffer), None);
 }
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// One of each sealed form, for who reads an earlier firmware's storage.
+#[test]
+fn vectors_of_storage() {
+    let records = [(1_000u64, &b"the one"[..]), (900, b"the other")];
+    let listed: Vec<_> = records
+        .iter()
+        .map(|(time, record)| serde_json::json!({ "time": time, "record": hex(record) }))
+        .collect();
+    let mut table = BootTable::new(9, TAG);
+    assert!(table.push(boot(4)) && table.push(boot(5)));
+    let boots: Vec<_> = table
+        .boots()
+        .map(|boot| {
+            serde_json::json!({
+                "number": boot.number, "tag": hex(&boot.tag.0), "place": boot.place,
+                "set": hex(&boot.set.0), "salt": hex(&boot.salt),
+            })
+        })
+        .collect();
+    let mut item = [0; BOOTS_ITEM_MAX];
+    let len = table.seal(&key(1), [3; 32], &mut item).unwrap();
+    let item = hex(&item[..len]);
+    let mut set = [0; 64];
+    let set_len = seal_descriptors(&key(1), (5, TAG), [2; 32], b"set", &mut set).unwrap();
+    let vector = serde_json::json!({
+        "storage_key": hex(&[1; 32]),
+        "entry": {
+            "lane": header().lane.code(), "boot": header().boot, "tag": hex(&TAG.0),
+            "counter": header().counter, "first": header().first, "salt": hex(&[7; 32]),
+            "records": listed, "entry": hex(&entry()),
+        },
+        "boots": {
+            "latest": 9, "latest_tag": hex(&TAG.0), "boots": boots, "salt": hex(&[3; 32]), "item": item,
+        },
+        "descriptors": {
+            "boot": 5, "tag": hex(&TAG.0), "salt": hex(&[2; 32]), "set": hex(b"set"),
+            "item": hex(&set[..set_len]),
+        },
+    });
+    crate::test_vectors::compare_or_bless("storage.json", &vector);
+}

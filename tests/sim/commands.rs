@@ -316,13 +316,9 @@ fn commands_are_refused_to_the_caller_without_scope_session_or_room() {
     assert_eq!(ask(&mut world), Err(CallError::OutOfScope));
 }
 
-#[test]
-fn no_command_goes_to_a_path_that_is_not_validated() {
-    //= SPEC.md#commands
-    //= type=test
-    //# A backend MUST NOT send a command on a path that is not validated.
-    const ELSEWHERE: u64 = 77;
-    let mut against = Against::new(9);
+/// A backend with a puppet that may be commanded.
+fn commanded(seed: u64) -> Against {
+    let mut against = Against::new(seed);
     against.world.app.policy = may_command();
     // Its session was accepted without the scope: another one.
     let hello = against.puppet.hello();
@@ -331,10 +327,37 @@ fn no_command_goes_to_a_path_that_is_not_validated() {
     let finish = against.puppet.reply(now, &reply).unwrap();
     let first = Against::exchange(&mut against.world, finish).remove(0);
     against.puppet.open(now, &first).unwrap();
-    let stamp = |sent| {
-        let boot = Some((3, BootTag([4; 4])));
-        Frame::TimeSync(TimeSyncFrame { boot, ..TimeSyncFrame::stamp(at(sent)) })
-    };
+    against
+}
+
+fn stamp(sent: u64) -> Frame<'static> {
+    let boot = Some((3, BootTag([4; 4])));
+    Frame::TimeSync(TimeSyncFrame { boot, ..TimeSyncFrame::stamp(at(sent)) })
+}
+
+#[test]
+fn of_two_stamps_the_one_that_was_delayed_less_counts() {
+    let mut against = commanded(11);
+    against.frames(&[stamp(1_000)]);
+    // A newer one that was held back on its way: it says less.
+    against.world.now = against.world.now + secs(10);
+    against.frames(&[stamp(2_000)]);
+    let identity = against.puppet.identity.identity().unwrap();
+    let command = Command { kind: BOLUS, body: b"", ttl: TTL };
+    against.world.backend.command(against.world.now, &identity, command).unwrap();
+    let frames = against.frames(&[Frame::Ping([1; 8])]);
+    // 10 s after the first one, less 500 ppm for the drift.
+    let deadline = format!("deadline: {:?}", at(1_000 + 10_000 - 5 + 10_000));
+    assert!(frames.iter().any(|frame| frame.contains(&deadline)), "{frames:?}");
+}
+
+#[test]
+fn no_command_goes_to_a_path_that_is_not_validated() {
+    //= SPEC.md#commands
+    //= type=test
+    //# A backend MUST NOT send a command on a path that is not validated.
+    const ELSEWHERE: u64 = 77;
+    let mut against = commanded(9);
     against.frames(&[stamp(1000)]);
     // A newest packet from elsewhere: the session moves there.
     let told = |against: &mut Against, frame: Frame<'_>| {

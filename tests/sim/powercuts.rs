@@ -26,6 +26,10 @@ struct Ward {
     set: Vec<u8>,
     backend: Backend<u64>,
     linked: bool,
+    /// Share of the packets that are lost.
+    loss: f64,
+    /// Share of the batches that the application fails to store.
+    fails: f64,
     commits: bool,
     ledger: Ledger,
     delivered: BTreeMap<(StreamKey, u64), String>,
@@ -67,6 +71,8 @@ impl Ward {
             backend: Backend::new(config).unwrap(),
             pki,
             linked: true,
+            loss: 0.0,
+            fails: 0.0,
             commits: true,
             ledger: Ledger::default(),
             delivered: BTreeMap::new(),
@@ -143,7 +149,8 @@ impl Ward {
 
     /// Asks for and carries out what the device wants of its storage; `false` if the power went.
     fn serve(&mut self) -> bool {
-        loop {
+        for asked in 0.. {
+            assert!(asked < 5000, "asks without end");
             let Some(device) = &mut self.device else { return false };
             let boot = device.boot();
             let Some(request) = device.poll_storage(self.now, &mut self.rng) else { break };
@@ -213,7 +220,8 @@ impl Ward {
             {
                 moved = true;
                 let mut packet = transmit.packet.to_vec();
-                if let Some(device) = self.device.as_mut().filter(|_| self.linked) {
+                let lost = !self.linked || self.rng.chance(self.loss);
+                if let Some(device) = self.device.as_mut().filter(|_| !lost) {
                     device.handle_packet(self.now, &mut packet, &mut |_| {});
                 }
             }
@@ -221,6 +229,9 @@ impl Ward {
             let sent = device.poll_transmit(self.now, &mut self.rng, &mut out).unwrap();
             if let Some(packet) = sent {
                 moved = true;
+                if self.rng.chance(self.loss) {
+                    continue;
+                }
                 let mut packet = packet.to_vec();
                 let mut batches = Vec::new();
                 let mut inbound = [Inbound { path: u64::from(self.boots), packet: &mut packet }];
@@ -242,7 +253,7 @@ impl Ward {
     }
 
     fn deliver(&mut self, batch: OwnedBatch) {
-        if !self.commits {
+        if !self.commits || self.rng.chance(self.fails) {
             self.backend.release(self.now, batch.handle());
             return;
         }
@@ -436,6 +447,7 @@ fn hours_without_a_link_go_to_storage_and_come_back() {
     ward.set_linked(true);
     ward.drain();
     assert_eq!(ward.delivered.len(), 1530);
+    assert_eq!(ward.backend.discards().of(Discard::OutsideLedger), 0);
     assert_eq!(ward.storage.entries(), 0);
     ward.check();
 
@@ -779,6 +791,58 @@ fn a_live_alarm_goes_before_an_earlier_boots() {
     ward.drain();
     ward.check();
     assert_eq!(ward.delivered.len(), 101);
+}
+
+#[test]
+fn anything_may_happen_and_nothing_that_was_stored_is_lost() {
+    for seed in seeds(60) {
+        let mut ward = Ward::new();
+        let mut rng = Rng::new(seed);
+        ward.rng = Rng::new(seed ^ 0xabc);
+        ward.outbox = 1500 + rng.below(4000) as usize;
+        ward.loss = [0.0, 0.1, 0.3][rng.below(3) as usize];
+        ward.fails = [0.0, 0.2][rng.below(2) as usize];
+        if rng.chance(0.3) {
+            ward.storage.capacity = [Some(1500), Some(1500), Some(3000), Some(3000)];
+        }
+        for _ in 0..120 {
+            if ward.device.is_none() {
+                ward.storage.mishap = None;
+                ward.boot();
+            }
+            match rng.below(16) {
+                0 => ward.cut(),
+                1 | 2 => {
+                    let mishap = Mishap::ALL[rng.below(4) as usize];
+                    ward.storage.mishap = Some((ward.storage.requests + rng.below(12), mishap));
+                }
+                3 | 4 => {
+                    let linked = !ward.linked;
+                    ward.set_linked(linked);
+                }
+                5 => ward.set = descriptors(rng.below(3) as u8),
+                6..=8 => ward.run(ms(rng.below(20_000))),
+                9 | 10 => ward.run(ms(rng.below(100))),
+                11 => ward.commits = rng.chance(0.7),
+                _ => {
+                    let lane = Lane::ALL[rng.below(4) as usize];
+                    for _ in 0..rng.below(80) {
+                        ward.record(lane);
+                        ward.run(ms(1));
+                    }
+                }
+            }
+        }
+        (ward.commits, ward.loss, ward.fails) = (true, 0.05, 0.0);
+        ward.set_linked(true);
+        aftermath(&mut ward);
+        ward.record(Lane::Alarm);
+        ward.drain();
+        assert_eq!(ward.storage.entries(), 0);
+        let discards = [&ward.backend.discards().of(Discard::OutsideLedger)];
+        assert_eq!(discards, [&0]);
+        assert!(ward.ledger.streams().len() < 100);
+    }
 }
 
 #[test]
