@@ -61,25 +61,26 @@ fn campaign(seeds: Vec<u64>, test: &str, run: impl Fn(u64) -> Outcome + Sync) ->
                 while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
                     match catch_unwind(AssertUnwindSafe(|| run(seed))) {
                         Ok(outcome) => outcomes.lock().unwrap().push(outcome),
-                        Err(_) => failed.lock().unwrap().push(seed),
+                        Err(_) => {
+                            println!("VITALWIRE_SEED={seed} cargo test --test campaign {test} -- --nocapture");
+                            failed.lock().unwrap().push(seed);
+                        }
                     }
                 }
             });
         }
     });
     let failed = failed.into_inner().unwrap();
-    for seed in failed.iter().take(20) {
-        println!("VITALWIRE_SEED={seed} cargo test --test campaign {test} -- --nocapture");
-    }
     assert!(failed.is_empty(), "{} of {} runs failed", failed.len(), seeds.len());
     outcomes.into_inner().unwrap()
 }
 
-/// As in the simulation: from 1 to `count`, `VITALWIRE_SEEDS` times as many, or `VITALWIRE_SEED` alone.
+/// As in the simulation: from 1 to `count`, `VITALWIRE_SEEDS` times as many, or `VITALWIRE_SEED` alone; from
+/// `VITALWIRE_FIRST` on, if that is given.
 fn seeds(count: u64) -> Vec<u64> {
     let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let times = number("VITALWIRE_SEEDS").unwrap_or(1);
-    number("VITALWIRE_SEED").map_or_else(|| (1..=count * times).collect(), |seed| vec![seed])
+    let (first, times) = (number("VITALWIRE_FIRST").unwrap_or(1), number("VITALWIRE_SEEDS").unwrap_or(1));
+    number("VITALWIRE_SEED").map_or_else(|| (first..first + count * times).collect(), |seed| vec![seed])
 }
 
 fn sum(outcomes: &[Outcome], of: impl Fn(&Outcome) -> u64) -> u64 {

@@ -92,8 +92,7 @@ impl Case {
         world.drain(secs(12));
         world.run(secs(60));
         self.check(&mut world, &told);
-        let kinds = kinds.borrow().clone();
-        kinds
+        kinds.take()
     }
 
     fn check(self, world: &mut World, told: &str) {
