@@ -151,8 +151,12 @@ pub const PENDING_LIFE: Duration = Duration::from_secs(30);
 pub const MAX_FINISH_ANSWERS: u8 = 16;
 /// Half-open handshakes per identity, at the most (SPEC.md, "Admission").
 pub const MAX_HALF_OPEN_PER_IDENTITY: usize = 2;
-/// The time between two parallel handshakes that a Reset may start (SPEC.md, "Reset").
-pub const RESET_INTERVAL: Duration = Duration::from_secs(60);
+/// How many parallel handshakes Resets may start in [`RESET_INTERVAL`] (SPEC.md, "Reset").
+pub const RESET_STARTS: usize = 3;
+/// The time in which Resets may start [`RESET_STARTS`] parallel handshakes (SPEC.md, "Reset").
+pub const RESET_INTERVAL: Duration = Duration::from_secs(180);
+/// The time between two Resets that make a device ask at once (SPEC.md, "Reset").
+pub const RESET_ASK_INTERVAL: Duration = Duration::from_secs(10);
 /// For how long a validated path that a session has left needs no new validation (SPEC.md, "Paths").
 pub const PATH_MEMORY: Duration = Duration::from_secs(600);
 /// How long a cookie key is used for new cookies; it verifies for as long again (SPEC.md, "Retry").

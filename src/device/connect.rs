@@ -11,7 +11,8 @@ use crate::handshake::{
     ReplyRead,
 };
 use crate::limits::{
-    HANDSHAKE_RTO, HANDSHAKE_SENDS, HURRY_INTERVAL, MAX_RECONNECT_PAUSE, RESET_INTERVAL, RESUME_SENDS,
+    HANDSHAKE_RTO, HANDSHAKE_SENDS, HURRY_INTERVAL, MAX_RECONNECT_PAUSE, RESET_ASK_INTERVAL, RESET_INTERVAL,
+    RESET_STARTS, RESUME_SENDS,
 };
 use crate::time::{Duration, Instant};
 use crate::wire::{Cookie, Reset, TAG_LEN};
@@ -41,9 +42,13 @@ pub(super) struct Connector {
     /// The tag in the first credible Reset since a packet of the backend authenticated.
     suspicion: Option<[u8; TAG_LEN]>,
     last_ask: Option<Instant>,
-    last_reset: Option<Instant>,
+    /// When the latest attempts were started by a Reset, and which of them is the earliest.
+    reset_starts: [Option<Instant>; RESET_STARTS],
+    next_reset_start: usize,
     /// When a link that came up cut a wait short.
     hurried: Option<Instant>,
+    /// When an alarm did.
+    alarmed: Option<Instant>,
     last_error: Option<Discard>,
 }
 
@@ -127,11 +132,34 @@ impl Connector {
             return;
         }
         self.hurried = Some(now);
+        self.cut_short(now);
+    }
+
+    fn cut_short(&mut self, now: Instant) {
         if let Some(attempt) = &mut self.attempt {
             attempt.due = attempt.due.min(now);
         } else if self.retry != Retry::No && !self.told {
             self.start(now);
         }
+    }
+
+    /// An alarm was accepted and there is no session for it: a pause ends, as far as the backend did not ask for it, and
+    /// a waiting Hello is sent again. Tells whether it is so: it is at most so often.
+    fn hurry_alarm(&mut self, now: Instant) -> bool {
+        let may = self.may_hurry(now);
+        if may {
+            self.cut_short(now);
+        }
+        may
+    }
+
+    /// Tells whether an alarm may cut a wait short, and takes note of it.
+    fn may_hurry(&mut self, now: Instant) -> bool {
+        let recently = self.alarmed.is_some_and(|last| now.since(last) < HURRY_INTERVAL);
+        if !recently {
+            self.alarmed = Some(now);
+        }
+        !recently
     }
 
     fn start(&mut self, now: Instant) {
@@ -188,22 +216,25 @@ impl Connector {
     /// A credible Reset came: the first one makes the device ask, which this tells; a second one starts a parallel
     /// attempt, one per interval. A bit that flips in the connection id of one packet makes a credible Reset too.
     //= SPEC.md#reset
-    //# A Reset MUST NOT close a session; it may start one parallel handshake per 60 s.
+    //# A Reset MUST NOT close a session; it may start three parallel handshakes in 180 s.
     //= SPEC.md#reset
     //# A device MUST NOT start that handshake before it has credible Resets for two packets, with no packet authenticated between them.
     fn handle_reset(&mut self, now: Instant, tag: [u8; TAG_LEN]) -> bool {
-        let recently = |last: Option<Instant>| last.is_some_and(|last| now.since(last) < RESET_INTERVAL);
-        if !self.wanted {
+        let within = |last: Option<Instant>, span| last.is_some_and(|last| now.since(last) < span);
+        if !self.wanted || self.attempt.is_some() {
             return false;
         }
         if self.suspicion.get_or_insert(tag) != &tag {
-            if !recently(self.last_reset) {
-                self.last_reset = Some(now);
+            if let Some(earliest) = self.reset_starts.get_mut(self.next_reset_start)
+                && !within(*earliest, RESET_INTERVAL)
+            {
+                *earliest = Some(now);
+                self.next_reset_start = self.next_reset_start.wrapping_add(1) % RESET_STARTS;
                 self.start(now);
             }
             return false;
         }
-        let ask = !recently(self.last_ask);
+        let ask = !within(self.last_ask, RESET_ASK_INTERVAL);
         if ask {
             self.last_ask = Some(now);
         }
@@ -382,6 +413,9 @@ impl Device<'_> {
     pub(super) fn join(&mut self, now: Instant, joined: Joined, finish: Option<FinishRepeat>) {
         self.connector.attempt = None;
         self.connector.retry = Retry::No;
+        // A Reset for what was sent before says nothing of this session.
+        self.sent_tags = super::SentTags::default();
+        self.connector.heard();
         if self.live.is_some() {
             self.events.push(DeviceEvent::Disconnected(CloseReason::Replaced));
         }
@@ -398,6 +432,26 @@ impl Device<'_> {
             self.config.pin = Some(backend);
         }
         self.events.push(event);
+    }
+
+    /// An alarm was accepted: what stands between it and the backend is tried again at once.
+    pub(super) fn hurry_alarm(&mut self, now: Instant) {
+        let works = |live: &Live| live.confirmed && live.seems_dead_at().is_none_or(|at| at > now);
+        if self.link == super::Link::Down {
+            return;
+        }
+        if self.live.as_ref().is_some_and(works) {
+            if let Some(live) =
+                self.live.as_mut().filter(|live| live.set_wanted.is_some() && live.descriptors.due > now)
+                && self.connector.may_hurry(now)
+            {
+                live.descriptors.due = now;
+            }
+        } else if self.connector.hurry_alarm(now)
+            && let Some(finish) = self.live.as_mut().and_then(|live| live.finish.as_mut())
+        {
+            finish.due = finish.due.min(now);
+        }
     }
 
     pub(super) fn handle_reply(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {

@@ -64,7 +64,7 @@ pub(super) struct Live {
     pub(super) dh_seen: u32,
     /// The application was told that a ticket was misused.
     pub(super) misuse_told: bool,
-    finish: Option<FinishRepeat>,
+    pub(super) finish: Option<FinishRepeat>,
     /// A packet of the backend has authenticated.
     pub(super) confirmed: bool,
     born: Instant,

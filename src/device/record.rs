@@ -67,7 +67,11 @@ impl Device<'_> {
                 let len = space.len().min(limit);
                 Ok(encode_record(record, &self.set, space.get_mut(..len).unwrap_or_default())?)
             })?;
-            return Ok(tx.commit());
+            let accepted = tx.commit();
+            if lane == Lane::Alarm {
+                self.hurry_alarm(now);
+            }
+            return Ok(accepted);
         };
         let rate = self.set.channel(block.channel).and_then(|channel| channel.rate);
         let mut tx = self.outbox.begin(now, lane);

@@ -83,7 +83,7 @@ fn a_device_that_overslept_does_at_once_what_is_due() {
                 world.link.filter = None;
                 world.link.log = Some(Vec::new());
                 world.node(0).asleep = false;
-                let end = world.now + ms(1_500);
+                let end = world.now + ms(400);
                 let connected = world.run_until(end, |world| world.nodes[0].device.is_connected());
                 assert!(connected, "pinned {pinned}, loss {which}, awake for {awake} ms");
                 assert!(hellos(&world) <= 2);
@@ -307,5 +307,34 @@ fn a_device_that_says_nothing_learns_of_a_restart_in_its_first_wake() {
         let round_trip = ms(42);
         let took = world.now.since(start);
         assert!(took <= round_trip.saturating_mul(5), "{took:?}");
+    }
+}
+
+#[test]
+fn an_alarm_does_not_wait_for_the_end_of_a_pause() {
+    for pinned in [false, true] {
+        let mut world = Setup::new(9).build();
+        let pin = world.pinned();
+        world.add(|config| {
+            if pinned {
+                pin(config)
+            }
+        });
+        world.link.log = Some(Vec::new());
+        world.link.faults.loss = 1.0;
+        world.connect(0);
+        world.run(secs(3600));
+        // An alarm each second makes no storm of a dead link.
+        let before = hellos(&world);
+        for round in 0..100 {
+            world.record(0, Lane::Alarm, &alarm(round)).unwrap();
+            world.run(secs(1));
+        }
+        let during = hellos(&world) - before;
+        assert!((8..=30).contains(&during), "{during} Hellos");
+        world.run(secs(15));
+        world.link.faults.loss = 0.0;
+        world.record(0, Lane::Alarm, &alarm(1000)).unwrap();
+        world.wait_all_drained_and_check(ms(400));
     }
 }

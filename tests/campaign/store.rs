@@ -1,0 +1,177 @@
+//! The service's durable store, which all nodes share, and what it must hold in the end.
+
+use crate::kit::{number_of, sample};
+use std::collections::{BTreeMap, BTreeSet};
+use vitalwire::backend::Batch;
+use vitalwire::delivery::{ClosedStream, Ledger, Mark, StreamKey};
+use vitalwire::framing::{BootTag, Lane, Record};
+use vitalwire::identity::Identity;
+use vitalwire::{Duration, Instant};
+
+/// A record's id, by the number of its device and how often that was switched on before.
+pub(crate) type Id = (usize, u32, Lane, u64);
+
+/// What the world knows of a record that a device has accepted.
+#[derive(Debug)]
+pub(crate) struct Fact {
+    /// A power cut may have taken it.
+    pub(crate) may_be_lost: bool,
+    /// For alarms: when it was accepted, and the bound, if the link works.
+    pub(crate) alarm: Option<(Instant, Option<Due>)>,
+}
+
+/// By when an alarm must be stored, as long as its device has been disturbed so often and no more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due {
+    pub(crate) by: Instant,
+    pub(crate) disturbed: u32,
+    /// An alarm has come through since.
+    pub(crate) works: bool,
+}
+
+/// A batch as the application holds it until it is stored.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) unit: usize,
+    identity: Identity,
+    mark: Mark,
+    fence: u64,
+    closed: Vec<ClosedStream>,
+    records: Vec<Id>,
+}
+
+/// What the store keeps of a device: its ledger, and which session of which node has it.
+#[derive(Default)]
+struct Row {
+    ledger: Ledger,
+    fence: u64,
+    node: usize,
+}
+
+#[derive(Default)]
+pub(crate) struct Store {
+    pub(crate) accepted: BTreeMap<Id, Fact>,
+    /// By what they say: no two of a device are alike.
+    contents: BTreeMap<(usize, String), Id>,
+    stored: BTreeSet<Id>,
+    rows: BTreeMap<Identity, Row>,
+    /// Which boot number and tag each boot has had.
+    boots: BTreeMap<(usize, u32), (u32, BootTag)>,
+    /// From acceptance to commit, of alarms under a bound.
+    pub(crate) alarm_waits: [Vec<Duration>; 2],
+    /// How often each device had been disturbed when an alarm came through that was accepted since.
+    pub(crate) works: BTreeMap<usize, u32>,
+    pub(crate) repeats: usize,
+}
+
+/// What a record says, and when.
+pub(crate) fn content(unit: usize, time: Instant, record: &Record<'_>) -> String {
+    if let Record::Waveform(block) = record {
+        let expected = (block.first_sample..).map(|index| sample(unit, index));
+        assert!(block.samples().zip(expected).all(|(a, b)| a == b), "altered samples");
+        return format!("wave {} {}", block.first_sample, block.len());
+    }
+    format!("{time:?} {record:?}")
+}
+
+impl Store {
+    pub(crate) fn accept(&mut self, id: Id, content: String, alarm: Option<(Instant, Option<Due>)>) {
+        assert!(self.contents.insert((id.0, content), id).is_none(), "{id:?} says what another one said");
+        let fact = Fact { may_be_lost: false, alarm };
+        assert!(self.accepted.insert(id, fact).is_none(), "{id:?} was given twice");
+    }
+
+    /// Reads a batch, and checks that each record in it is what its device has accepted, under its own id.
+    pub(crate) fn read(&mut self, batch: &Batch<'_>) -> Pending {
+        let (identity, mark) = (batch.identity(), batch.mark());
+        let StreamKey { boot, tag, lane } = mark.stream;
+        let unit = number_of(&identity);
+        let mut records = Vec::new();
+        for record in batch.records() {
+            let content = content(unit, record.time, &record.record);
+            let key = (unit, content);
+            let id = *self.contents.get(&key).unwrap_or_else(|| panic!("foreign or altered: {key:?}"));
+            assert_eq!((id.2, id.3), (lane, record.sequence), "{key:?} has the id of another one");
+            let known = self.boots.entry((unit, id.1)).or_insert((boot, tag));
+            assert_eq!(*known, (boot, tag), "one boot has two numbers or tags");
+            records.push(id);
+        }
+        assert!(!records.is_empty(), "an empty batch was delivered");
+        Pending { unit, identity, mark, fence: batch.fence(), closed: batch.closed().to_vec(), records }
+    }
+
+    /// One transaction: the records, and the mark; `false` if the batch's session has lost the device to another one.
+    /// `disturbed`: how often it was, so far.
+    pub(crate) fn transaction(
+        &mut self,
+        now: Instant,
+        node: usize,
+        pending: Pending,
+        disturbed: u32,
+    ) -> bool {
+        let Pending { identity, mark, fence, closed, records, .. } = pending;
+        let row = self.rows.entry(identity).or_default();
+        let owns = row.fence == fence && row.node == node;
+        if !owns && row.fence + 1 != fence {
+            return false;
+        }
+        (row.fence, row.node) = (fence, node);
+        let ledger = &mut row.ledger;
+        closed.iter().for_each(|closed| ledger.close(closed));
+        let fresh = ledger.apply(&mark).expect("the ledger has room");
+        for id in records {
+            if fresh >> (id.3 - mark.first) & 1 == 0 {
+                self.repeats += 1;
+                continue;
+            }
+            assert!(self.stored.insert(id), "{id:?} was stored twice");
+            let Some((at, due)) = self.accepted[&id].alarm else { continue };
+            let Some(due) = due.filter(|due| due.disturbed == disturbed) else { continue };
+            self.works.insert(id.0, disturbed);
+            self.alarm_waits[usize::from(due.works)].push(now.since(at));
+            assert!(now <= due.by, "{id:?} of {at:?} was stored at {now:?}, due {:?}", due.by);
+        }
+        true
+    }
+
+    /// What a session begins with: the ledger, and its fence.
+    pub(crate) fn open(&self, identity: &Identity) -> (Ledger, u64) {
+        self.rows.get(identity).map_or((Ledger::default(), 1), |row| (row.ledger.clone(), row.fence + 1))
+    }
+
+    /// The power of a device is gone, and with it what is only in its memory.
+    pub(crate) fn power_cut(&mut self, unit: usize, boot: u32, survives: impl Fn(&Id) -> bool) {
+        let first = (unit, boot, Lane::Alarm, 0);
+        let last = (unit, boot, Lane::Waveform, u64::MAX);
+        for (id, fact) in self.accepted.range_mut(first..=last) {
+            fact.may_be_lost |= !survives(id);
+        }
+    }
+
+    pub(crate) fn has(&self, id: &Id) -> bool {
+        self.stored.contains(id)
+    }
+
+    pub(crate) fn stored(&self) -> usize {
+        self.stored.len()
+    }
+
+    /// Returns the ids that must have been stored and were not.
+    pub(crate) fn missing(&self) -> Vec<Id> {
+        let wanted = self.accepted.iter().filter(|(_, fact)| !fact.may_be_lost);
+        wanted.map(|(id, _)| *id).filter(|id| !self.has(id)).collect()
+    }
+
+    /// Checks that the sequences of each stream were given one after the other, from 0.
+    pub(crate) fn check_sequences(&self) {
+        let mut next = BTreeMap::new();
+        for &(unit, boot, lane, sequence) in self.accepted.keys() {
+            let next = next.entry((unit, boot, lane)).or_insert(0);
+            assert_eq!(sequence, *next);
+            *next += 1;
+        }
+        let streams: BTreeSet<_> =
+            self.boots.iter().map(|((unit, _), stream)| (*unit, stream.0, stream.1.0)).collect();
+        assert_eq!(streams.len(), self.boots.len(), "two boots have the same number and tag");
+    }
+}
