@@ -8,7 +8,8 @@ use crate::wire::Pattern;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeviceEvent {
-    /// A session is confirmed. Store `backend` (a pin makes the next handshake shorter) and `time_floor`.
+    /// A session is confirmed. Store `backend` (a pin makes the next handshake shorter) and `time_floor`; with
+    /// [`DeviceConfig::storage`](super::DeviceConfig::storage) the device does.
     Connected {
         /// The backend, verified.
         backend: BackendPin,

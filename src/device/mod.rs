@@ -11,6 +11,7 @@ mod connect;
 mod event;
 mod listen;
 mod live;
+mod pin;
 mod receive;
 mod record;
 mod region;

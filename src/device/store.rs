@@ -1,5 +1,6 @@
 //! What a device asks of its storage, and when.
 
+use super::pin::StoredPin;
 use super::region::{Earlier, Region, StreamName};
 use super::tickets::TicketWant;
 use super::{Device, DeviceEvent, StorageConfig, StorageTrouble};
@@ -10,7 +11,7 @@ use crate::framing::{BootTag, DescriptorSet, Lane, SetHash};
 use crate::limits::STORAGE_RETRY;
 use crate::storage::{
     BootTable, EntryHeader, Item, SegmentKey, StorageReply, StorageRequest, StoredBoot, open_descriptors,
-    open_ticket, seal_descriptors, seal_ticket,
+    open_ticket, seal_descriptors, seal_pin, seal_ticket,
 };
 use crate::time::{Duration, Instant};
 use zeroize::Zeroize;
@@ -24,6 +25,8 @@ pub(super) enum Phase {
     Put,
     /// And read back.
     Check,
+    /// The backend's pin is to be read.
+    Pin,
     Ready,
     /// Storage has failed: this boot runs from RAM.
     Off,
@@ -34,6 +37,9 @@ pub(super) enum Phase {
 pub(super) enum Pending {
     GetBoots,
     PutBoots,
+    GetPin,
+    PutPin(StoredPin),
+    DeletePin,
     PutDescriptors { place: u8, set: SetHash },
     GetDescriptors { place: u8, boot: u32, tag: BootTag },
     Ticket(TicketWant),
@@ -57,6 +63,8 @@ pub(super) struct Store<'m> {
     pub(super) set_wanted: Option<(u32, BootTag)>,
     pub(super) phase: Phase,
     pub(super) table: BootTable,
+    /// The pin that is stored.
+    pub(super) pin: Option<StoredPin>,
     /// The table differs from what is stored.
     table_dirty: bool,
     /// The salt of this boot.
@@ -97,6 +105,7 @@ impl<'m> Store<'m> {
             set_wanted: None,
             phase: Phase::Get,
             table: BootTable::new(boot, BootTag([0; 4])),
+            pin: None,
             table_dirty: false,
             salt: [0; 32],
             key: None,
@@ -153,7 +162,7 @@ impl<'m> Store<'m> {
         match self.phase {
             Phase::Ready => self.regions.iter().all(Region::is_empty),
             Phase::Off => true,
-            Phase::Get | Phase::Put | Phase::Check => false,
+            Phase::Get | Phase::Put | Phase::Check | Phase::Pin => false,
         }
     }
 
@@ -173,6 +182,9 @@ impl<'m> Store<'m> {
                 StorageRequest::Put { item: Item::Descriptors(place), value }
             }
             Pending::GetDescriptors { place, .. } => StorageRequest::Get { item: Item::Descriptors(place) },
+            Pending::GetPin => StorageRequest::Get { item: Item::Pin },
+            Pending::PutPin(_) => StorageRequest::Put { item: Item::Pin, value },
+            Pending::DeletePin => StorageRequest::Delete { item: Item::Pin },
             Pending::Ticket(TicketWant::Load) => StorageRequest::Get { item: Item::Ticket },
             Pending::Ticket(TicketWant::Store) => StorageRequest::Put { item: Item::Ticket, value },
             //= SPEC.md#stored-ticket
@@ -345,6 +357,7 @@ impl Device<'_> {
                 store.draw(rng)?;
                 return store.put_boots(rng);
             }
+            Phase::Pin => return Some(Pending::GetPin),
             Phase::Off => return None,
             Phase::Ready => {}
         }
@@ -359,7 +372,18 @@ impl Device<'_> {
         if let Some(want) = self.tickets.wants() {
             return self.next_ticket(want, rng);
         }
+        let wanted = self.pin_to_store();
         let store = self.store.as_mut()?;
+        match wanted {
+            Some(pin) if store.pin != wanted => {
+                let mut salt = [0; 32];
+                rng.fill(&mut salt).ok()?;
+                store.len = seal_pin(&store.config.key, salt, &pin.encode(), store.buffer)?;
+                return Some(Pending::PutPin(pin));
+            }
+            None if store.pin.is_some() => return Some(Pending::DeletePin),
+            _ => {}
+        }
         if let Some((lane, through)) =
             Lane::ALL.into_iter().find_map(|lane| Some((lane, store.region(lane).to_trim()?)))
         {
@@ -461,6 +485,16 @@ impl Device<'_> {
                 store.table_dirty = false;
                 store.listed = store.table.find(number, tag).is_some();
             }
+            (Pending::GetPin, reply) => {
+                store.phase = Phase::Ready;
+                match reply {
+                    StorageReply::Value(None) => {}
+                    StorageReply::Value(Some(value)) => self.handle_stored_pin(value),
+                    _ => self.events.push(DeviceEvent::StorageTrouble(StorageTrouble::Failed)),
+                }
+            }
+            (Pending::PutPin(pin), StorageReply::Done) => store.pin = Some(pin),
+            (Pending::DeletePin, StorageReply::Done) => store.pin = None,
             (Pending::PutDescriptors { set, .. }, StorageReply::Done) => {
                 let (number, tag) = store.boot();
                 store.set_stored = Some(set);
@@ -516,7 +550,7 @@ impl Device<'_> {
             if table.as_ref() != Some(&store.table) {
                 return self.storage_off();
             }
-            store.phase = Phase::Ready;
+            store.phase = Phase::Pin;
             store.key = Some(SegmentKey::new(&store.config.key, &store.salt));
             (self.boot, self.boot_tag) = (store.table.latest, Some(store.table.latest_tag));
             return;

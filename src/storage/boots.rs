@@ -142,8 +142,7 @@ pub fn seal_descriptors(
     set: &[u8],
     buffer: &mut [u8],
 ) -> Option<usize> {
-    item_body(buffer).get_mut(..set.len())?.copy_from_slice(set);
-    seal_item(key, Purpose::Descriptors(boot.0, boot.1), salt, buffer, set.len())
+    seal_value(key, Purpose::Descriptors(boot.0, boot.1), salt, set, buffer)
 }
 
 /// Opens a stored descriptor set in place.
@@ -162,8 +161,7 @@ pub fn open_descriptors<'i>(
 /// Seals what is kept with a ticket into the front of `buffer` and returns the length; `salt` must be fresh random bytes.
 /// `None` if it does not fit.
 pub fn seal_ticket(key: &StorageKey, salt: [u8; 32], ticket: &[u8], buffer: &mut [u8]) -> Option<usize> {
-    item_body(buffer).get_mut(..ticket.len())?.copy_from_slice(ticket);
-    seal_item(key, Purpose::Ticket, salt, buffer, ticket.len())
+    seal_value(key, Purpose::Ticket, salt, ticket, buffer)
 }
 
 /// Opens what [`seal_ticket`] has sealed, in place.
@@ -172,4 +170,29 @@ pub fn seal_ticket(key: &StorageKey, salt: [u8; 32], ticket: &[u8], buffer: &mut
 /// [`Forged`], whatever was wrong.
 pub fn open_ticket<'i>(key: &StorageKey, item: &'i mut [u8]) -> Result<&'i [u8], Forged> {
     open_item(key, Purpose::Ticket, item)
+}
+
+/// Seals the backend's pin and the time floor into the front of `buffer` and returns the length; `salt` must be fresh
+/// random bytes. `None` if it does not fit.
+pub fn seal_pin(key: &StorageKey, salt: [u8; 32], pin: &[u8], buffer: &mut [u8]) -> Option<usize> {
+    seal_value(key, Purpose::Pin, salt, pin, buffer)
+}
+
+/// Opens what [`seal_pin`] has sealed, in place.
+///
+/// # Errors
+/// [`Forged`], whatever was wrong.
+pub fn open_pin<'i>(key: &StorageKey, item: &'i mut [u8]) -> Result<&'i [u8], Forged> {
+    open_item(key, Purpose::Pin, item)
+}
+
+fn seal_value(
+    key: &StorageKey,
+    purpose: Purpose,
+    salt: [u8; 32],
+    value: &[u8],
+    buffer: &mut [u8],
+) -> Option<usize> {
+    item_body(buffer).get_mut(..value.len())?.copy_from_slice(value);
+    seal_item(key, purpose, salt, buffer, value.len())
 }

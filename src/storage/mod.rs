@@ -22,8 +22,8 @@ mod tests;
 
 pub use crate::crypto::StorageKey;
 pub use boots::{
-    BOOTS_ITEM_MAX, BootTable, DESCRIPTORS_OVERHEAD, StoredBoot, open_descriptors, open_ticket,
-    seal_descriptors, seal_ticket,
+    BOOTS_ITEM_MAX, BootTable, DESCRIPTORS_OVERHEAD, StoredBoot, open_descriptors, open_pin, open_ticket,
+    seal_descriptors, seal_pin, seal_ticket,
 };
 pub use seal::{ENTRY_OVERHEAD, EntryHeader, ITEM_OVERHEAD, SegmentKey};
 

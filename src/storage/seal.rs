@@ -129,6 +129,7 @@ pub(super) enum Purpose {
     Boots,
     Descriptors(u32, BootTag),
     Ticket,
+    Pin,
 }
 
 impl Purpose {
@@ -137,13 +138,14 @@ impl Purpose {
             Self::Boots => "storage boots",
             Self::Descriptors(..) => "storage descriptors",
             Self::Ticket => "storage ticket",
+            Self::Pin => "storage pin",
         }
     }
 
     /// Version, then the boot for descriptors.
     fn aad(self) -> [u8; 9] {
         let (boot, tag) = match self {
-            Self::Boots | Self::Ticket => (0, BootTag([0; 4])),
+            Self::Boots | Self::Ticket | Self::Pin => (0, BootTag([0; 4])),
             Self::Descriptors(boot, tag) => (boot, tag),
         };
         let ([a, b, c, d], [e, f, g, h]) = (boot.to_le_bytes(), tag.0);

@@ -121,6 +121,10 @@ fn vectors_of_storage() {
     let ticket_len = seal_ticket(&key(1), [4; 32], &content, &mut ticket).unwrap();
     assert_eq!(open_ticket(&key(1), &mut ticket.clone()), Ok(&content[..]));
     assert!(open_ticket(&key(2), &mut ticket.clone()).is_err());
+    let mut pin = [0; 16 + ITEM_OVERHEAD];
+    let pin_len = seal_pin(&key(1), [5; 32], &content, &mut pin).unwrap();
+    assert_eq!(open_pin(&key(1), &mut pin.clone()), Ok(&content[..]));
+    assert!(open_ticket(&key(1), &mut pin.clone()).is_err(), "each item has a key of its own");
     let vector = serde_json::json!({
         "storage_key": hex(&[1; 32]),
         "entry": {
@@ -135,6 +139,7 @@ fn vectors_of_storage() {
             "boot": 5, "tag": hex(&TAG.0), "salt": hex(&[2; 32]), "set": hex(b"set"),
             "item": hex(&set[..set_len]),
         },
+        "pin": { "salt": hex(&[5; 32]), "content": hex(&content), "item": hex(&pin[..pin_len]) },
         "ticket": { "salt": hex(&[4; 32]), "content": hex(&content), "item": hex(&ticket[..ticket_len]) },
     });
     crate::test_vectors::compare_or_bless("storage.json", &vector);

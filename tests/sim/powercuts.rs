@@ -7,10 +7,11 @@ use vitalwire::backend::*;
 use vitalwire::delivery::{Ledger, StreamKey};
 use vitalwire::device::*;
 use vitalwire::framing::{Lane, SetHash};
-use vitalwire::identity::{LocalIdentity, Scopes};
+use vitalwire::identity::{Identity, IssuerId, LocalIdentity, Scopes, SubjectId, Time};
 use vitalwire::limits::{MAX_STORED_BOOTS, STORAGE_RETRY};
 use vitalwire::storage::{BootTable, EntryHeader, Item, StorageKey, StorageReply, StorageRequest};
-use vitalwire::{Discard, Duration, Instant};
+use vitalwire::wire::Pattern;
+use vitalwire::{Discard, Duration, Instant, UnixSeconds};
 
 const MEMORY: usize = 8192;
 
@@ -885,6 +886,55 @@ fn a_planned_reboot_loses_nothing() {
 }
 
 #[test]
+fn a_pin_and_a_time_floor_survive_a_power_cut() {
+    let mut ward = Ward::new();
+    ward.boot();
+    ward.run(secs(2));
+    let floor = ward.device.as_ref().unwrap().time().floor();
+    assert!(floor > UnixSeconds(0));
+    ward.cut();
+    let pattern = |ward: &Ward, from: usize| {
+        let connected = |event: &DeviceEvent| match event {
+            DeviceEvent::Connected { pattern, .. } => Some(*pattern),
+            _ => None,
+        };
+        ward.events[from..].iter().find_map(connected)
+    };
+    // Without its ticket it still knows the backend, and what time it is at least.
+    ward.storage.items.remove(&Item::Ticket);
+    let from = ward.events.len();
+    ward.change = |config| config.time = Time::floor_only(UnixSeconds(0));
+    ward.boot();
+    ward.run(ms(0));
+    assert_eq!(ward.device.as_ref().unwrap().time().floor(), floor);
+    ward.run(secs(2));
+    assert_eq!(pattern(&ward, from), Some(Pattern::Ik));
+    // Forgotten on request, for good.
+    ward.device.as_mut().unwrap().forget_backend();
+    ward.run(secs(1));
+    assert!(!ward.storage.items.contains_key(&Item::Pin) && !ward.storage.items.contains_key(&Item::Ticket));
+    ward.cut();
+    let from = ward.events.len();
+    ward.boot();
+    ward.run(secs(2));
+    assert_eq!(pattern(&ward, from), Some(Pattern::Xx));
+    //= SPEC.md#stored-pin
+    //= type=test
+    //# A device MUST NOT use a stored pin of another identity than the expected one.
+    ward.cut();
+    ward.storage.items.remove(&Item::Ticket);
+    ward.change = |config| {
+        let other = Identity { issuer: IssuerId([9; 8]), subject: SubjectId([9; 16]) };
+        config.expected = Some(other);
+    };
+    let from = ward.events.len();
+    ward.boot();
+    ward.run(secs(5));
+    assert_eq!(pattern(&ward, from), None, "an XX that the floor refuses");
+    assert!(!ward.storage.items.contains_key(&Item::Pin), "it is of no use any more");
+}
+
+#[test]
 fn a_ticket_survives_a_power_cut_and_is_used_once() {
     let mut ward = Ward::new();
     ward.boot();
@@ -900,9 +950,8 @@ fn a_ticket_survives_a_power_cut_and_is_used_once() {
         ward.boot();
         ward.record(Lane::Alarm);
         ward.run(secs(2));
-        let resumed = |event: &&DeviceEvent| {
-            matches!(event, DeviceEvent::Connected { pattern: vitalwire::wire::Pattern::Resume, .. })
-        };
+        let resumed =
+            |event: &&DeviceEvent| matches!(event, DeviceEvent::Connected { pattern: Pattern::Resume, .. });
         assert_eq!(ward.events.iter().filter(resumed).count(), round + 1);
         assert_ne!(ward.storage.items[&Item::Ticket], copy, "another one by now");
     }
@@ -917,10 +966,7 @@ fn a_ticket_survives_a_power_cut_and_is_used_once() {
     ward.run(secs(10));
     let patterns: Vec<_> =
         ward.events[before..].iter().filter(|event| matches!(event, DeviceEvent::Connected { .. })).collect();
-    assert!(
-        matches!(patterns[..], [DeviceEvent::Connected { pattern: vitalwire::wire::Pattern::Xx, .. }]),
-        "{patterns:?}"
-    );
+    assert!(matches!(patterns[..], [DeviceEvent::Connected { pattern: Pattern::Ik, .. }]), "{patterns:?}");
     ward.storage.stuck = None;
     ward.drain();
     ward.check();
