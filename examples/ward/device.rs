@@ -37,8 +37,8 @@ impl Life {
     pub const fn of(device: usize) -> Self {
         match device % 4 {
             1 => Self::Roams,
-            2 => Self::Sleeps,
-            3 => Self::Reboots,
+            2 => Self::Reboots,
+            3 => Self::Sleeps,
             _ => Self::Stays,
         }
     }

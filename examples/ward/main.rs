@@ -26,7 +26,7 @@ use clock::Clock;
 use device::{Life, Shown};
 use relay::{Deeds, Relay};
 use report::{DeviceReport, KindBytes, Report};
-use service::{Charts, Threads};
+use service::{Charts, Threads, Tickets};
 use signals::Patient;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, UdpSocket};
@@ -195,10 +195,11 @@ fn run(args: Args) -> Result<Report, Error> {
             config.rekey = rekey_policy()?;
             Ok(config)
         };
+        let tickets = Tickets::generate()?;
         let dies_at = Instant::from_millis(args.measured().as_millis() / 2);
         let threads = Threads { jobs: send_jobs, done, batches: send_batches, verdicts };
         spawn("backend", move || {
-            service::run(config, dies_at, &socket, (&ward, &charts), clock, &threads, &stop)
+            service::run(config, &tickets, dies_at, &socket, (&ward, &charts), clock, &threads, &stop)
         })?
     };
 

@@ -97,13 +97,15 @@ impl Report {
         if hash < wanted || dh < wanted {
             failures.push(format!("{hash} hash and {dh} DH rekeys, {wanted} each are wanted"));
         }
-        let Summary { strangers, scope_refused, tag_conflicts, .. } = self.service;
+        let Summary { strangers, scope_refused, tag_conflicts, tickets_refused, .. } = self.service;
         let foreign_charts = self.foreign_charts;
         if strangers > 0 || foreign_charts > 0 {
             failures.push(format!("{strangers} sessions or batches, {foreign_charts} charts of strangers"));
         }
-        if scope_refused > 0 || tag_conflicts > 0 {
-            failures.push(format!("{scope_refused} scope refusals, {tag_conflicts} boot tag conflicts"));
+        if scope_refused > 0 || tag_conflicts > 0 || tickets_refused > 0 {
+            failures.push(format!(
+                "{scope_refused} scope refusals, {tag_conflicts} boot tag conflicts, {tickets_refused} tickets used twice"
+            ));
         }
         let admitted: usize = self.impostors.iter().map(|log| log.sessions.len()).sum();
         if admitted > 0 {
@@ -233,11 +235,14 @@ impl Report {
 
     fn print_sessions(&self) {
         println!("\n-- sessions");
-        println!("{:<18}{:>8}{:>8}{:>9}{:>8}{:>9}{:>9}", "", "XX", "IK", "failed", "hash", "DH", "packets");
-        let mut total = [0u64; 6];
-        let line = |name: &str, row: [u64; 6], life: &str| {
-            let [xx, ik, failed, hash, dh, packets] = row;
-            println!("{name:<18}{xx:>8}{ik:>8}{failed:>9}{hash:>8}{dh:>9}{packets:>9}   {life}");
+        println!(
+            "{:<18}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>9}",
+            "", "XX", "IK", "ticket", "failed", "hash", "DH", "packets"
+        );
+        let mut total = [0u64; 7];
+        let line = |name: &str, row: [u64; 7], life: &str| {
+            let [xx, ik, resumed, failed, hash, dh, packets] = row;
+            println!("{name:<18}{xx:>8}{ik:>8}{resumed:>8}{failed:>8}{hash:>8}{dh:>8}{packets:>9}   {life}");
         };
         for (n, device) in self.devices.iter().enumerate() {
             let log = &device.log;
@@ -245,6 +250,7 @@ impl Report {
             let row = [
                 count(Pattern::Xx),
                 count(Pattern::Ik),
+                count(Pattern::Resume),
                 log.attempts_failed.into(),
                 log.hash_ratchets.into(),
                 log.dh_ratchets.into(),

@@ -1,5 +1,6 @@
 //! The service: the run loop of `vitalwire::backend::Backend`, a thread that computes handshakes, and one that stores.
 
+use crate::TODAY;
 use crate::capture::Capture;
 use crate::clock::Clock;
 use crate::device::is_time_out;
@@ -12,15 +13,19 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration as Wall;
 use vitalwire::backend::{
-    Backend, BackendConfig, BackendEvent, BatchRef, Grant, HandshakeDone, HandshakeJob, Inbound, OwnedBatch,
-    Received,
+    Backend, BackendConfig, BackendEvent, BatchRef, ClaimOutcome, Claims, Grant, HandshakeDone, HandshakeJob,
+    Inbound, OwnedBatch, Received, TicketClaim,
 };
+use vitalwire::crypto::{ServiceKey, TicketKey};
 use vitalwire::delivery::Ledger;
 use vitalwire::framing::{Lane, encode_record};
-use vitalwire::identity::Identity;
+use vitalwire::handshake::TicketKeys;
+use vitalwire::identity::{Identity, Scopes};
 use vitalwire::limits::MAX_RECORD;
 use vitalwire::wire::Pattern;
-use vitalwire::{CallError, CloseReason, Discard, Discards, Duration, Instant, OsEntropy};
+use vitalwire::{
+    CallError, CloseReason, Discard, Discards, Duration, Entropy, EntropyError, Instant, OsEntropy,
+};
 
 /// What is stored of one device: records, and in the same transaction the marks that make it exactly once.
 #[derive(Debug, Default)]
@@ -44,14 +49,35 @@ pub struct Stored {
 }
 
 /// The database of the ward.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Charts {
     charts: Mutex<BTreeMap<Identity, Chart>>,
+    /// The tickets that were used.
+    claims: Mutex<Claims>,
     pub stored: AtomicU64,
     pub failed: AtomicU64,
 }
 
+/// Claims that are kept, at the most.
+const CLAIMS: usize = 100_000;
+
+impl Default for Charts {
+    fn default() -> Self {
+        Self {
+            charts: Mutex::default(),
+            claims: Mutex::new(Claims::new(CLAIMS)),
+            stored: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        }
+    }
+}
+
 impl Charts {
+    /// One transaction: is the ticket used for the first time?
+    fn claim(&self, claim: &TicketClaim) -> ClaimOutcome {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner).claim(TODAY, claim)
+    }
+
     /// A thread that panicked while it stored has stored nothing: the chart is whole.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Identity, Chart>> {
         self.charts.lock().unwrap_or_else(PoisonError::into_inner)
@@ -175,6 +201,8 @@ pub struct Summary {
     pub expired: u64,
     pub scope_refused: u64,
     pub tag_conflicts: u64,
+    /// Tickets that were used already.
+    pub tickets_refused: u64,
     pub packets_sent: u64,
     pub bytes_sent: BTreeMap<SocketAddr, u64>,
     /// What the backends discarded, in each of their lives.
@@ -196,10 +224,30 @@ pub struct Threads {
     pub verdicts: Receiver<OfLife<Verdict>>,
 }
 
+/// The keys of the service's tickets: the next backend must open what its predecessor gave.
+pub struct Tickets {
+    pub service: [u8; 32],
+    pub key: [u8; 32],
+}
+
+impl Tickets {
+    pub fn generate() -> Result<Self, EntropyError> {
+        let mut tickets = Self { service: [0; 32], key: [0; 32] };
+        OsEntropy.fill(&mut tickets.service)?;
+        OsEntropy.fill(&mut tickets.key)?;
+        Ok(tickets)
+    }
+
+    fn keys(&self) -> TicketKeys {
+        TicketKeys::new(ServiceKey::from_bytes(self.service), TicketKey::from_bytes(self.key), None)
+    }
+}
+
 /// Serves until `stop`. At `dies_at` the backend dies, with all that it knows: what is left is what was stored. Another one
 /// takes its place a second later.
 pub fn run(
     config: impl Fn() -> Result<BackendConfig, CallError>,
+    tickets: &Tickets,
     dies_at: Instant,
     socket: &UdpSocket,
     (ward, charts): (&BTreeSet<Identity>, &Charts),
@@ -207,7 +255,11 @@ pub fn run(
     threads: &Threads,
     stop: &AtomicBool,
 ) -> Result<Summary, String> {
-    let make = || Backend::new(config()?);
+    let make = || {
+        let mut backend = Backend::new(config()?)?;
+        backend.set_ticket_keys(tickets.keys());
+        Ok::<_, CallError>(backend)
+    };
     let backend = make().map_err(text)?;
     let mut node = Node { backend, life: 0, ward, charts, threads, summary: Summary::default() };
     while !stop.load(Ordering::Relaxed) {
@@ -291,17 +343,35 @@ impl Node<'_> {
         for (_, done) in self.threads.done.try_iter().filter(|(of, _)| *of == life) {
             self.backend.handle_handshake(now, done);
         }
+        // What rode in a resumption's Hello.
+        while let Some(batch) = self.backend.poll_early() {
+            self.summary.strangers += u64::from(!self.ward.contains(&batch.as_batch().identity()));
+            // If the store has ended, the next batch says so.
+            let _ = self.threads.batches.send((life, batch));
+        }
+    }
+
+    /// What a device of the ward may do, and what is stored of it.
+    fn grant(&self, identity: &Identity) -> Grant {
+        Grant { scopes: Scopes::PUBLISH, ledger: self.charts.ledger(identity), ..Grant::default() }
     }
 
     /// Looks at the events and decides who may come in: step 3.
     fn decide(&mut self, now: Instant) {
         while let Some(event) = self.backend.poll_event() {
             match event {
+                BackendEvent::Resuming { pending, claim } => {
+                    let outcome = self.charts.claim(&claim);
+                    self.summary.tickets_refused +=
+                        u64::from(!matches!(outcome, ClaimOutcome::New | ClaimOutcome::Same));
+                    let grant = self.grant(&claim.identity);
+                    self.summary.expired +=
+                        u64::from(self.backend.claimed(now, pending, outcome, grant).is_err());
+                }
                 BackendEvent::Pending { pending, credential, .. } => {
                     let identity = credential.identity();
                     let decided = if self.ward.contains(&identity) {
-                        let ledger = self.charts.ledger(&identity);
-                        let grant = Grant { scopes: credential.scopes(), ledger, ..Grant::default() };
+                        let grant = self.grant(&identity);
                         self.backend.accept(now, pending, grant)
                     } else {
                         self.backend.refuse(now, pending, CloseReason::Refused)
