@@ -1,4 +1,5 @@
 use super::BackendPin;
+use crate::delivery::LaneNotice;
 use crate::error::{CloseReason, Discard};
 use crate::framing::{Lane, RefusedReason};
 use crate::time::UnixSeconds;
@@ -33,6 +34,19 @@ pub enum DeviceEvent {
         /// Why.
         reason: RefusedReason,
     },
+    /// Three quarters of a lane are in use.
+    LaneNearlyFull(Lane),
+    /// No more than half of a lane that was nearly full is in use again.
+    LaneEased(Lane),
+    /// A full lane has given up records, as its policy says; gap records tell the backend.
+    RecordsDropped {
+        /// Their lane.
+        lane: Lane,
+        /// The lowest sequence among them.
+        first: u64,
+        /// How many since the last event of that; not always neighbours.
+        count: u32,
+    },
     /// More events came than fit; so many were lost.
     EventsLost(u32),
 }
@@ -48,6 +62,16 @@ pub enum DeviceReceived<'b> {
         /// Its body.
         body: &'b [u8],
     },
+}
+
+impl From<LaneNotice> for DeviceEvent {
+    fn from(notice: LaneNotice) -> Self {
+        match notice {
+            LaneNotice::NearlyFull(lane) => Self::LaneNearlyFull(lane),
+            LaneNotice::Eased(lane) => Self::LaneEased(lane),
+            LaneNotice::Dropped { lane, first, count } => Self::RecordsDropped { lane, first, count },
+        }
+    }
 }
 
 const CAPACITY: usize = 8;

@@ -27,6 +27,7 @@ use crate::wire::TAG_LEN;
 use connect::Connector;
 use event::EventQueue;
 use live::Live;
+use record::Thinner;
 
 /// A device's session has a window of 128 packets.
 type DeviceSession = Session<2>;
@@ -60,6 +61,7 @@ pub struct Device<'m> {
     events: EventQueue,
     discards: Discards,
     sent_tags: SentTags,
+    thinner: Thinner,
 }
 
 /// The tags of the last packets that went out: only they make a Reset credible.
@@ -101,6 +103,9 @@ impl<'m> Device<'m> {
         for (lane, linger) in Lane::ALL.into_iter().zip(config.linger) {
             outbox.set_linger(lane, linger);
         }
+        for (lane, policy) in Lane::ALL.into_iter().zip(config.policies) {
+            outbox.set_policy(lane, policy)?;
+        }
         Ok(Self {
             scopes: config.identity.credential().claimed_scopes(),
             config,
@@ -114,6 +119,7 @@ impl<'m> Device<'m> {
             events: EventQueue::default(),
             discards: Discards::default(),
             sent_tags: SentTags::default(),
+            thinner: Thinner::default(),
         })
     }
 
@@ -297,7 +303,7 @@ impl<'m> Device<'m> {
 
     /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<DeviceEvent> {
-        self.events.pop()
+        self.events.pop().or_else(|| self.outbox.poll_notice().map(DeviceEvent::from))
     }
 
     /// Drops the session and puts what was in flight back into the queue.

@@ -51,6 +51,7 @@ pub use record::{
     Priority, Record,
 };
 pub use record_codec::encode_record;
+pub(crate) use record_codec::peek_channel;
 pub use row::Row;
 pub use streams::{BootStreams, BootTag, StreamEntry, StreamsFrame, StreamsWriter};
 pub use trend::{TrendBlock, TrendPoint, encode_trend};

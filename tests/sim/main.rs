@@ -26,6 +26,7 @@ mod facing;
 mod growth;
 mod handshakes;
 mod kit;
+mod lanes;
 mod lifecycle;
 mod link;
 mod malicious;

@@ -98,15 +98,24 @@ impl Flights {
         }
     }
 
-    /// Takes out a range of sequences.
-    pub(super) fn forget(&mut self, lane: Lane, first: u64, count: u64) {
+    /// Takes out a range of sequences, and tells how many of them were below `held`.
+    pub(super) fn forget(&mut self, lane: Lane, first: u64, count: u64, held: u64) -> u32 {
+        let mut taken = 0u32;
         for slot in &mut self.slots {
             let Some(flight) = slot.as_mut().filter(|flight| flight.lane == lane) else { continue };
-            flight.take(|sequence| sequence.checked_sub(first).is_some_and(|offset| offset < count));
+            let gone = |sequence: u64| sequence.checked_sub(first).is_some_and(|offset| offset < count);
+            taken = taken.saturating_add(flight.take(|sequence| sequence < held && gone(sequence)));
+            flight.take(gone);
             if flight.pending == 0 {
                 *slot = None;
             }
         }
+        taken
+    }
+
+    /// Returns the lowest sequence of a lane that is in flight.
+    pub(super) fn lowest(&self, lane: Lane) -> Option<u64> {
+        self.iter().filter(|flight| flight.lane == lane).filter_map(|flight| flight.sequences().next()).min()
     }
 
     /// Takes out one flight for which `ended` holds.

@@ -1,3 +1,4 @@
+use super::gaps::GivenUp;
 use super::ring::{Cursor, Entry, RecordState, Ring, Stage};
 use crate::codec::varint_len;
 use crate::framing::{BatchWriter, StreamAck};
@@ -9,9 +10,9 @@ use crate::time::{Duration, Instant};
 /// It knows nothing of flights: who marks a record in flight books it there.
 #[derive(Debug)]
 pub(super) struct LaneQueue<'m> {
-    ring: Ring<'m>,
+    pub(super) ring: Ring<'m>,
     /// No record in front of this one is queued.
-    cursor: Cursor,
+    pub(super) cursor: Cursor,
     queued: u32,
     queued_bytes: usize,
     /// How many of the queued records were sent before.
@@ -20,13 +21,14 @@ pub(super) struct LaneQueue<'m> {
     /// Since when the oldest queued record waits to be sent for the first time, at the latest.
     waiting_since: Instant,
     /// One above the highest sequence that was ever sent.
-    sent_end: u64,
-    /// One above the highest sequence that was refused.
-    refused_end: u64,
+    pub(super) sent_end: u64,
+    /// One above the highest sequence that was refused or given up.
+    pub(super) refused_end: u64,
     /// Below this, the backend has told that all is settled; `None` until it has told anything in this session.
     told: Option<u64>,
-    /// Whether a Streams frame with this lane's present state was sent in this session.
-    named: bool,
+    /// The oldest sequence that the last Streams frame of this session named.
+    named: Option<u64>,
+    pub(super) given_up: GivenUp,
 }
 
 /// Whether the backend knows where this lane's stream begins.
@@ -60,7 +62,8 @@ impl<'m> LaneQueue<'m> {
             sent_end: 0,
             refused_end: 0,
             told: None,
-            named: false,
+            named: None,
+            given_up: GivenUp::default(),
         }
     }
 
@@ -102,7 +105,7 @@ impl<'m> LaneQueue<'m> {
     //= SPEC.md#ledger
     //# A device MUST NOT send a sequence that is 256 or more above the oldest unsettled one of its stream.
     fn is_inside_window(&self, sequence: u64) -> bool {
-        sequence < self.ring.first().saturating_add(LEDGER_WINDOW)
+        sequence < self.oldest().saturating_add(LEDGER_WINDOW)
     }
 
     /// Returns when this lane has something to send in a Records frame of `space` bytes.
@@ -197,17 +200,17 @@ impl<'m> LaneQueue<'m> {
     /// Takes note that records below `end` were refused.
     pub(super) fn note_refused(&mut self, end: u64) {
         self.refused_end = self.refused_end.max(end);
-        self.named = false;
+        self.named = None;
     }
 
     /// The backend knows nothing of this stream's present name.
     pub(super) fn forget_name(&mut self) {
         self.told = None;
-        self.named = false;
+        self.named = None;
     }
 
     pub(super) fn note_named(&mut self) {
-        self.named = self.is_open();
+        self.named = self.is_open().then(|| self.oldest());
     }
 
     /// Tells whether this lane has ever held a record.
@@ -216,10 +219,12 @@ impl<'m> LaneQueue<'m> {
     }
 
     pub(super) fn naming(&self) -> Naming {
-        let behind = |told| told < self.refused_end.min(self.ring.first());
-        if !self.is_open() || !self.told.is_none_or(behind) {
+        //= SPEC.md#full-lanes
+        //# A device MUST then name the stream's new oldest sequence in a Streams frame, repeated until an Ack has passed what was given up.
+        let needed = self.refused_end.min(self.oldest());
+        if !self.is_open() || self.told.is_some_and(|told| told >= needed) {
             Naming::Known
-        } else if self.named {
+        } else if self.named.is_some_and(|named| named >= needed) {
             Naming::Unconfirmed
         } else {
             Naming::Due
@@ -252,7 +257,7 @@ impl<'m> LaneQueue<'m> {
         self.waiting_since = self.waiting_since.min(now);
     }
 
-    fn leave_queue(&mut self, entry: Entry) {
+    pub(super) fn leave_queue(&mut self, entry: Entry) {
         self.queued = self.queued.saturating_sub(1);
         self.queued_bytes = self.queued_bytes.saturating_sub(wire_len(entry));
         if entry.sends > 0 {

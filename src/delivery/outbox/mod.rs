@@ -2,7 +2,9 @@
 
 mod accept;
 mod flights;
+mod gaps;
 mod lane;
+mod policy;
 mod ring;
 mod rtt;
 mod shares;
@@ -11,6 +13,7 @@ mod shares;
 mod tests;
 
 pub use accept::{Accepted, LaneTx};
+pub use policy::{LaneNotice, LanePolicy};
 pub use shares::LaneShares;
 
 use crate::error::CallError;
@@ -72,6 +75,10 @@ pub struct LaneFill {
     pub used: usize,
     /// The lane's bytes.
     pub capacity: usize,
+    /// Records that were given up since the boot, as [`LanePolicy`] says.
+    pub dropped: u64,
+    /// Gaps of which no record is written yet.
+    pub gaps: u32,
 }
 
 impl<'m> Outbox<'m> {
@@ -210,11 +217,12 @@ impl<'m> Outbox<'m> {
             return AckOutcome::Contradiction;
         }
         //= SPEC.md#acknowledgement
-        //# A device MUST keep a record until it is acknowledged or refused.
+        //# A device MUST keep a record until it is acknowledged, refused or given up.
         let settled = queue.settle(|sequence| ack.settles(sequence));
         //= SPEC.md#retransmission
         //# A device MUST NOT measure a round-trip time on a record that it sent more than once, or that is acknowledged after its wait is over.
         let heard = self.flights.settle(now, lane, ack);
+        self.review_held(lane);
         if let Some(sent_at) = heard.in_time {
             self.rtt.sample(now.since(sent_at));
         }
@@ -229,12 +237,14 @@ impl<'m> Outbox<'m> {
     /// The next Streams frame then names the stream's new oldest record, and is due at once.
     pub fn handle_refused(&mut self, lane: Lane, first: u64, count: u8) -> u32 {
         let queue = self.lanes.of_mut(lane);
-        let count = u64::from(count);
+        let (count, kept_from) = (u64::from(count), queue.ring().first());
         //= SPEC.md#refused-records
         //# A device MUST NOT send a refused record again.
         let refused =
             queue.settle(|sequence| sequence.checked_sub(first).is_some_and(|offset| offset < count));
-        self.flights.forget(lane, first, count);
+        let refused = refused.saturating_add(self.flights.forget(lane, first, count, kept_from));
+        self.review_held(lane);
+        let queue = self.lanes.of_mut(lane);
         if refused > 0 {
             //= SPEC.md#refused-records
             //# A device MUST then name the stream's new oldest sequence in a Streams frame, repeated until an Ack has passed the refused ones.
@@ -260,6 +270,9 @@ impl<'m> Outbox<'m> {
                 self.rtt.expired(now, flight.sent_at);
             }
             requeued = requeued.saturating_add(self.requeue(&flight, false));
+        }
+        for lane in Lane::ALL {
+            self.lanes.of_mut(lane).write_gaps(now);
         }
         requeued
     }
@@ -305,15 +318,23 @@ impl<'m> Outbox<'m> {
 
     fn requeue(&mut self, flight: &Flight, forget_backoff: bool) -> u32 {
         let queue = self.lanes.of_mut(flight.lane);
-        let back = flight.sequences().filter(|sequence| queue.requeue(*sequence, forget_backoff));
-        u32::try_from(back.count()).unwrap_or(u32::MAX)
+        let mut back = 0u32;
+        for sequence in flight.sequences() {
+            if queue.requeue(sequence, forget_backoff) {
+                back = back.saturating_add(1);
+            } else {
+                queue.lose_held(sequence);
+            }
+        }
+        self.review_held(flight.lane);
+        back
     }
 
     /// Lists what a Streams frame names: each lane that ever held a record, with the oldest sequence that is not
     /// settled (or the next one, if there is none).
     pub fn streams(&self) -> impl Iterator<Item = (Lane, u64)> + '_ {
         let open = Lane::ALL.into_iter().filter(|&lane| self.lanes.of(lane).is_open());
-        open.map(|lane| (lane, self.lanes.of(lane).ring().first()))
+        open.map(|lane| (lane, self.lanes.of(lane).oldest()))
     }
 
     /// Tells whether a Streams frame is to go in front of the next Records frame: a stream was not named yet in
@@ -361,12 +382,14 @@ impl<'m> Outbox<'m> {
             queued: queue.queued(),
             used: ring.used(),
             capacity: ring.capacity(),
+            dropped: queue.given_up.dropped(),
+            gaps: queue.given_up.pending(),
         }
     }
 
-    /// Tells whether every record is settled.
+    /// Tells whether every record is settled, and every one that was given up is covered by a settled gap record.
     pub fn is_empty(&self) -> bool {
-        Lane::ALL.into_iter().all(|lane| self.lanes.of(lane).ring().records() == 0)
+        Lane::ALL.into_iter().all(|lane| self.lanes.of(lane).is_done())
     }
 
     /// Tells whether anything waits for its acknowledgement.
