@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::StreamState;
 use crate::framing::{BootTag, Gap, Lane};
-use core::ops::Range;
 use crate::limits::MAX_LEDGER_STREAMS;
+use core::ops::Range;
 
 /// Which stream of a device: a boot, told apart by its tag, and a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -75,7 +75,9 @@ mod tests;
 pub use inbox::{BatchNumber, Inbox, Named, Offer, TagConflict};
 #[cfg(feature = "alloc")]
 pub use ledger::{Ledger, LedgerError, Mark, StreamKey};
-pub use outbox::{Accepted, AckOutcome, CutBatch, LaneFill, LaneNotice, LanePolicy, LaneShares, LaneTx, Outbox};
+pub use outbox::{
+    Accepted, AckOutcome, CutBatch, LaneFill, LaneNotice, LanePolicy, LaneShares, LaneTx, Outbox,
+};
 #[cfg(feature = "alloc")]
 pub use stream_state::StreamState;
 #[cfg(feature = "alloc")]

@@ -211,7 +211,8 @@ impl Store {
         let stored: BTreeSet<_> =
             self.stored.keys().map(|(n, stream, seq)| (*n, stream.lane, *seq)).collect();
         for id in self.expected.keys().filter(|(n, ..)| devices.contains(n)) {
-            let named = self.gaps.iter().any(|(n, lane, range)| (*n, *lane) == (id.0, id.1) && range.contains(&id.2));
+            let named =
+                self.gaps.iter().any(|(n, lane, range)| (*n, *lane) == (id.0, id.1) && range.contains(&id.2));
             assert!(stored.contains(id) || named, "{id:?} is neither stored nor named");
         }
     }

@@ -170,7 +170,9 @@ impl<'m> LaneQueue<'m> {
     pub(super) fn requeue(&mut self, sequence: u64, forget_backoff: bool) -> bool {
         let from = if sequence >= self.cursor.sequence { self.cursor } else { self.ring.oldest() };
         let at = self.ring.seek(from, sequence);
-        let Some(entry) = self.ring.entry(at).filter(|entry| entry.state == RecordState::InFlight) else {
+        // one that was given up meanwhile is not found
+        let found = self.ring.entry(at).filter(|_| at.sequence == sequence);
+        let Some(entry) = found.filter(|entry| entry.state == RecordState::InFlight) else {
             return false;
         };
         let sends = if forget_backoff { entry.sends.min(1) } else { entry.sends };

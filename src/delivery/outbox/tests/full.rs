@@ -3,7 +3,7 @@
 use super::*;
 use crate::codec::Reader;
 use crate::framing::{Gap, GapReason};
-use crate::limits::{DROP_SHARE, MAX_PENDING_GAPS, MIN_DROPPING_LANE};
+use crate::limits::{DROP_SHARE, MIN_DROPPING_LANE};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -320,7 +320,10 @@ impl Backend {
         }
         for (sequence, record) in packet.records {
             self.advance();
-            if sequence >= self.below + LEDGER_WINDOW || sequence < self.below || !self.settled.insert(sequence) {
+            if sequence >= self.below + LEDGER_WINDOW
+                || sequence < self.below
+                || !self.settled.insert(sequence)
+            {
                 continue;
             }
             if record[0] == GAP {
@@ -424,7 +427,6 @@ impl Trial {
                 self.backend.session = self.session;
             }
         }
-        self.loose |= outbox.fill(Lane::Trend).gaps as usize == MAX_PENDING_GAPS;
     }
 
     fn finish(&mut self, outbox: &mut Outbox<'_>) {
@@ -436,6 +438,7 @@ impl Trial {
             }
             self.ack(outbox);
             if outbox.is_empty() {
+                self.loose = outbox.lanes.of(Lane::Trend).given_up.is_blurred();
                 return;
             }
             self.now += 1000;
@@ -450,14 +453,19 @@ impl Trial {
             assert!(range.end <= *own && !self.accepted.contains_key(own), "a gap names what came before it");
         }
         for (sequence, record) in &self.accepted {
-            let covered = gaps.iter().filter(|(own, range)| range.contains(sequence) && stands(*own)).count();
-            assert!(covered <= 1, "{sequence} is named {covered} times");
+            let naming = || gaps.iter().filter(|(_, range)| range.contains(sequence));
+            let covered = naming().count();
+            let exact = naming().filter(|(own, _)| stands(*own)).count();
+            assert!(self.loose || exact == covered.min(1), "{sequence} is named {exact} times: {gaps:?}");
             match delivered.get(sequence) {
                 Some(copy) => assert_eq!(copy, record),
-                None => assert_eq!(covered, 1, "{sequence} is neither delivered nor named"),
+                None => assert!(covered > 0, "{sequence} is neither delivered nor named: {gaps:?}"),
             }
             if !self.loose {
-                assert!(covered == 0 || !self.heard.contains(sequence), "{sequence} was acknowledged, and is named");
+                assert!(
+                    covered == 0 || !self.heard.contains(sequence),
+                    "{sequence} was acknowledged, and is named"
+                );
             }
         }
         assert!(delivered.keys().all(|sequence| self.accepted.contains_key(sequence)));

@@ -445,7 +445,10 @@ fn a_batch_that_is_not_booked_was_never_sent() {
     outbox.book(at(0), batch, 0);
     outbox.handle_ack(at(0), Lane::Event, &cumulative(1));
     outbox.book(at(0), batch, 0);
-    assert_eq!(outbox.fill(Lane::Event), LaneFill { records: 1, queued: 0, used: 12, capacity: 1000, dropped: 0, gaps: 0 });
+    assert_eq!(
+        outbox.fill(Lane::Event),
+        LaneFill { records: 1, queued: 0, used: 12, capacity: 1000, dropped: 0, gaps: 0 }
+    );
 }
 
 #[test]
