@@ -112,8 +112,8 @@ fn session(
     // The size of the packets that the device builds, not that of the link.
     (config.pin, config.smallest_packet) = (pin, max_packet);
     // What the backend may send: no more than the link can carry and the device's buffer holds.
-    config.limits = Limits::new(512, 128, Duration::from_secs(7200)).ok_or("out of range")?;
-    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &world.descriptors };
+    config.limits = Limits::SMALL_LINK;
+    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &world.descriptors, backlog: &mut [] };
     let mut device = Device::new(config, memory)?;
     let config = BackendConfig::new(world.service.clone(), world.anchors, Time::known(TODAY));
     let mut backend = Backend::<()>::new(config)?;

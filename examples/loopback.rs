@@ -43,7 +43,7 @@ fn main() -> Result<(), Error> {
     // The two ends, in the caller's memory.
     let mut outbox = [0u8; 4096];
     let config = DeviceConfig::new(patch, anchors, Time::floor_only(TODAY), 1, outbox.len());
-    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &descriptors[..len] };
+    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &descriptors[..len], backlog: &mut [] };
     let mut device = Device::new(config, memory)?;
     let mut backend = Backend::<()>::new(BackendConfig::new(service, anchors, Time::known(TODAY)))?;
 

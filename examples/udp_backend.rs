@@ -126,7 +126,8 @@ fn serve(options: &Options) -> Result<bool, Failure> {
                 BackendEvent::Pending { pending, credential, .. } => {
                     let ledger = ledgers.entry(credential.identity()).or_default().clone();
                     let psk = psk.map(Psk::from_bytes);
-                    backend.accept(now, pending, Grant { scopes: credential.scopes(), ledger, psk })?;
+                    let grant = Grant { scopes: credential.scopes(), ledger, psk, ..Grant::default() };
+                    backend.accept(now, pending, grant)?;
                 }
                 BackendEvent::Disconnected { identity, reason } => {
                     closed |= reason == CloseReason::Application;
@@ -220,7 +221,9 @@ fn provision(
 /// Stores a batch: prints the records that the ledger does not have yet. Returns what to commit.
 fn store(ledgers: &mut BTreeMap<Identity, Ledger>, batch: &Batch<'_>) -> Option<BatchRef> {
     let mark = batch.mark();
-    let new = ledgers.entry(batch.identity()).or_default().apply(&mark).ok()?;
+    let ledger = ledgers.entry(batch.identity()).or_default();
+    batch.closed().iter().for_each(|closed| ledger.close(closed));
+    let new = ledger.apply(&mark).ok()?;
     for record in batch.records() {
         if new >> (record.sequence - mark.first) & 1 == 1 {
             println!("{}", json(batch, &record));

@@ -38,12 +38,18 @@ pub enum CallError {
     /// The descriptor set is malformed, or it lacks a channel of the present one, or has it changed.
     #[error("the descriptor set is malformed or does not extend the present one")]
     BadDescriptors,
-    /// The credential does not have the scope that this record needs.
-    #[error("the record is outside the credential's scopes")]
+    /// The credential, or the other end's, does not have the scope that this needs.
+    #[error("this is outside the credentials' scopes")]
     OutOfScope,
     /// The handle belongs to something that has ended.
     #[error("the handle is stale")]
     StaleHandle,
+    /// The command, or its result, is invalid: nothing was sent.
+    #[error("the command is invalid: {0}")]
+    BadCommand(&'static str),
+    /// Too many commands are under way in this session: wait for a result.
+    #[error("too many commands are under way")]
+    TooManyCommands,
     /// There is no session for this.
     #[error("there is no session")]
     NoSession,
@@ -137,8 +143,18 @@ counted! {
         UntimelyRekey => "untimely rekey frame",
         /// An extension that this version does not know, skipped.
         UnknownExtension => "unknown extension",
+        /// A command that this device refused.
+        CommandRefused => "command refused",
+        /// A copy of a command that this device has seen already.
+        RepeatedCommand => "repeated command",
+        /// A stamp of another boot, or an echo of what was never sent.
+        ImplausibleTime => "implausible time",
         /// The session has reached a limit and is closed.
         SessionClosed => "session closed",
+        /// Something in the device's storage is damaged, of no known boot, or sealed with another key.
+        CorruptStorage => "corrupt in storage",
+        /// An answer of the storage that nobody asked for.
+        UnaskedReply => "unasked answer of the storage",
     }
 }
 

@@ -93,9 +93,13 @@ pub const MAX_PENDING_GAPS: usize = 8;
 pub const MIN_DROPPING_LANE: usize = 320;
 /// The credit of a session before its first Credit frame (SPEC.md, "Batches").
 pub const INITIAL_CREDIT: u16 = 8;
-/// The most streams that a ledger keeps of one device: those of one session, and as many of the one before
-/// (SPEC.md, "Ledger").
-pub const MAX_LEDGER_STREAMS: usize = 32;
+/// The most streams that a ledger keeps of one device: those of [`MAX_STORED_BOOTS`] boots and as many again, which
+/// ran from RAM or were emptied since a complete Streams frame (SPEC.md, "Ledger").
+pub const MAX_LEDGER_STREAMS: usize = 128;
+/// The most boots of which a device keeps entries in its storage (SPEC.md, "Stored boots").
+pub const MAX_STORED_BOOTS: usize = 16;
+/// After a failure of its storage a device waits so long before it asks again (SPEC.md, "Storage").
+pub const STORAGE_RETRY: Duration = Duration::from_secs(10);
 /// The retransmission time-out before anything was measured (SPEC.md, "Retransmission"; RFC 6298, section 2.1).
 pub const INITIAL_RTO: Duration = Duration::from_secs(1);
 /// The shortest retransmission time-out (SPEC.md, "Retransmission").
@@ -103,10 +107,38 @@ pub const MIN_RTO: Duration = Duration::from_millis(200);
 /// The longest retransmission time-out (SPEC.md, "Retransmission").
 pub const MAX_RTO: Duration = Duration::from_secs(60);
 
+/// The longest body of a command, in bytes (SPEC.md, "Commands").
+pub const MAX_COMMAND_BODY: usize = 256;
+/// The longest body of a command's result, in bytes (SPEC.md, "Commands").
+pub const MAX_COMMAND_RESULT: usize = 64;
+/// How many commands of a session a device remembers with their results, and a backend has under way (SPEC.md,
+/// "Commands").
+pub const MAX_COMMANDS: usize = 4;
+/// The longest time for which a command may be valid (SPEC.md, "Commands").
+pub const MAX_COMMAND_LIFE: Duration = Duration::from_secs(3600);
+/// How long a backend goes on asking for a command's result after its deadline (SPEC.md, "Commands").
+pub const COMMAND_RESULT_WAIT: Duration = Duration::from_secs(60);
+/// By how much a device's clock may go wrong, in parts per million: the worst that Bluetooth permits a sleep clock
+/// (Core Specification 5.4, volume 6, part B, section 4.2.2). SPEC.md, "Time".
+pub const CLOCK_DRIFT_PPM: u64 = 500;
+/// By how much a device's drift may change once it was measured, in parts per million: what the temperature does to
+/// a 32 kHz crystal between 5 and 45 degrees and beyond (0.034 ppm per square degree). SPEC.md, "Time".
+pub const CLOCK_DRIFT_CHANGE_PPM: u64 = 50;
+/// How many boots of a device a clock map keeps (SPEC.md, "Time").
+pub const MAX_CLOCK_BOOTS: usize = 8;
+/// How many readings of one boot a clock map keeps (SPEC.md, "Time").
+pub const MAX_CLOCK_READINGS: usize = 16;
+/// How often one end asks for a stamp that does not come, before it gives up (SPEC.md, "Time").
+pub const MAX_TIME_ASKS: u32 = 4;
+/// The largest wall-clock time in a TimeSync frame, exclusive, in milliseconds since 1970 (SPEC.md, "Time").
+pub const MAX_UNIX_MILLIS: u64 = 1 << 45;
+
 /// The first wait for a Reply or a session packet during a handshake; doubles with each repeat (SPEC.md, "Handshake timers").
 pub const HANDSHAKE_RTO: Duration = Duration::from_secs(1);
 /// How often a handshake packet is sent before the attempt is given up (SPEC.md, "Handshake timers").
 pub const HANDSHAKE_SENDS: u8 = 4;
+/// How often a link that comes up may cut a wait for the next handshake packet short (SPEC.md, "Handshake timers").
+pub const HURRY_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest pause between two attempts (SPEC.md, "Handshake timers").
 pub const MAX_RECONNECT_PAUSE: Duration = Duration::from_secs(300);
 /// How long a backend keeps a half-open handshake, or a session that is not proved, and recognises the copies of
@@ -120,6 +152,8 @@ pub const MAX_FINISH_ANSWERS: u8 = 16;
 pub const MAX_HALF_OPEN_PER_IDENTITY: usize = 2;
 /// The time between two parallel handshakes that a Reset may start (SPEC.md, "Reset").
 pub const RESET_INTERVAL: Duration = Duration::from_secs(60);
+/// For how long a validated path that a session has left needs no new validation (SPEC.md, "Paths").
+pub const PATH_MEMORY: Duration = Duration::from_secs(600);
 /// How long a cookie key is used for new cookies; it verifies for as long again (SPEC.md, "Retry").
 pub const COOKIE_KEY_LIFE: Duration = Duration::from_secs(120);
 /// Without any authenticated packet for this long while an answer is owed, the device starts a new handshake

@@ -1,6 +1,6 @@
-//! Which scope a record needs: the one place where framing's kinds meet identity's scopes.
+//! Which scope a record or a command needs: the one place where framing's kinds meet identity's scopes.
 
-use crate::framing::Record;
+use crate::framing::{CONFIGURATION_KIND, Record};
 use crate::identity::Scopes;
 
 /// Tells whether `scopes` permit to publish `record`. Deny by default: what is not named here needs a scope that
@@ -16,6 +16,11 @@ pub(crate) fn permits(scopes: Scopes, record: &Record<'_>) -> bool {
         // An extension's meaning is unknown, so only a device that may publish everything may send one.
         Record::Extension(_) => scopes.contains(Scopes::PUBLISH),
     }
+}
+
+/// Returns the scope that a command of this kind needs, in the backend's credential and in the device's.
+pub(crate) const fn command_scope(kind: u16) -> Scopes {
+    if kind < CONFIGURATION_KIND { Scopes::COMMANDS } else { Scopes::CONFIGURATION }
 }
 
 #[cfg(test)]

@@ -33,7 +33,8 @@ fn config(outbox_len: usize) -> DeviceConfig {
 #[test]
 fn a_pause_that_is_over_starts_its_attempt_with_the_next_poll() {
     let mut outbox = [0u8; 1024];
-    let memory = DeviceMemory { outbox: &mut outbox, descriptors: DescriptorSet::EMPTY.as_bytes() };
+    let memory =
+        DeviceMemory { outbox: &mut outbox, descriptors: DescriptorSet::EMPTY.as_bytes(), backlog: &mut [] };
     let mut device = Device::new(config(1024), memory).unwrap();
     let mut now = Instant::from_millis(1_000);
     device.handle_link(now, Link::Up { max_packet: 512 });

@@ -168,7 +168,7 @@ fn deliver(seed: u64, max_packet: u16, up: &mut dyn Way, down: &mut dyn Way) -> 
     let mut config = DeviceConfig::new(patch, anchors, Time::floor_only(TODAY), 1, outbox.len());
     config.smallest_packet = max_packet;
     config.limits = Limits::new(512, 128, Duration::from_secs(7200)).unwrap();
-    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &descriptors[..len] };
+    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &descriptors[..len], backlog: &mut [] };
     let mut device = Device::new(config, memory).unwrap();
     let config = BackendConfig::new(service, anchors, Time::known(TODAY));
     let mut backend = Backend::<()>::new(config).unwrap();

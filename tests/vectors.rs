@@ -163,6 +163,46 @@ fn frames() {
     case("Close", json!({ "reason": 9 }), Frame::Close(CloseReason::Draining));
     let refused = RefusedFrame { stream: 2, first: 1000, count: 3, reason: RefusedReason::OutOfScope };
     case("Refused", json!({ "stream": 2, "first": 1000, "count": 3, "reason": 1 }), Frame::Refused(refused));
+    let stamp = TimeSyncFrame::stamp(Instant::from_millis(70_000));
+    case(
+        "TimeSync",
+        json!({ "sent": 70_000, "ask": true }),
+        Frame::TimeSync(TimeSyncFrame { ask: true, ..stamp }),
+    );
+    let echo = TimeEcho { sent: Instant::from_millis(1_000_000), held: Duration::from_millis(40) };
+    let wall = WallReading {
+        unix_millis: 1_780_000_000_250,
+        quality: ClockQuality::Estimated,
+        error: Duration::from_millis(300),
+    };
+    let boot = Some((7, BootTag([1, 2, 3, 4])));
+    let fields = json!({ "sent": 70_000, "ask": false, "boot": 7, "tag": "01020304",
+        "echo": { "sent": 1_000_000, "held": 40 },
+        "wall": { "unix_millis": 1_780_000_000_250u64, "quality": 2, "error": 300 } });
+    case(
+        "TimeSync",
+        fields,
+        Frame::TimeSync(TimeSyncFrame { boot, echo: Some(echo), wall: Some(wall), ..stamp }),
+    );
+    let command = CommandFrame {
+        id: 3,
+        boot: 7,
+        tag: BootTag([1, 2, 3, 4]),
+        deadline: Instant::from_millis(80_000),
+        kind: 0x8001,
+        body: &[0xaa, 0xbb],
+    };
+    let fields =
+        json!({ "id": 3, "boot": 7, "tag": "01020304", "deadline": 80_000, "kind": 0x8001, "body": "aabb" });
+    case("Command", fields, Frame::Command(command));
+    for (fields, result) in [
+        (json!({ "id": 3, "status": 0, "body": "cc" }), CommandResult::Done(&[0xcc])),
+        (json!({ "id": 3, "status": 1, "code": 300 }), CommandResult::Failed(300)),
+        (json!({ "id": 3, "status": 2, "reason": 3 }), CommandResult::Refused(CommandRefusal::TooLate)),
+    ] {
+        case("CommandResult", fields, Frame::CommandResult(CommandResultFrame { id: 3, result }));
+    }
+    case("Listen", json!({ "window": 200 }), Frame::Listen(Duration::from_millis(200)));
     let piece = DescriptorsFrame { stream: 6, total: 300, offset: 200, bytes: &[7; 4] };
     let fields = json!({ "stream": 6, "total": 300, "offset": 200, "bytes": "07070707" });
     case("Descriptors", fields, Frame::Descriptors(piece));

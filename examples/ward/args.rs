@@ -20,10 +20,12 @@ usage: cargo run --release --example ward -- [options]
   --capture FILE   writes what the backend stored to FILE, for `cargo run --example inspect`
   --help           this text
 
-The devices, the backend, its storage and the relay share one clock. With the default speed, 20 seconds are
-10 minutes of signal. The exit code is 0 if every record arrived exactly once and unaltered, nothing was accepted
-that a ward device did not send, and every device did at least three rekeys of each kind; 1 if not; 2 for wrong
-arguments.";
+Of every four devices one changes between two networks, one sleeps most of the time, and one has storage and boots
+three times: its power fails, and later it is updated. Half way the backend dies and
+another one takes its place: it knows only what was stored. The devices, the backend, its storage and the relay share one
+clock. With the default speed, 20 seconds are 10 minutes of signal. The exit code is 0 if every record arrived exactly
+once and unaltered, nothing was accepted that a ward device did not send, and the devices rekeyed as often as they
+should; 1 if not; 2 for wrong arguments.";
 
 /// What was asked for.
 #[derive(Clone, Debug)]

@@ -1,26 +1,98 @@
 //! One device: a thread, a socket, and the run loop of `vitalwire::device::Device`.
 
 use crate::clock::Clock;
+use crate::flash::Flash;
 use crate::signals::{Fact, Patient};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration as Wall;
-use vitalwire::delivery::Accepted;
-use vitalwire::device::{Device, DeviceConfig, DeviceEvent, DeviceMemory, Link};
+use vitalwire::delivery::{Accepted, LanePolicy};
+use vitalwire::device::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceMemory, Link, StorageConfig};
+use vitalwire::framing::Lane;
 use vitalwire::handshake::Limits;
+use vitalwire::storage::StorageKey;
 use vitalwire::wire::Pattern;
-use vitalwire::{CallError, Discards, Instant, OsEntropy};
+use vitalwire::{CallError, Discards, Duration, Instant, OsEntropy};
 
 /// Bytes of RAM for records: a minute of ECG, roughly.
 pub const OUTBOX: usize = 32 * 1024;
 
+/// How a device lives, so that every kind of trouble is in the ward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It stays where it is, awake.
+    Stays,
+    /// It changes between two networks.
+    Roams,
+    /// Its radio and processor sleep most of the time.
+    Sleeps,
+    /// It has storage, and boots three times: its power fails, and then it is updated.
+    Reboots,
+}
+
+impl Life {
+    /// The life of the n-th device.
+    pub const fn of(device: usize) -> Self {
+        match device % 4 {
+            1 => Self::Roams,
+            2 => Self::Sleeps,
+            3 => Self::Reboots,
+            _ => Self::Stays,
+        }
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stays => "stays",
+            Self::Roams => "roams",
+            Self::Sleeps => "sleeps",
+            Self::Reboots => "reboots",
+        }
+    }
+
+    /// When a boot ends before its time, the n-th from 1, and how.
+    fn next_mishap(self, boot: usize, patient: &Patient) -> Option<(Instant, Mishap)> {
+        let (part, mishap) = match (self, boot) {
+            (Self::Reboots, 1) => (30, Mishap::PowerFailure),
+            (Self::Reboots, 2) => (65, Mishap::Update),
+            _ => return None,
+        };
+        Some((Instant::from_millis(patient.measured.as_millis() * part / 100), mishap))
+    }
+
+    /// Until when it sleeps at this instant, if it does.
+    fn asleep_until(self, now: Instant) -> Option<Instant> {
+        let phase = now.as_millis() % (AWAKE + ASLEEP).as_millis();
+        let rest = (AWAKE + ASLEEP).as_millis() - phase;
+        (self == Self::Sleeps && phase >= AWAKE.as_millis()).then(|| now + Duration::from_millis(rest))
+    }
+}
+
+/// Why a device reboots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mishap {
+    /// At any moment: what was in RAM only is lost.
+    PowerFailure,
+    /// When all is stored.
+    Update,
+}
+
+/// One that sleeps is awake so long, by the ward's clock,
+const AWAKE: Duration = Duration::from_secs(10);
+/// and asleep so long.
+const ASLEEP: Duration = Duration::from_secs(15);
+
+/// Bytes of RAM of a device with storage, besides the outbox: for what is stored and read back.
+const BACKLOG: usize = 8 * 1024;
+
 /// What a device has to tell when it is done.
 #[derive(Debug)]
 pub struct Logbook {
-    /// Every record that was accepted, and when.
-    pub accepted: Vec<(Accepted, Instant)>,
+    pub accepted: Vec<Given>,
+    /// The boots, one after the other.
+    pub boots: Vec<Boot>,
     /// Everything was given to the outbox, and the backend's application has committed it.
     pub drained: bool,
     pub sessions: Vec<Pattern>,
@@ -33,7 +105,32 @@ pub struct Logbook {
     pub full: u32,
     /// Records that the backend refused for good.
     pub refused: u32,
-    pub discards: Discards,
+    /// Of each boot.
+    pub discards: Vec<Discards>,
+}
+
+/// A fact that was accepted.
+#[derive(Debug)]
+pub struct Given {
+    pub ids: Accepted,
+    /// Its boot's place in [`Logbook::boots`].
+    pub boot: usize,
+    /// When, by the ward's clock.
+    pub at: Instant,
+    /// The fact's place among the patient's facts.
+    pub fact: usize,
+    /// How many waveforms waited to be acknowledged.
+    pub behind: u32,
+}
+
+/// One boot of a device.
+#[derive(Clone, Copy, Debug)]
+pub struct Boot {
+    pub number: u32,
+    /// What the device's clock counts from, by the ward's clock.
+    pub from: Instant,
+    /// If its power failed: what was stored or settled in each lane by then. The rest was in RAM only.
+    pub safe: Option<[Option<u64>; 4]>,
 }
 
 /// What everybody can see while it runs.
@@ -47,19 +144,19 @@ pub struct Shown {
 /// Plays the patient's signals until they are over and everything is committed, or until `stop`.
 pub fn run(
     patient: &Patient,
-    config: DeviceConfig,
+    config: impl Fn() -> Result<DeviceConfig, CallError>,
     relay: SocketAddr,
     clock: Clock,
     shown: &Shown,
     stop: &AtomicBool,
 ) -> Result<Logbook, String> {
     let descriptors = patient.descriptors()?;
-    let mut outbox = vec![0u8; OUTBOX];
-    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &descriptors };
-    let device = Device::new(limited(config, patient.max_packet)?, memory).map_err(text)?;
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(text)?;
-    let log = Logbook {
+    let mut sensor = Sensor::new(patient);
+    let (mut flash, mut pin) = (Flash::default(), None);
+    let mut log = Logbook {
         accepted: Vec::new(),
+        boots: Vec::new(),
         drained: false,
         sessions: Vec::new(),
         attempts_failed: 0,
@@ -69,15 +166,82 @@ pub fn run(
         bytes_sent: 0,
         full: 0,
         refused: 0,
-        discards: Discards::default(),
+        discards: Vec::new(),
     };
-    Bedside { device, socket, relay, clock, log, ratchets: (0, 0), shown }.run(patient, stop)
+    loop {
+        // What outlives a boot: the flash, and the pin in it.
+        let (mut outbox, mut backlog) = (vec![0u8; OUTBOX], Vec::new());
+        let mut config = limited(config().map_err(text)?, patient.max_packet)?;
+        config.pin = config.pin.or(pin);
+        if Life::of(patient.device) == Life::Reboots {
+            backlog.resize(BACKLOG, 0);
+            config.storage = Some(StorageConfig::new(StorageKey::from_bytes([7; 32]), BACKLOG));
+        }
+        let memory = DeviceMemory { outbox: &mut outbox, descriptors: &descriptors, backlog: &mut backlog };
+        let device = Device::new(config, memory).map_err(text)?;
+        // The sensor keeps what it has not given away yet: the clock begins no later than that.
+        let from = if log.boots.is_empty() { Instant::ZERO } else { sensor.oldest().min(clock.now()) };
+        log.boots.push(Boot { number: 0, from, safe: None });
+        let bedside = Bedside {
+            device,
+            socket: &socket,
+            relay,
+            clock,
+            from,
+            flash: &mut flash,
+            pin: &mut pin,
+            log: &mut log,
+            ratchets: (0, 0),
+            shown,
+        };
+        if bedside.run(patient, &mut sensor, stop)? == End::Done {
+            return Ok(log);
+        }
+    }
+}
+
+/// Why a boot ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Done,
+    Reboot,
+}
+
+/// What is measured and not given to the outbox yet. It has a battery of its own.
+struct Sensor {
+    /// One queue per lane: a lane that is full holds up no other. When it is there, its number, the fact.
+    facts: [VecDeque<(Instant, usize, Fact)>; 4],
+}
+
+impl Sensor {
+    fn new(patient: &Patient) -> Self {
+        let mut facts: [VecDeque<_>; 4] = Default::default();
+        for (number, (ready, fact)) in patient.facts().into_iter().enumerate() {
+            facts[fact.lane.index()].push_back((ready, number, fact));
+        }
+        Self { facts }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.facts.iter().all(VecDeque::is_empty)
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.facts.iter().filter_map(|queue| queue.front()).map(|(ready, ..)| *ready).min()
+    }
+
+    /// The time of the oldest fact.
+    fn oldest(&self) -> Instant {
+        let times = self.facts.iter().filter_map(|queue| queue.front()).map(|(_, _, fact)| fact.time);
+        times.min().unwrap_or(Instant::ZERO)
+    }
 }
 
 /// The settings of a link whose packets are at most so long, in both directions.
 fn limited(mut config: DeviceConfig, max_packet: u16) -> Result<DeviceConfig, String> {
     let idle = config.limits.idle_timeout();
     config.limits = Limits::new(max_packet, config.limits.window(), idle).ok_or("bad limits")?;
+    config.policies = [LanePolicy::Refuse; 4];
     config.smallest_packet = max_packet;
     Ok(config)
 }
@@ -88,66 +252,92 @@ fn text(error: impl std::fmt::Display) -> String {
 
 struct Bedside<'m> {
     device: Device<'m>,
-    socket: UdpSocket,
+    socket: &'m UdpSocket,
     relay: SocketAddr,
     clock: Clock,
-    log: Logbook,
+    /// What the device's clock counts from.
+    from: Instant,
+    flash: &'m mut Flash,
+    pin: &'m mut Option<BackendPin>,
+    log: &'m mut Logbook,
     /// Those of the present session that are in the log already.
     ratchets: (u32, u32),
     shown: &'m Shown,
 }
 
 impl Bedside<'_> {
-    fn run(mut self, patient: &Patient, stop: &AtomicBool) -> Result<Logbook, String> {
-        // One queue per lane: a lane that is full holds up no other.
-        let mut facts: [VecDeque<_>; 4] = Default::default();
-        for (ready, fact) in patient.facts() {
-            facts[fact.lane.index()].push_back((ready, fact));
-        }
-        // One device in four makes a new session half way, as if it had come home to another network.
-        let mut reconnect_at =
-            (patient.device % 4 == 1).then(|| Instant::from_millis(patient.measured.as_millis() / 2));
-        let now = self.clock.now();
+    /// The device's own clock.
+    fn now(&self) -> Instant {
+        Instant::ZERO + self.clock.now().since(self.from)
+    }
+
+    fn run(mut self, patient: &Patient, sensor: &mut Sensor, stop: &AtomicBool) -> Result<End, String> {
+        let life = Life::of(patient.device);
+        let mishap = life.next_mishap(self.log.boots.len(), patient);
+        let now = self.now();
         self.device.handle_link(now, Link::Up { max_packet: patient.max_packet });
         self.device.connect(now);
+        let mut end = End::Done;
         loop {
-            let now = self.clock.now();
-            // 2. give records; one that finds no space is given again later
-            for queue in &mut facts {
-                while queue.front().is_some_and(|(ready, _)| *ready <= now) && self.give(now, &queue[0].1)? {
+            if let Some(until) = life.asleep_until(self.clock.now()) {
+                self.sleep(until)?;
+            }
+            // 2. give records, the alarm last, so that it has to overtake; one that finds no space is given again later
+            for queue in sensor.facts.iter_mut().rev() {
+                while let Some((ready, number, fact)) = queue.front()
+                    && *ready <= self.clock.now()
+                    && self.give(*number, fact)?
+                {
                     queue.pop_front();
                 }
             }
-            if reconnect_at.is_some_and(|at| at <= now) {
-                reconnect_at = None;
-                self.device.connect(now);
-            }
-            self.transmit(now)?;
+            self.serve_storage();
+            self.transmit()?;
             self.look_at_events();
-            if facts.iter().all(VecDeque::is_empty) && self.device.is_drained() {
+            if sensor.is_empty() && self.device.is_drained() {
                 self.log.drained = true;
                 break;
             }
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            let next = facts.iter().filter_map(|queue| queue.front()).map(|(ready, _)| *ready);
+            if let Some((at, mishap)) = mishap
+                && at <= self.clock.now()
+            {
+                if mishap == Mishap::Update && !self.device.is_all_stored() {
+                    self.device.store_all();
+                    continue;
+                }
+                end = End::Reboot;
+                break;
+            }
+            let next = sensor.next().map(|at| Instant::ZERO + at.since(self.from));
             self.wait(self.device.poll_timeout().into_iter().chain(next).min())?;
         }
-        self.device.disconnect();
-        self.transmit(self.clock.now())?;
-        self.look_at_events();
-        self.log.discards = self.device.discards().clone();
-        Ok(self.log)
+        if end == End::Done {
+            self.device.disconnect();
+            self.transmit()?;
+            self.look_at_events();
+        }
+        let safe = Lane::ALL.map(|lane| self.device.stored_through(lane));
+        if let Some(boot) = self.log.boots.last_mut() {
+            boot.number = self.device.boot().ok_or("the storage never answered")?;
+            boot.safe = (end == End::Reboot).then_some(safe);
+        }
+        self.log.discards.push(self.device.discards().clone());
+        Ok(end)
     }
 
     /// Gives one record; tells whether there was space for it.
-    fn give(&mut self, now: Instant, fact: &Fact) -> Result<bool, String> {
-        let given = fact.with_record(|record| self.device.record_at(now, fact.lane, fact.time, record));
+    fn give(&mut self, number: usize, fact: &Fact) -> Result<bool, String> {
+        let (now, time) = (self.now(), Instant::ZERO + fact.time.since(self.from));
+        let behind = self.device.fill(Lane::Waveform).records;
+        let given = fact.with_record(|record| self.device.record_at(now, fact.lane, time, record));
         match given {
-            Some(Ok(accepted)) => {
-                self.log.accepted.push((accepted, now));
-                self.shown.accepted.fetch_add(accepted.count.into(), Ordering::Relaxed);
+            Some(Ok(ids)) => {
+                self.shown.accepted.fetch_add(ids.count.into(), Ordering::Relaxed);
+                let (at, boot) = (self.clock.now(), self.log.boots.len() - 1);
+                self.log.accepted.push(Given { ids, boot, at, fact: number, behind });
                 Ok(true)
             }
             Some(Err(CallError::LaneFull)) => {
@@ -159,21 +349,41 @@ impl Bedside<'_> {
         }
     }
 
+    /// Does what the device asks of its flash.
+    fn serve_storage(&mut self) {
+        let now = self.now();
+        while let Some(request) = self.device.poll_storage(now, &mut OsEntropy) {
+            let reply = self.flash.serve(request);
+            self.device.handle_storage(now, reply);
+        }
+    }
+
     /// 5. sleep until a packet comes or something is due, and 1. take what came in.
     fn wait(&mut self, until: Option<Instant>) -> Result<(), String> {
+        let until = until.map(|until| self.from + until.since(Instant::ZERO));
         let wait = self.clock.wait(until, Wall::from_millis(1), Wall::from_millis(50));
         self.socket.set_read_timeout(Some(wait)).map_err(text)?;
         let mut buffer = [0u8; 2048];
         match self.socket.recv_from(&mut buffer) {
-            Ok((len, _)) => self.device.handle_packet(self.clock.now(), &mut buffer[..len], &mut |_| {}),
-            Err(error) if is_time_out(&error) => self.device.handle_timeout(self.clock.now()),
+            Ok((len, _)) => self.device.handle_packet(self.now(), &mut buffer[..len], &mut |_| {}),
+            Err(error) if is_time_out(&error) => self.device.handle_timeout(self.now()),
             Err(error) => return Err(text(error)),
         }
         Ok(())
     }
 
+    /// The sensor goes on and keeps what it measures; the radio hears nothing.
+    fn sleep(&mut self, until: Instant) -> Result<(), String> {
+        std::thread::sleep(self.clock.wait(Some(until), Wall::ZERO, Wall::from_secs(60)));
+        self.socket.set_nonblocking(true).map_err(text)?;
+        let mut buffer = [0u8; 2048];
+        while self.socket.recv_from(&mut buffer).is_ok() {}
+        self.socket.set_nonblocking(false).map_err(text)
+    }
+
     /// 3. send.
-    fn transmit(&mut self, now: Instant) -> Result<(), String> {
+    fn transmit(&mut self) -> Result<(), String> {
+        let now = self.now();
         let mut out = [0u8; 1500];
         while let Some(packet) = self.device.poll_transmit(now, &mut OsEntropy, &mut out).map_err(text)? {
             self.log.packets_sent += 1;
@@ -187,7 +397,10 @@ impl Bedside<'_> {
     fn look_at_events(&mut self) {
         while let Some(event) = self.device.poll_event() {
             match event {
-                DeviceEvent::Connected { pattern, .. } => self.log.sessions.push(pattern),
+                DeviceEvent::Connected { backend, pattern, .. } => {
+                    *self.pin = Some(backend);
+                    self.log.sessions.push(pattern);
+                }
                 DeviceEvent::ConnectFailed(_) => self.log.attempts_failed += 1,
                 DeviceEvent::RecordsRefused { count, .. } => self.log.refused += count,
                 _ => {}

@@ -12,6 +12,7 @@ mod args;
 mod capture;
 mod clock;
 mod device;
+mod flash;
 mod oracle;
 mod plain;
 mod relay;
@@ -22,7 +23,7 @@ mod signals;
 use args::{Args, HELP};
 use capture::Capture;
 use clock::Clock;
-use device::Shown;
+use device::{Life, Shown};
 use relay::{Deeds, Relay};
 use report::{DeviceReport, KindBytes, Report};
 use service::{Charts, Threads};
@@ -42,7 +43,7 @@ use vitalwire::identity::{
     Authority, CredentialRequest, Identity, LocalIdentity, Role, Scopes, SubjectId, Time, TrustAnchors,
 };
 use vitalwire::session::RekeyPolicy;
-use vitalwire::{CallError, Duration, OsEntropy, UnixSeconds};
+use vitalwire::{CallError, Duration, Instant, OsEntropy, UnixSeconds};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -119,11 +120,23 @@ fn subject(name: &str) -> SubjectId {
     SubjectId(subject)
 }
 
-/// The configuration of a device of this identity; the first boot of its life, no clock.
-fn configure(identity: LocalIdentity, anchors: TrustAnchors) -> Result<DeviceConfig, CallError> {
-    let mut config = DeviceConfig::new(identity, anchors, Time::floor_only(TODAY), 1, device::OUTBOX);
-    config.rekey = rekey_policy()?;
-    Ok(config)
+/// What a device has in its read-only memory.
+#[derive(Clone)]
+struct Provisioned {
+    identity: LocalIdentity,
+    anchors: TrustAnchors,
+    pin: Option<BackendPin>,
+}
+
+impl Provisioned {
+    /// The configuration of each boot; no clock.
+    fn configure(&self) -> Result<DeviceConfig, CallError> {
+        let floor = Time::floor_only(TODAY);
+        let mut config = DeviceConfig::new(self.identity.clone(), self.anchors, floor, 1, device::OUTBOX);
+        config.rekey = rekey_policy()?;
+        config.pin = self.pin;
+        Ok(config)
+    }
 }
 
 fn run(args: Args) -> Result<Report, Error> {
@@ -138,17 +151,16 @@ fn run(args: Args) -> Result<Report, Error> {
     let mut configs = Vec::new();
     for device in 0..args.devices {
         let identity = identity(&authority, subject(&device_name(device)), Role::Device)?;
-        let mut config = configure(identity, anchors)?;
-        config.pin = (device % 3 == 2).then_some(pin);
-        configs.push(config);
+        configs.push(Provisioned { identity, anchors, pin: (device % 3 == 2).then_some(pin) });
     }
     let identities: Vec<Identity> = configs.iter().filter_map(|config| config.identity.identity()).collect();
     let ward: BTreeSet<Identity> = identities.iter().copied().collect();
     let impostors = impostors(&configs[0].identity, anchors)?;
 
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let relay = Relay::bind(args.clone(), clock, args.devices + impostors.len(), socket.local_addr()?)?;
     let links = args.devices + impostors.len();
+    let roams = |link| link < args.devices && Life::of(link) == Life::Roams;
+    let relay = Relay::bind(args.clone(), clock, links, socket.local_addr()?, roams)?;
     let near = (0..links).map(|link| relay.near(link)).collect::<Result<Vec<_>, _>>()?;
     let far = (0..links).map(|link| relay.far(link)).collect::<Result<Vec<_>, _>>()?;
 
@@ -178,16 +190,22 @@ fn run(args: Args) -> Result<Report, Error> {
     };
     let backend = {
         let (stop, charts) = (stop.clone(), charts.clone());
-        let mut config = BackendConfig::new(service, anchors, Time::known(TODAY));
-        config.rekey = rekey_policy()?;
+        let config = move || {
+            let mut config = BackendConfig::new(service.clone(), anchors, Time::known(TODAY));
+            config.rekey = rekey_policy()?;
+            Ok(config)
+        };
+        let dies_at = Instant::from_millis(args.measured().as_millis() / 2);
         let threads = Threads { jobs: send_jobs, done, batches: send_batches, verdicts };
-        spawn("backend", move || service::run(config, &socket, &ward, &charts, clock, &threads, &stop))?
+        spawn("backend", move || {
+            service::run(config, dies_at, &socket, (&ward, &charts), clock, &threads, &stop)
+        })?
     };
 
-    let spawn_device = |link: usize, config: DeviceConfig, shown: Arc<Shown>| {
+    let spawn_device = |link: usize, device: Provisioned, shown: Arc<Shown>| {
         let (stop, near) = (stop_devices.clone(), near[link]);
         let patient = Patient::of(link, args.measured());
-        spawn("device", move || device::run(&patient, config, near, clock, &shown, &stop))
+        spawn("device", move || device::run(&patient, || device.configure(), near, clock, &shown, &stop))
     };
     let mut devices = Vec::new();
     for (link, config) in configs.into_iter().enumerate() {
@@ -239,7 +257,7 @@ fn run(args: Args) -> Result<Report, Error> {
             kinds.entry(stored.fact.kind()).or_insert_with(KindBytes::default).add(&one);
         }
         let verdict = oracle::judge(&Patient::of(n, args.measured()), &chart, &log);
-        let bytes_from_backend = service.bytes_sent.get(&far[n]).copied().unwrap_or(0);
+        let bytes_from_backend = far[n].iter().filter_map(|path| service.bytes_sent.get(path)).sum();
         devices.push(DeviceReport { name, verdict, log, bytes_from_backend, kinds });
     }
     Ok(Report {
@@ -255,13 +273,13 @@ fn run(args: Args) -> Result<Report, Error> {
 }
 
 /// Two that do not belong here: one made itself an authority, the other has copied a credential, but not the key.
-fn impostors(victim: &LocalIdentity, anchors: TrustAnchors) -> Result<Vec<DeviceConfig>, Error> {
+fn impostors(victim: &LocalIdentity, anchors: TrustAnchors) -> Result<Vec<Provisioned>, Error> {
     let own = Authority::new(SigningKey::generate(&mut OsEntropy)?);
     let upstart = identity(&own, subject(&device_name(0)), Role::Device)?;
     let secret = StaticSecret::generate(&mut OsEntropy)?;
     let public: PublicKey = secret.public_key();
     let thief = LocalIdentity::new(Arc::new(secret), public, *victim.credential());
-    Ok(vec![configure(upstart, anchors)?, configure(thief, anchors)?])
+    Ok([upstart, thief].map(|identity| Provisioned { identity, anchors, pin: None }).to_vec())
 }
 
 fn print_progress(clock: Clock, shown: &Shown, charts: &Charts, deeds: &Deeds, left: usize) {

@@ -1,11 +1,14 @@
 //! Compares what was stored with the source files. It trusts no counter of the library.
 
 use crate::device::Logbook;
-use crate::service::{Chart, Stored};
+use crate::service::Chart;
 use crate::signals::{Content, Fact, Patient, Signal};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use vitalwire::Instant;
 use vitalwire::framing::Lane;
+
+/// As many waveforms that wait make an alarm one under load.
+pub const LOAD: u32 = 8;
 
 /// What became of one channel (or of the alarms): samples of waveforms, else records.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,6 +30,10 @@ pub struct Verdict {
     pub altered: u64,
     /// Records that this device never sent.
     pub foreign: u64,
+    /// Records that were in RAM only when the power failed, and had not been delivered.
+    pub unstored: u64,
+    /// Latencies of alarms that were raised while waveforms waited.
+    pub alarms_behind_waveforms: Vec<u64>,
     pub channels: BTreeMap<(Option<Signal>, &'static str), Tally>,
     /// From acceptance to commit, in milliseconds of the ward's clock.
     pub latencies: Vec<(Lane, u64)>,
@@ -45,15 +52,18 @@ type Key = (Lane, u8, Instant);
 pub fn judge(patient: &Patient, chart: &Chart, log: &Logbook) -> Verdict {
     let mut verdict = Verdict { twice: chart.repeats, ..Verdict::default() };
     let mut accepted = HashMap::new();
-    for (ids, at) in &log.accepted {
+    for given in &log.accepted {
+        let ids = given.ids;
         for sequence in ids.first..ids.first + u64::from(ids.count) {
-            accepted.insert((ids.lane, sequence), *at);
+            accepted.insert((log.boots[given.boot].number, ids.lane, sequence), given);
         }
     }
     verdict.sent = accepted.len() as u64;
+    let from: HashMap<u32, Instant> = log.boots.iter().map(|boot| (boot.number, boot.from)).collect();
 
     let mut expected: HashMap<Key, Fact> = HashMap::new();
-    for (_, fact) in patient.facts() {
+    let facts = patient.facts();
+    for (_, fact) in facts.iter().cloned() {
         if !matches!(fact.content, Content::Waveform { .. }) {
             verdict.channels.entry(heading(&fact)).or_default().measured += 1;
             expected.insert((fact.lane, fact.channel, fact.time), fact);
@@ -66,25 +76,33 @@ pub fn judge(patient: &Patient, chart: &Chart, log: &Logbook) -> Verdict {
         missing.insert(signal, vec![true; samples as usize]);
     }
 
-    let mut seen: HashSet<(Lane, u64)> = HashSet::new();
+    let mut seen: HashSet<(u32, Lane, u64)> = HashSet::new();
     let mut gone: HashSet<Key> = HashSet::new();
     for stored in &chart.stored {
-        let id = (stored.lane, stored.sequence);
+        let id = (stored.boot, stored.lane, stored.sequence);
         if !seen.insert(id) {
             verdict.twice += 1;
             continue;
         }
-        match accepted.get(&id) {
-            Some(at) => verdict.latencies.push((stored.lane, stored.at.since(*at).as_millis())),
-            None => verdict.foreign += 1,
+        let Some((given, from)) = accepted.get(&id).zip(from.get(&stored.boot)) else {
+            verdict.foreign += 1;
+            continue;
+        };
+        let latency = stored.at.since(given.at).as_millis();
+        verdict.latencies.push((stored.lane, latency));
+        if stored.lane == Lane::Alarm && given.behind >= LOAD {
+            verdict.alarms_behind_waveforms.push(latency);
         }
-        if let Content::Waveform { first, samples } = &stored.fact.content {
-            verdict.judge_waveform(patient, stored, *first, samples, &mut missing);
+        // From the device's clock to the ward's.
+        let time = *from + stored.fact.time.since(Instant::ZERO);
+        let fact = Fact { time, ..stored.fact.clone() };
+        if let Content::Waveform { first, samples } = &fact.content {
+            verdict.judge_waveform(patient, &fact, *first, samples, &mut missing);
             continue;
         }
-        let key = (stored.lane, stored.fact.channel, stored.fact.time);
+        let key = (fact.lane, fact.channel, fact.time);
         match expected.remove(&key) {
-            Some(fact) if fact == stored.fact => {
+            Some(measured) if measured == fact => {
                 gone.insert(key);
                 verdict.channels.entry(heading(&fact)).or_default().correct += 1;
             }
@@ -94,7 +112,27 @@ pub fn judge(patient: &Patient, chart: &Chart, log: &Logbook) -> Verdict {
         }
     }
     verdict.delivered = seen.len() as u64;
-    verdict.lost = accepted.keys().filter(|id| !seen.contains(id)).count() as u64;
+    for (id, given) in accepted.iter().filter(|(id, _)| !seen.contains(*id)) {
+        let (_, lane, sequence) = *id;
+        let safe = log.boots[given.boot].safe.map(|safe| safe[lane.index()]);
+        if safe.is_none_or(|through| through.is_some_and(|through| sequence <= through)) {
+            verdict.lost += 1;
+            continue;
+        }
+        verdict.unstored += 1;
+        let (_, fact) = &facts[given.fact];
+        match &fact.content {
+            Content::Waveform { first, samples } => {
+                let range = *first as usize..*first as usize + samples.len();
+                if let Some(missing) = Signal::of_channel(fact.channel)
+                    .and_then(|signal| missing.get_mut(&signal)?.get_mut(range))
+                {
+                    missing.fill(false);
+                }
+            }
+            _ => drop(expected.remove(&(fact.lane, fact.channel, fact.time))),
+        }
+    }
     // What the device did not even accept is lost as well.
     let samples: usize =
         missing.values().map(|missing| missing.iter().filter(|missing| **missing).count()).sum();
@@ -106,12 +144,12 @@ impl Verdict {
     fn judge_waveform(
         &mut self,
         patient: &Patient,
-        stored: &Stored,
+        fact: &Fact,
         first: u64,
         samples: &[i32],
         missing: &mut HashMap<Signal, Vec<bool>>,
     ) {
-        let signal = Signal::of_channel(stored.fact.channel);
+        let signal = Signal::of_channel(fact.channel);
         let Some((signal, missing)) = signal.and_then(|signal| Some((signal, missing.get_mut(&signal)?)))
         else {
             self.foreign += 1;
@@ -123,7 +161,7 @@ impl Verdict {
             return;
         };
         if !patient.is_in_source(signal, first, samples)
-            || patient.time_of_sample(signal, first) != Some(stored.fact.time)
+            || patient.time_of_sample(signal, first) != Some(fact.time)
         {
             self.altered += 1;
             return;

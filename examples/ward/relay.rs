@@ -64,6 +64,9 @@ struct Way {
 const KEPT_FIRST: usize = 8;
 const KEPT_LATEST: usize = 400;
 
+/// How long a device that roams stays in one network, by the ward's clock.
+const STAY: Duration = Duration::from_secs(30);
+
 impl Way {
     fn remember(&mut self, packet: &[u8]) {
         if self.first.len() < KEPT_FIRST {
@@ -87,7 +90,8 @@ impl Way {
 
 struct Link {
     near: UdpSocket,
-    far: UdpSocket,
+    /// Towards the backend: the network that the device is in, and for one that roams another one.
+    far: Vec<UdpSocket>,
     /// Where the device is; known once it has sent something.
     device: Option<SocketAddr>,
     to_backend: Way,
@@ -95,6 +99,12 @@ struct Link {
 }
 
 impl Link {
+    /// The network that the device is in now.
+    fn network(&self, now: Instant) -> &UdpSocket {
+        let turn = now.as_millis() / STAY.as_millis();
+        &self.far[usize::try_from(turn).unwrap_or(0) % self.far.len()]
+    }
+
     fn way(&mut self, from: Side) -> &mut Way {
         match from {
             Side::Device => &mut self.to_backend,
@@ -136,8 +146,14 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Binds the sockets of `links` links.
-    pub fn bind(args: Args, clock: Clock, links: usize, backend: SocketAddr) -> io::Result<Self> {
+    /// Binds the sockets of `links` links; the devices on those for which `roams` holds change between two networks.
+    pub fn bind(
+        args: Args,
+        clock: Clock,
+        links: usize,
+        backend: SocketAddr,
+        roams: impl Fn(usize) -> bool,
+    ) -> io::Result<Self> {
         let socket = || {
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
             socket.set_nonblocking(true)?;
@@ -148,10 +164,11 @@ impl Relay {
             Way { dice: Dice::new(seed.next()), first: Vec::new(), latest: VecDeque::new() }
         };
         let link = |n: usize| {
+            let networks = if roams(n) { 2 } else { 1 };
             let n = n as u64;
             Ok(Link {
                 near: socket()?,
-                far: socket()?,
+                far: (0..networks).map(|_| socket()).collect::<io::Result<_>>()?,
                 device: None,
                 to_backend: way(n, 0),
                 to_device: way(n, 1),
@@ -167,8 +184,8 @@ impl Relay {
     }
 
     /// Where the backend hears a device from.
-    pub fn far(&self, link: usize) -> io::Result<SocketAddr> {
-        self.links[link].far.local_addr()
+    pub fn far(&self, link: usize) -> io::Result<Vec<SocketAddr>> {
+        self.links[link].far.iter().map(UdpSocket::local_addr).collect()
     }
 
     /// Relays until `stop`. A packet that a socket does not take is one more that is lost.
@@ -181,9 +198,11 @@ impl Relay {
                     self.links[link].device = Some(from);
                     self.handle(link, Side::Device, &buffer[..len]);
                 }
-                while let Ok((len, from)) = self.links[link].far.recv_from(&mut buffer) {
-                    if from == self.backend {
-                        self.handle(link, Side::Backend, &buffer[..len]);
+                for network in 0..self.links[link].far.len() {
+                    while let Ok((len, from)) = self.links[link].far[network].recv_from(&mut buffer) {
+                        if from == self.backend {
+                            self.handle(link, Side::Backend, &buffer[..len]);
+                        }
                     }
                 }
             }
@@ -202,7 +221,7 @@ impl Relay {
             let Some(Held { link, from, packet, .. }) = self.held.pop() else { return };
             let link = &self.links[link];
             let sent = match (from, link.device) {
-                (Side::Device, _) => link.far.send_to(&packet, self.backend),
+                (Side::Device, _) => link.network(now).send_to(&packet, self.backend),
                 (Side::Backend, Some(device)) => link.near.send_to(&packet, device),
                 (Side::Backend, None) => continue,
             };

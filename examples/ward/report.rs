@@ -1,8 +1,8 @@
 //! What there is to read at the end.
 
 use crate::args::Args;
-use crate::device::Logbook;
-use crate::oracle::{Tally, Verdict};
+use crate::device::{Life, Logbook};
+use crate::oracle::{LOAD, Tally, Verdict};
 use crate::relay::Deeds;
 use crate::service::Summary;
 use crate::signals::Signal;
@@ -11,7 +11,7 @@ use vitalwire::framing::Lane;
 use vitalwire::wire::Pattern;
 use vitalwire::{Discard, Discards};
 
-/// Rekeys of each kind that every device must have done.
+/// Rekeys that every device must have done; and as many of each kind, on the average: one that sleeps does fewer.
 pub const REKEYS: u32 = 3;
 
 /// Everything about one device.
@@ -86,10 +86,16 @@ impl Report {
             if log.refused > 0 {
                 failures.push(format!("{name}: {} genuine records were refused", log.refused));
             }
-            if log.hash_ratchets < REKEYS || log.dh_ratchets < REKEYS {
-                let (hash, dh) = (log.hash_ratchets, log.dh_ratchets);
-                failures.push(format!("{name}: {hash} hash and {dh} DH rekeys, {REKEYS} each are wanted"));
+            let rekeys = log.hash_ratchets + log.dh_ratchets;
+            if rekeys < REKEYS {
+                failures.push(format!("{name}: {rekeys} rekeys, {REKEYS} are wanted"));
             }
+        }
+        let rekeys = |count: fn(&Logbook) -> u32| self.devices.iter().map(|device| count(&device.log)).sum();
+        let (hash, dh): (u32, u32) = (rekeys(|log| log.hash_ratchets), rekeys(|log| log.dh_ratchets));
+        let wanted = REKEYS * self.devices.len() as u32;
+        if hash < wanted || dh < wanted {
+            failures.push(format!("{hash} hash and {dh} DH rekeys, {wanted} each are wanted"));
         }
         let Summary { strangers, scope_refused, tag_conflicts, .. } = self.service;
         let foreign_charts = self.foreign_charts;
@@ -129,21 +135,26 @@ impl Report {
     fn print_records(&self) {
         println!("\n-- records, against the source files");
         println!(
-            "{:<18}{:>9}{:>11}{:>7}{:>7}{:>9}{:>9}",
-            "", "sent", "delivered", "lost", "twice", "altered", "foreign"
+            "{:<18}{:>9}{:>11}{:>7}{:>7}{:>9}{:>9}{:>10}",
+            "", "accepted", "delivered", "lost", "twice", "altered", "foreign", "unstored"
         );
-        let mut total = [0u64; 6];
-        let line = |name: &str, row: [u64; 6]| {
-            let [sent, delivered, lost, twice, altered, foreign] = row;
-            println!("{name:<18}{sent:>9}{delivered:>11}{lost:>7}{twice:>7}{altered:>9}{foreign:>9}");
+        let mut total = [0u64; 7];
+        let line = |name: &str, row: [u64; 7]| {
+            let [sent, delivered, lost, twice, altered, foreign, unstored] = row;
+            println!(
+                "{name:<18}{sent:>9}{delivered:>11}{lost:>7}{twice:>7}{altered:>9}{foreign:>9}{unstored:>10}"
+            );
         };
         for device in &self.devices {
-            let Verdict { sent, delivered, lost, twice, altered, foreign, .. } = device.verdict;
-            let row = [sent, delivered, lost, twice, altered, foreign];
+            let Verdict { sent, delivered, lost, twice, altered, foreign, unstored, .. } = device.verdict;
+            let row = [sent, delivered, lost, twice, altered, foreign, unstored];
             line(&device.name, row);
             total = std::array::from_fn(|n| total[n] + row[n]);
         }
         line("total", total);
+        println!(
+            "unstored: in RAM only, as the device knew, when its power failed, and not delivered before"
+        );
         println!(
             "stores that failed, were released and came again: {}; strangers' records: {}",
             self.stores_failed, self.foreign_charts
@@ -224,11 +235,11 @@ impl Report {
         println!("\n-- sessions");
         println!("{:<18}{:>8}{:>8}{:>9}{:>8}{:>9}{:>9}", "", "XX", "IK", "failed", "hash", "DH", "packets");
         let mut total = [0u64; 6];
-        let line = |name: &str, row: [u64; 6]| {
+        let line = |name: &str, row: [u64; 6], life: &str| {
             let [xx, ik, failed, hash, dh, packets] = row;
-            println!("{name:<18}{xx:>8}{ik:>8}{failed:>9}{hash:>8}{dh:>9}{packets:>9}");
+            println!("{name:<18}{xx:>8}{ik:>8}{failed:>9}{hash:>8}{dh:>9}{packets:>9}   {life}");
         };
-        for device in &self.devices {
+        for (n, device) in self.devices.iter().enumerate() {
             let log = &device.log;
             let count = |pattern| log.sessions.iter().filter(|run| **run == pattern).count() as u64;
             let row = [
@@ -239,10 +250,10 @@ impl Report {
                 log.dh_ratchets.into(),
                 log.packets_sent,
             ];
-            line(&device.name, row);
+            line(&device.name, row, Life::of(n).name());
             total = std::array::from_fn(|n| total[n] + row[n]);
         }
-        line("total", total);
+        line("total", total, "");
         let service = &self.service;
         println!(
             "backend: {} sessions proved, {} handshakes refused, {} out of time, {} packets sent",
@@ -277,6 +288,9 @@ impl Report {
             );
         }
         line("all", all.map(|(_, millis)| *millis).collect());
+        let behind = self.devices.iter().flat_map(|device| &device.verdict.alarms_behind_waveforms);
+        line("alarm under load", behind.copied().collect());
+        println!("under load: raised while {LOAD} waveforms or more of the device waited to be acknowledged");
     }
 
     fn print_refusals(&self) {
@@ -293,14 +307,16 @@ impl Report {
             let count = |discards: &Discards| {
                 reasons.iter().map(|reason| u64::from(discards.of(*reason))).sum::<u64>()
             };
-            let devices: u64 = self.devices.iter().map(|device| count(&device.log.discards)).sum();
-            println!("{kind:<38}{:>10}{devices:>10}", count(&self.service.discards));
+            let of_devices = self.devices.iter().flat_map(|device| &device.log.discards);
+            let devices: u64 = of_devices.map(count).sum();
+            let backend: u64 = self.service.discards.iter().map(count).sum();
+            println!("{kind:<38}{backend:>10}{devices:>10}");
         }
         let listed = |reason: &Discard| KINDS.iter().any(|(_, reasons)| reasons.contains(reason));
         for &reason in Discard::ALL.iter().filter(|reason| !listed(reason)) {
-            let backend = self.service.discards.of(reason);
-            let devices: u64 =
-                self.devices.iter().map(|device| u64::from(device.log.discards.of(reason))).sum();
+            let backend = self.service.discarded(reason);
+            let of_devices = self.devices.iter().flat_map(|device| &device.log.discards);
+            let devices: u64 = of_devices.map(|discards| u64::from(discards.of(reason))).sum();
             if backend > 0 || devices > 0 {
                 println!("{:<38}{backend:>10}{devices:>10}", format!("other: {reason}"));
             }

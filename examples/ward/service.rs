@@ -20,7 +20,7 @@ use vitalwire::framing::{Lane, encode_record};
 use vitalwire::identity::Identity;
 use vitalwire::limits::MAX_RECORD;
 use vitalwire::wire::Pattern;
-use vitalwire::{CloseReason, Discards, Duration, Instant, OsEntropy};
+use vitalwire::{CallError, CloseReason, Discard, Discards, Duration, Instant, OsEntropy};
 
 /// What is stored of one device: records, and in the same transaction the marks that make it exactly once.
 #[derive(Debug, Default)]
@@ -34,6 +34,7 @@ pub struct Chart {
 /// One record, as it was stored.
 #[derive(Clone, Debug)]
 pub struct Stored {
+    pub boot: u32,
     pub lane: Lane,
     pub sequence: u64,
     pub at: Instant,
@@ -67,6 +68,7 @@ impl Charts {
         let mark = batch.mark();
         let mut charts = self.lock();
         let chart = charts.entry(batch.identity()).or_default();
+        batch.closed().iter().for_each(|closed| chart.ledger.close(closed));
         let new = chart.ledger.apply(&mark).map_err(text)?;
         let set = batch.descriptors().set();
         for record in batch.records() {
@@ -79,7 +81,14 @@ impl Charts {
             // a block that was decoded is copied as it came, so this is what lay in the packet
             let mut bytes = [0; MAX_RECORD];
             let bytes = encode_record(&record.record, &set, &mut bytes).map_err(text)? as u64;
-            chart.stored.push(Stored { lane, sequence: record.sequence, at: now, fact, bytes });
+            chart.stored.push(Stored {
+                boot: mark.stream.boot,
+                lane,
+                sequence: record.sequence,
+                at: now,
+                fact,
+                bytes,
+            });
             self.stored.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
@@ -90,6 +99,9 @@ impl Charts {
         std::mem::take(&mut *self.lock())
     }
 }
+
+/// What belongs to one life of the backend: what it asked for before it died is of no use to the next one.
+pub type OfLife<T> = (u32, T);
 
 /// What the store tells the backend.
 #[derive(Clone, Copy, Debug)]
@@ -104,11 +116,11 @@ pub fn store(
     clock: Clock,
     seed: u64,
     mut capture: Option<Capture>,
-    batches: &Receiver<OwnedBatch>,
-    verdicts: &Sender<Verdict>,
+    batches: &Receiver<OfLife<OwnedBatch>>,
+    verdicts: &Sender<OfLife<Verdict>>,
 ) -> Result<(), String> {
     let mut dice = Dice::new(seed ^ 0x5707_a9e5);
-    let mut waiting: BTreeMap<(Instant, u64), OwnedBatch> = BTreeMap::new();
+    let mut waiting: BTreeMap<(Instant, u64), OfLife<OwnedBatch>> = BTreeMap::new();
     let mut number = 0;
     loop {
         let due = waiting.keys().next().map(|(due, _)| *due);
@@ -124,7 +136,7 @@ pub fn store(
         }
         let now = clock.now();
         while let Some(entry) = waiting.first_entry().filter(|entry| entry.key().0 <= now) {
-            let batch = entry.remove();
+            let (life, batch) = entry.remove();
             let verdict = if dice.percent(1) {
                 charts.failed.fetch_add(1, Ordering::Relaxed);
                 Verdict::Failed(batch.handle())
@@ -135,7 +147,7 @@ pub fn store(
                 }
                 Verdict::Stored(batch.handle())
             };
-            if verdicts.send(verdict).is_err() {
+            if verdicts.send((life, verdict)).is_err() {
                 return capture.map_or(Ok(()), Capture::finish);
             }
         }
@@ -143,9 +155,9 @@ pub fn store(
 }
 
 /// Computes handshakes, so that they never stall data.
-pub fn handshakes(jobs: &Receiver<HandshakeJob>, done: &Sender<HandshakeDone>) {
-    while let Ok(job) = jobs.recv() {
-        if done.send(job.run(&mut OsEntropy)).is_err() {
+pub fn handshakes(jobs: &Receiver<OfLife<HandshakeJob>>, done: &Sender<OfLife<HandshakeDone>>) {
+    while let Ok((life, job)) = jobs.recv() {
+        if done.send((life, job.run(&mut OsEntropy))).is_err() {
             return;
         }
     }
@@ -165,30 +177,53 @@ pub struct Summary {
     pub tag_conflicts: u64,
     pub packets_sent: u64,
     pub bytes_sent: BTreeMap<SocketAddr, u64>,
-    pub discards: Discards,
+    /// What the backends discarded, in each of their lives.
+    pub discards: Vec<Discards>,
+}
+
+impl Summary {
+    /// How often packets were discarded for this reason.
+    pub fn discarded(&self, reason: Discard) -> u64 {
+        self.discards.iter().map(|discards| u64::from(discards.of(reason))).sum()
+    }
 }
 
 /// The ends of the channels to the other threads of the service.
 pub struct Threads {
-    pub jobs: Sender<HandshakeJob>,
-    pub done: Receiver<HandshakeDone>,
-    pub batches: Sender<OwnedBatch>,
-    pub verdicts: Receiver<Verdict>,
+    pub jobs: Sender<OfLife<HandshakeJob>>,
+    pub done: Receiver<OfLife<HandshakeDone>>,
+    pub batches: Sender<OfLife<OwnedBatch>>,
+    pub verdicts: Receiver<OfLife<Verdict>>,
 }
 
-/// Serves until `stop`.
+/// Serves until `stop`. At `dies_at` the backend dies, with all that it knows: what is left is what was stored. Another one
+/// takes its place a second later.
 pub fn run(
-    config: BackendConfig,
+    config: impl Fn() -> Result<BackendConfig, CallError>,
+    dies_at: Instant,
     socket: &UdpSocket,
-    ward: &BTreeSet<Identity>,
-    charts: &Charts,
+    (ward, charts): (&BTreeSet<Identity>, &Charts),
     clock: Clock,
     threads: &Threads,
     stop: &AtomicBool,
 ) -> Result<Summary, String> {
-    let backend = Backend::new(config).map_err(text)?;
-    let mut node = Node { backend, ward, charts, threads, summary: Summary::default() };
+    let make = || Backend::new(config()?);
+    let backend = make().map_err(text)?;
+    let mut node = Node { backend, life: 0, ward, charts, threads, summary: Summary::default() };
     while !stop.load(Ordering::Relaxed) {
+        if node.life == 0 && dies_at <= clock.now() {
+            let dead = std::mem::replace(&mut node.backend, make().map_err(text)?);
+            node.life += 1;
+            node.summary.discards.push(dead.discards().clone());
+            // What comes while nobody listens is lost: the socket keeps little, and not for long.
+            let mut buffer = [0u8; 2048];
+            while clock.now() < dies_at + Duration::from_secs(1) {
+                std::thread::sleep(Wall::from_millis(1));
+            }
+            socket.set_nonblocking(true).map_err(text)?;
+            while socket.recv_from(&mut buffer).is_ok() {}
+            socket.set_nonblocking(false).map_err(text)?;
+        }
         node.receive(socket, clock)?;
         let now = clock.now();
         node.handshake(now);
@@ -196,7 +231,7 @@ pub fn run(
         node.settle(now);
         node.transmit(now, socket)?;
     }
-    node.summary.discards = node.backend.discards().clone();
+    node.summary.discards.push(node.backend.discards().clone());
     Ok(node.summary)
 }
 
@@ -205,6 +240,7 @@ const BATCH: usize = 64;
 
 struct Node<'a> {
     backend: Backend<SocketAddr>,
+    life: u32,
     ward: &'a BTreeSet<Identity>,
     charts: &'a Charts,
     threads: &'a Threads,
@@ -233,12 +269,13 @@ impl Node<'_> {
         self.backend.handle_timeout(now);
         let mut inbound: Vec<_> =
             packets.iter_mut().map(|(path, packet)| Inbound { path: *path, packet }).collect();
-        let (ward, summary, batches) = (self.ward, &mut self.summary, &self.threads.batches);
+        let (ward, life) = (self.ward, self.life);
+        let (summary, batches) = (&mut self.summary, &self.threads.batches);
         let mut store_is_gone = false;
         self.backend.handle_packets(now, &mut inbound, &mut |received| {
             if let Received::Batch(batch) = received {
                 summary.strangers += u64::from(!ward.contains(&batch.identity()));
-                store_is_gone |= batches.send(batch.to_owned()).is_err();
+                store_is_gone |= batches.send((life, batch.to_owned())).is_err();
             }
         });
         if store_is_gone { Err("the store has ended".to_owned()) } else { Ok(()) }
@@ -248,9 +285,10 @@ impl Node<'_> {
     fn handshake(&mut self, now: Instant) {
         while let Some(job) = self.backend.poll_handshake() {
             // If the other thread has ended, the handshake runs out of time.
-            let _ = self.threads.jobs.send(job);
+            let _ = self.threads.jobs.send((self.life, job));
         }
-        for done in self.threads.done.try_iter() {
+        let life = self.life;
+        for (_, done) in self.threads.done.try_iter().filter(|(of, _)| *of == life) {
             self.backend.handle_handshake(now, done);
         }
     }
@@ -263,7 +301,7 @@ impl Node<'_> {
                     let identity = credential.identity();
                     let decided = if self.ward.contains(&identity) {
                         let ledger = self.charts.ledger(&identity);
-                        let grant = Grant { scopes: credential.scopes(), ledger, psk: None };
+                        let grant = Grant { scopes: credential.scopes(), ledger, ..Grant::default() };
                         self.backend.accept(now, pending, grant)
                     } else {
                         self.backend.refuse(now, pending, CloseReason::Refused)
@@ -288,7 +326,8 @@ impl Node<'_> {
 
     /// Commits what is stored and releases what is not: step 4.
     fn settle(&mut self, now: Instant) {
-        for verdict in self.threads.verdicts.try_iter() {
+        let life = self.life;
+        for (_, verdict) in self.threads.verdicts.try_iter().filter(|(of, _)| *of == life) {
             match verdict {
                 Verdict::Stored(batch) => {
                     self.backend.commit(now, batch);

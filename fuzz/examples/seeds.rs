@@ -97,6 +97,18 @@ fn payloads() {
         Some(streams.finish())
     });
     let refused = RefusedFrame { stream: 2, first: 9, count: 64, reason: RefusedReason::OutOfScope };
+    let now = vitalwire::Instant::from_millis(80_000);
+    let echo = Some(TimeEcho { sent: now, held: vitalwire::Duration::from_millis(40) });
+    let error = vitalwire::Duration::from_millis(20);
+    let wall = WallReading { unix_millis: 1_780_000_000_000, quality: ClockQuality::Synchronised, error };
+    let stamp = TimeSyncFrame {
+        ask: true,
+        boot: Some((7, BootTag([1; 4]))),
+        echo,
+        wall: Some(wall),
+        ..TimeSyncFrame::stamp(now)
+    };
+    let command = CommandFrame { id: 3, boot: 7, tag: BootTag([1; 4]), deadline: now, kind: 1, body: b"stop" };
     let frames = [
         Frame::Descriptors(DescriptorsFrame { stream: 1, total: 2048, offset: 40, bytes: &set[..20] }),
         Frame::Ping([1; 8]),
@@ -107,6 +119,11 @@ fn payloads() {
         Frame::RekeyAccept([8; 32]),
         Frame::RekeyHint,
         Frame::Refused(refused),
+        Frame::TimeSync(stamp),
+        Frame::Command(command),
+        Frame::CommandResult(CommandResultFrame { id: 3, result: CommandResult::Done(b"done") }),
+        Frame::CommandResult(CommandResultFrame { id: 4, result: CommandResult::Failed(300) }),
+        Frame::Listen(vitalwire::Duration::from_millis(200)),
         Frame::Extension { kind: 100, body: b"later" },
         Frame::Close(vitalwire::CloseReason::Idle),
         Frame::Padding(3),

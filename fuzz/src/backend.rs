@@ -366,7 +366,7 @@ impl Sim {
             6 if !self.pending.is_empty() => {
                 let (pending, who) = self.pending[input.below(self.pending.len())];
                 let mut grant =
-                    Grant { scopes: Scopes::PUBLISH, ledger: self.ledgers[who].clone(), psk: None };
+                    Grant { scopes: Scopes::PUBLISH, ledger: self.ledgers[who].clone(), ..Grant::default() };
                 if op & 0x80 != 0 {
                     grant.psk = Some(psk());
                 }

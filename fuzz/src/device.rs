@@ -379,7 +379,7 @@ pub fn run(data: &[u8]) {
     if settings & 16 != 0 {
         config.linger = [Duration::from_millis(200); 4];
     }
-    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &world.set };
+    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &world.set, backlog: &mut [] };
     let device = Device::new(config, memory).expect("the configuration is valid");
     let hand = Hand {
         world,

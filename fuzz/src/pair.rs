@@ -116,7 +116,7 @@ impl Sim<'_> {
                     continue;
                 }
                 let (ledger, psk) = (self.ledger.clone(), self.psk.then(psk));
-                let grant = Grant { scopes: Scopes::PUBLISH, ledger, psk };
+                let grant = Grant { scopes: Scopes::PUBLISH, ledger, psk, ..Grant::default() };
                 self.backend.accept(self.now, pending, grant).expect("it is pending");
             }
         }
@@ -405,7 +405,7 @@ pub fn run(data: &[u8]) {
     }
     let mut backend = Backend::new(backend_config).expect("the configuration is valid");
     backend.enrol(PSK_ID, psk(), world.devices[0].identity().expect("a genuine credential"));
-    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &world.set };
+    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &world.set, backlog: &mut [] };
     let mut sim = Sim {
         device: Device::new(config, memory).expect("the configuration is valid"),
         backend,

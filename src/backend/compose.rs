@@ -1,5 +1,6 @@
 //! What goes into the next packet to a device.
 
+use super::commands::CommandsSent;
 use super::event::SlotRef;
 use super::live::{Live, PathState};
 use super::{Backend, Path, Transmit};
@@ -8,7 +9,7 @@ use crate::crypto::EphemeralSecret;
 use crate::delivery::Inbox;
 use crate::entropy::Entropy;
 use crate::error::CallError;
-use crate::framing::{AckWriter, Frame, FrameKind, FrameWriter, Lane, Settled, StreamAck};
+use crate::framing::{AckWriter, Frame, FrameKind, FrameWriter, Lane, Settled, StreamAck, WallReading};
 use crate::limits::MIN_MAX_PACKET;
 use crate::session::SealError;
 use crate::time::Instant;
@@ -36,6 +37,7 @@ struct Manifest {
     credit: Option<u16>,
     ping: bool,
     closing: bool,
+    commands: CommandsSent,
 }
 
 impl<P: Path> Live<P> {
@@ -50,10 +52,18 @@ impl<P: Path> Live<P> {
                 || self.pong.is_some()
                 || self.wanted_set.is_some()
                 || !self.refused.is_empty()
+                || self.has_downlink()
                 || self.closing.is_some())
     }
 
-    fn compose(&self, inbox: Option<&Inbox>, random: [u8; 8], payload: &mut [u8]) -> (usize, Manifest) {
+    fn compose(
+        &self,
+        now: Instant,
+        wall: Option<WallReading>,
+        inbox: Option<&Inbox>,
+        random: [u8; 8],
+        payload: &mut [u8],
+    ) -> (usize, Manifest) {
         let mut manifest = Manifest::default();
         let mut writer = FrameWriter::new(payload);
         if let Some(reason) = self.closing {
@@ -71,6 +81,12 @@ impl<P: Path> Live<P> {
         // Any packet may be lost: each one to such a path has the token.
         if let PathState::Unvalidated { token, .. } = self.path_state {
             manifest.ping = writer.push(&Frame::Ping(token.unwrap_or(random))).is_ok();
+        }
+        if let Some(downlink) = self.downlink.as_ref().filter(|_| self.has_downlink()) {
+            if self.path_state == PathState::Validated {
+                manifest.commands = downlink.write(now, &mut writer);
+            }
+            downlink.clock.write(now, wall, &mut writer);
         }
         if let Some(index) = self.wanted_set {
             manifest.set = writer.push(&Frame::DescriptorsRequest(index)).is_ok();
@@ -211,7 +227,11 @@ impl<P: Path> Backend<P> {
                 self.discards.count(discard);
             }
         }
+        let wall = self.wall_reading(now);
         let Some(live) = self.slots.live_mut(at) else { return Ok(None) };
+        if live.closing.is_none() && !live.is_listening(now) {
+            return Ok(None); // until the device is heard again
+        }
         if live.budget() == 0 {
             // What is owed waits until more comes from there.
             if let Some(reason) = live.closing {
@@ -232,7 +252,7 @@ impl<P: Path> Backend<P> {
         let end = max.min(out.len()).saturating_sub(TAG_LEN);
         let inbox = live.device.and_then(|device| self.devices.get(device)).map(|device| &device.inbox);
         let payload = out.get_mut(head..end).unwrap_or_default();
-        let (len, manifest) = live.compose(inbox, random, payload);
+        let (len, manifest) = live.compose(now, wall, inbox, random, payload);
         if len == 0 {
             return Ok(None);
         }
@@ -246,18 +266,28 @@ impl<P: Path> Backend<P> {
             Err(SealError::BufferTooSmall(error)) => return Err(error.into()),
             Err(SealError::PacketTooLong) => return Ok(None),
         };
-        live.sent(&manifest, random, sealed);
+        live.sent(now, &manifest, random, sealed);
+        let timer = live.downlink_timer(now);
         let (path, closing) = (live.path.clone(), live.closing.filter(|_| manifest.closing));
         if let Some(reason) = closing {
             self.end_session(at, reason);
+        } else if let Some(timer) = timer {
+            self.slots.schedule(at, timer);
         }
         Ok(Some((path, sealed)))
     }
 }
 
 impl<P: Path> Live<P> {
-    fn sent(&mut self, manifest: &Manifest, random: [u8; 8], len: usize) {
+    fn sent(&mut self, now: Instant, manifest: &Manifest, random: [u8; 8], len: usize) {
         self.owes_packet = false;
+        let validated = self.path_state == PathState::Validated;
+        if let Some(downlink) = &mut self.downlink {
+            downlink.clock.sent(now);
+            if validated {
+                downlink.sent(now, &manifest.commands);
+            }
+        }
         if manifest.ack {
             self.unreported = 0;
             self.dirty &= !manifest.acked;

@@ -4,6 +4,7 @@ use crate::error::CallError;
 use crate::handshake::Limits;
 use crate::identity::{LocalIdentity, Scopes, Time, TrustAnchors};
 use crate::session::RekeyPolicy;
+use crate::time::Duration;
 
 /// Where a packet came from and where answers go: an address, or `()` on a link with one device.
 pub trait Path: Clone + PartialEq {
@@ -78,6 +79,9 @@ pub struct BackendConfig {
     pub max_set_bytes: usize,
     /// Handshakes under way at once, at the most. Above a quarter of it, a Hello needs a cookie.
     pub max_half_open: u32,
+    /// After how long to compare clocks with a device again, when it is heard anyway; `None`: only when asked to. An
+    /// hour keeps the error of a bad clock below 2 s.
+    pub time_sync: Option<Duration>,
 }
 
 impl BackendConfig {
@@ -94,6 +98,7 @@ impl BackendConfig {
             max_sets: 1024,
             max_set_bytes: 1 << 20,
             max_half_open: 1024,
+            time_sync: None,
         }
     }
 
@@ -128,4 +133,8 @@ pub struct Grant {
     pub ledger: Ledger,
     /// The pre-shared key that the application registered for this device: it is then required.
     pub psk: Option<Psk>,
+    /// A number of the application's own, which comes back with each batch of the session as
+    /// [`Batch::fence`](super::Batch::fence): where several nodes serve one device, their store tells by it which
+    /// session a batch came in, and refuses one whose session has lost the device to another node. 0 if not needed.
+    pub fence: u64,
 }

@@ -13,29 +13,54 @@ pub(super) struct Device {
     pub(super) current: Option<SlotRef>,
     /// Sessions that refer to this entry, and handshakes that may become one.
     sessions: u32,
+    /// It had a session, and not only a handshake that waits.
+    entered: bool,
 }
 
-/// The devices of one shard that have a session or an uncommitted batch.
+/// The devices of one shard that have a session, an uncommitted batch, or a handshake that waits for the application.
 #[derive(Default)]
 pub(super) struct Devices {
     by_identity: BTreeMap<Identity, u32>,
     entries: Vec<Option<Device>>,
     free: Vec<u32>,
     generation: u32,
+    /// How many entries had a session.
+    entered: usize,
 }
 
 impl Devices {
     /// Finds or makes the entry of a device that gets a session; `None` if its ledger and ours do not fit together.
     pub(super) fn enter(&mut self, identity: Identity, ledger: Ledger) -> Option<u32> {
+        let at = self.find_or_insert(identity)?;
+        let device = self.entries.get_mut(at as usize)?.as_mut()?;
+        if device.inbox.merge(&ledger).is_err() {
+            self.tidy(at);
+            return None;
+        }
+        device.sessions = device.sessions.saturating_add(1);
+        if !device.entered {
+            device.entered = true;
+            self.entered = self.entered.saturating_add(1);
+        }
+        Some(at)
+    }
+
+    /// Keeps an entry for the device of a handshake that waits for the application: what other sessions commit
+    /// meanwhile is not in the ledger that the application may have read already. Give it back with `leave`.
+    pub(super) fn hold(&mut self, identity: &Identity) -> Option<u32> {
+        let at = self.find_or_insert(*identity)?;
+        let device = self.get_mut(at)?;
+        device.sessions = device.sessions.saturating_add(1);
+        Some(at)
+    }
+
+    fn find_or_insert(&mut self, identity: Identity) -> Option<u32> {
         if let Some(&at) = self.by_identity.get(&identity) {
-            let device = self.entries.get_mut(at as usize)?.as_mut()?;
-            device.inbox.merge(&ledger).ok()?;
-            device.sessions = device.sessions.saturating_add(1);
             return Some(at);
         }
         self.generation = self.generation.wrapping_add(1);
-        let inbox = Inbox::new(ledger, self.generation);
-        let device = Device { identity, inbox, current: None, sessions: 1 };
+        let inbox = Inbox::new(Ledger::default(), self.generation);
+        let device = Device { identity, inbox, current: None, sessions: 0, entered: false };
         let at = match self.free.pop() {
             Some(at) => {
                 *self.entries.get_mut(at as usize)? = Some(device);
@@ -48,15 +73,6 @@ impl Devices {
             }
         };
         self.by_identity.insert(identity, at);
-        Some(at)
-    }
-
-    /// Keeps the entry of a device, if there is one, for a handshake that waits for the application: what is committed
-    /// meanwhile is not in the ledger that the application may have read already. Give it back with `leave`.
-    pub(super) fn hold(&mut self, identity: &Identity) -> Option<u32> {
-        let at = *self.by_identity.get(identity)?;
-        let device = self.get_mut(at)?;
-        device.sessions = device.sessions.saturating_add(1);
         Some(at)
     }
 
@@ -79,7 +95,7 @@ impl Devices {
         self.tidy(at);
     }
 
-    /// Forgets a device that has neither session nor uncommitted batch.
+    /// Forgets a device that has neither session nor handshake nor uncommitted batch.
     pub(super) fn tidy(&mut self, at: u32) {
         let idle = |device: &Device| device.sessions == 0 && device.inbox.outstanding() == 0;
         if let Some(slot) = self.entries.get_mut(at as usize)
@@ -87,6 +103,9 @@ impl Devices {
         {
             self.by_identity.remove(&device.identity);
             self.free.push(at);
+            if device.entered {
+                self.entered = self.entered.saturating_sub(1);
+            }
         }
     }
 
@@ -95,7 +114,40 @@ impl Devices {
         self.by_identity.get(identity).and_then(|&at| self.get(at)).and_then(|device| device.current)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.by_identity.len()
+    /// Counts the devices that have or had a session; a handshake that waits shows nobody as online.
+    pub(super) const fn len(&self) -> usize {
+        self.entered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::{Offer, StreamKey};
+    use crate::framing::{BootTag, Lane};
+    use crate::identity::{IssuerId, SubjectId};
+
+    #[test]
+    fn a_handshake_that_waits_hears_what_other_sessions_commit() {
+        let identity = Identity { issuer: IssuerId([1; 8]), subject: SubjectId([2; 16]) };
+        let stream = StreamKey { boot: 1, tag: BootTag([3; 4]), lane: Lane::Event };
+        let mut devices = Devices::default();
+        // The application reads its ledger for one handshake: nothing is stored yet. Then another one is quicker.
+        let held = devices.hold(&identity).unwrap();
+        assert_eq!(devices.len(), 0, "nobody is online");
+        let mut read = Ledger::default();
+        read.settle_below(stream, 0).unwrap();
+        let quick = devices.enter(identity, read.clone()).unwrap();
+        assert_eq!(devices.len(), 1);
+        let inbox = &mut devices.get_mut(quick).unwrap().inbox;
+        let Offer::Deliver { batch, .. } = inbox.offer(stream, 0, 1) else { panic!("it is fresh") };
+        inbox.commit(batch).unwrap();
+        devices.leave(quick, SlotRef { slot: 1, uses: 1 });
+        // The first one's session comes with the ledger of before.
+        let slow = devices.enter(identity, read).unwrap();
+        devices.leave(held, SlotRef { slot: 0, uses: 1 });
+        assert_eq!(devices.get_mut(slow).unwrap().inbox.offer(stream, 0, 1), Offer::Repeated);
+        devices.leave(slow, SlotRef { slot: 0, uses: 1 });
+        assert_eq!((devices.len(), devices.by_identity.len()), (0, 0));
     }
 }

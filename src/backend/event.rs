@@ -1,5 +1,5 @@
-use super::SharedSet;
-use crate::delivery::{BatchNumber, Mark, StreamKey, TagConflict};
+use super::{CommandId, CommandOutcome, SharedSet};
+use crate::delivery::{BatchNumber, ClockReading, ClosedStream, Mark, StreamKey, TagConflict};
 use crate::error::{CloseReason, Discard};
 use crate::framing::{BatchRecord, RecordsFrame};
 use crate::identity::{Identity, Scopes, VerifiedCredential};
@@ -93,6 +93,23 @@ pub enum BackendEvent {
         /// Which boot and tags.
         conflict: TagConflict,
     },
+    /// A command has come to its end: this comes once for each that was taken.
+    CommandEnded {
+        /// Whose.
+        identity: Identity,
+        /// Which.
+        id: CommandId,
+        /// What became of it.
+        outcome: CommandOutcome,
+    },
+    /// Clocks were compared with a device: give it to the identity's
+    /// [`ClockMap`](crate::delivery::ClockMap).
+    Clock {
+        /// Whose.
+        identity: Identity,
+        /// What it said.
+        reading: ClockReading,
+    },
     /// More events came than fit; so many were lost.
     EventsLost(u32),
 }
@@ -103,6 +120,15 @@ pub enum BackendEvent {
 pub enum Received<'b> {
     /// Records, to be stored and then committed, or released.
     Batch(Batch<'b>),
+    /// A device has done a command; [`BackendEvent::CommandEnded`] says so, too.
+    CommandDone {
+        /// From whom.
+        identity: Identity,
+        /// Which.
+        id: CommandId,
+        /// What the device says about it, at most 64 bytes.
+        body: &'b [u8],
+    },
     /// A frame of a type that this version does not know.
     Extension {
         /// From whom.
@@ -120,6 +146,8 @@ pub struct Batch<'b> {
     pub(super) batch: BatchRef,
     pub(super) identity: Identity,
     pub(super) mark: Mark,
+    pub(super) closed: Vec<ClosedStream>,
+    pub(super) fence: u64,
     pub(super) frame: RecordsFrame<'b>,
     pub(super) set: Arc<SharedSet>,
 }
@@ -130,6 +158,8 @@ pub struct OwnedBatch {
     batch: BatchRef,
     identity: Identity,
     mark: Mark,
+    closed: Vec<ClosedStream>,
+    fence: u64,
     first: u64,
     count: u8,
     base: Instant,
@@ -159,6 +189,17 @@ impl<'b> Batch<'b> {
         self.mark
     }
 
+    /// Returns the streams that the device has closed: in the same transaction, before the mark is applied, the stored
+    /// ledger is to forget them with [`Ledger::close`](crate::delivery::Ledger::close). Mostly there are none.
+    pub fn closed(&self) -> &[ClosedStream] {
+        &self.closed
+    }
+
+    /// Returns [`Grant::fence`](super::Grant::fence) of the session that the batch came in.
+    pub const fn fence(&self) -> u64 {
+        self.fence
+    }
+
     /// Returns the descriptors of the records' channels: store the set with the records, which mean nothing without
     /// it, under its hash.
     ///
@@ -169,6 +210,9 @@ impl<'b> Batch<'b> {
     }
 
     /// Lists the records, decoded; those only that were not delivered before.
+    ///
+    /// Their times are the device's, since its boot: [`ClockMap::wall_time_of`](crate::delivery::ClockMap::wall_time_of)
+    /// gives them a meaning.
     pub fn records(&self) -> impl Iterator<Item = BatchRecord<'b>> + '_ {
         let (first, mask) = (self.mark.first, self.mark.mask);
         // Every record was decoded before the batch was delivered, so none is passed over here.
@@ -186,6 +230,8 @@ impl<'b> Batch<'b> {
             batch: self.batch,
             identity: self.identity,
             mark: self.mark,
+            closed: self.closed.clone(),
+            fence: self.fence,
             first,
             count,
             base,
@@ -206,7 +252,15 @@ impl OwnedBatch {
             base: self.base,
             bytes: &self.bytes,
         };
-        Batch { batch: self.batch, identity: self.identity, mark: self.mark, frame, set: self.set.clone() }
+        Batch {
+            batch: self.batch,
+            identity: self.identity,
+            mark: self.mark,
+            closed: self.closed.clone(),
+            fence: self.fence,
+            frame,
+            set: self.set.clone(),
+        }
     }
 
     /// Returns the handle to commit or release.

@@ -387,7 +387,8 @@ impl<P: Path> Backend<P> {
             None => (path, PathState::unvalidated(0)),
         };
         origin.reply = reply.unwrap_or_default();
-        let start = Start { path, path_state, granted: grant.scopes, device, origin, closing };
+        let (granted, fence) = (grant.scopes, grant.fence);
+        let start = Start { path, path_state, granted, device, fence, origin, closing };
         *slot = Use::Live(Box::new(Live::new(now, established, start, &self.config)));
         self.half_open = self.half_open.saturating_sub(1);
         if let Some(held) = held {

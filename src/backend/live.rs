@@ -1,6 +1,7 @@
 //! One session of a backend: what came in, and what it means.
 
 use super::SharedSet;
+use super::commands::Downlink;
 use super::descriptors::Assembly;
 use super::event::{BackendEvent, Received, SlotRef};
 use super::halfopen::Origin;
@@ -11,9 +12,9 @@ use crate::error::{CloseReason, Discard};
 use crate::framing::{Frame, Frames, RefusedFrame, Sender};
 use crate::handshake::{Established, Limits};
 use crate::identity::{Identity, Scopes};
-use crate::limits::{AMPLIFICATION, HALF_OPEN_LIFE, INITIAL_CREDIT, MIN_MAX_PACKET};
+use crate::limits::{AMPLIFICATION, HALF_OPEN_LIFE, INITIAL_CREDIT, MIN_MAX_PACKET, PATH_MEMORY};
 use crate::session::{RekeyAnswer, Session, Side};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::{ConnectionId, DataHeader, Pattern};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -39,6 +40,26 @@ impl PathState {
     pub(super) const fn unvalidated(received: u64) -> Self {
         Self::Unvalidated { received, sent: 0, token: None }
     }
+
+    const fn received(&mut self, len: u64) {
+        if let Self::Unvalidated { received, .. } = self {
+            *received = received.saturating_add(len);
+        }
+    }
+
+    /// Takes an echo; it counts for the path to which its token went.
+    fn echoed(&mut self, echo: [u8; 8]) {
+        if matches!(self, Self::Unvalidated { token: Some(token), .. } if *token == echo) {
+            *self = Self::Validated;
+        }
+    }
+}
+
+/// The path that a session had before the present one: a device may use both by turns.
+pub(super) struct Spare<P> {
+    path: P,
+    state: PathState,
+    last_heard: Instant,
 }
 
 /// One session.
@@ -46,12 +67,15 @@ pub(super) struct Live<P> {
     pub(super) session: BackendSession,
     pub(super) path: P,
     pub(super) path_state: PathState,
+    spare: Option<Box<Spare<P>>>,
     pub(super) peer_connection_id: ConnectionId,
     pub(super) peer_limits: Limits,
     pub(super) identity: Identity,
     pub(super) pattern: Pattern,
     pub(super) scopes: Scopes,
     pub(super) device: Option<u32>,
+    /// The application's own number for this session.
+    pub(super) fence: u64,
     /// Until copies of the handshake's packets can hardly come any more.
     pub(super) origin: Option<Origin>,
     pub(super) proved: bool,
@@ -73,6 +97,10 @@ pub(super) struct Live<P> {
     pub(super) refused: Vec<RefusedFrame>,
     pub(super) told_credit: u16,
     pub(super) closing: Option<CloseReason>,
+    /// Commands and stamps, if there ever were any.
+    pub(super) downlink: Option<Box<Downlink>>,
+    /// For how long the device listens after each of its packets; zero: always.
+    listen: Duration,
     /// The slot is in the queue of those that have something to send.
     pub(super) queued: bool,
 }
@@ -83,6 +111,7 @@ pub(super) struct Start<P> {
     pub(super) path_state: PathState,
     pub(super) granted: Scopes,
     pub(super) device: Option<u32>,
+    pub(super) fence: u64,
     pub(super) origin: Origin,
     pub(super) closing: Option<CloseReason>,
 }
@@ -98,17 +127,19 @@ impl<P: Path> Live<P> {
         config: &BackendConfig,
     ) -> Self {
         let Established { secrets, peer, peer_connection_id, peer_limits, pattern } = established;
-        let Start { path, path_state, granted, device, origin, closing } = start;
+        let Start { path, path_state, granted, device, fence, origin, closing } = start;
         Self {
             session: BackendSession::new(now, Side::Backend, secrets, peer_limits.window(), config.rekey),
             path,
             path_state,
+            spare: None,
             peer_connection_id,
             peer_limits,
             identity: peer.identity(),
             pattern,
             scopes: peer.scopes() & granted,
             device,
+            fence,
             origin: Some(origin),
             proved: false,
             last_heard: now,
@@ -126,6 +157,8 @@ impl<P: Path> Live<P> {
             refused: Vec::new(),
             told_credit: INITIAL_CREDIT,
             closing,
+            downlink: None,
+            listen: Duration::ZERO,
             queued: false,
         }
     }
@@ -153,7 +186,8 @@ impl<P: Path> Live<P> {
     }
 
     /// Takes note of an authentic packet of `len` bytes from `path`; `first`: of this session.
-    fn follow(&mut self, path: &P, len: u64, newest: bool, first: bool) {
+    fn follow(&mut self, now: Instant, path: &P, len: u64, newest: bool, first: bool) {
+        let last_heard = core::mem::replace(&mut self.last_heard, now);
         if self.path == *path {
             //= SPEC.md#admission
             //# A backend MUST NOT take a path as validated by a Finish or a first packet from there if the Reply went to another path as well.
@@ -161,14 +195,43 @@ impl<P: Path> Live<P> {
                 // The device has read the Reply that was sent to this path.
                 self.path_state = PathState::Validated;
             }
-            if let PathState::Unvalidated { received, .. } = &mut self.path_state {
-                *received = received.saturating_add(len);
+            self.path_state.received(len);
+            return;
+        }
+        if let Some(spare) = self.spare.as_mut().filter(|spare| spare.path == *path) {
+            spare.state.received(len);
+            //= SPEC.md#paths
+            //# A backend MUST take a path that a session has left as unvalidated again once nothing has authenticated from there for 10 minutes.
+            if now.since(spare.last_heard) >= PATH_MEMORY {
+                spare.state = PathState::unvalidated(len);
+                self.owes_packet |= newest;
+            }
+            spare.last_heard = now;
+            if newest {
+                core::mem::swap(&mut self.path, &mut spare.path);
+                core::mem::swap(&mut self.path_state, &mut spare.state);
+                spare.last_heard = last_heard;
             }
         } else if newest {
-            self.path = path.clone();
-            self.path_state = PathState::unvalidated(len);
+            let path = core::mem::replace(&mut self.path, path.clone());
+            let state = core::mem::replace(&mut self.path_state, PathState::unvalidated(len));
             self.owes_packet = true;
+            let former = Spare { path, state, last_heard };
+            match &mut self.spare {
+                // Nobody who sends copies from many paths takes the place of a validated one.
+                Some(spare) if spare.state == PathState::Validated && state != PathState::Validated => {}
+                Some(spare) => **spare = former,
+                None => self.spare = Some(Box::new(former)),
+            }
         }
+    }
+
+    /// Tells whether the device listens: what is sent after the first half of its window may come too late.
+    //= SPEC.md#listening
+    //# A backend MUST NOT send to a device that has told a window, but within half of the window after it has heard it; a Close excepted.
+    pub(super) fn is_listening(&self, now: Instant) -> bool {
+        let half = self.listen.as_millis() / 2;
+        self.listen == Duration::ZERO || now.since(self.last_heard).as_millis() <= half
     }
 
     /// What is kept of the handshake for a device that has not heard of the session is of no use now.
@@ -223,7 +286,6 @@ impl<P: Path> Backend<P> {
         }
         let opened = opened?;
         let (counter, epoch) = (opened.counter, opened.epoch);
-        live.last_heard = now;
         live.unreported = live.unreported.saturating_add(1);
         live.owes_packet |= opened.epoch_advanced;
         if opened.epoch_advanced {
@@ -231,7 +293,7 @@ impl<P: Path> Backend<P> {
         }
         let first = !live.proved;
         live.owes_packet |= first;
-        live.follow(&path, len, opened.newest, first);
+        live.follow(now, &path, len, opened.newest, first);
         live.confirmed();
         let closing = live.closing.is_some();
         let payload: &'b [u8] = opened.payload;
@@ -273,10 +335,9 @@ impl<P: Path> Backend<P> {
         match frame {
             Frame::Ping(token) => live.pong = Some(token),
             Frame::Pong(echo) => {
-                if let PathState::Unvalidated { token: Some(token), .. } = live.path_state
-                    && token == echo
-                {
-                    live.path_state = PathState::Validated;
+                live.path_state.echoed(echo);
+                if let Some(spare) = &mut live.spare {
+                    spare.state.echoed(echo);
                 }
             }
             Frame::Ack(ack) => live.session.peer_acked(ack.packet),
@@ -298,6 +359,9 @@ impl<P: Path> Backend<P> {
                     }
                 }
             }
+            Frame::Listen(window) => live.listen = window,
+            Frame::TimeSync(frame) => self.handle_time_sync(now, at, &frame),
+            Frame::CommandResult(result) => self.handle_command_result(at, result, sink),
             Frame::Close(reason) => self.end_session(at, reason),
             //= SPEC.md#frames
             //# A receiver MUST skip and count an unknown frame of type 64 or above.
@@ -347,6 +411,7 @@ impl<P: Path> Backend<P> {
 
     /// Sees to a session's timers and queue after something happened to it.
     fn after(&mut self, now: Instant, at: SlotRef) {
+        self.sync_if_due(now, at);
         let own = self.config.limits;
         let Some(live) = self.slots.live_mut(at) else { return };
         let wake = live.idle_at(own);

@@ -4,6 +4,7 @@
 //! never opens a socket, reads a clock or keeps a generator; the application decides whom to let in, and stores.
 //! See [`Backend`] for the run loop.
 
+mod commands;
 mod compose;
 mod config;
 mod descriptors;
@@ -15,7 +16,9 @@ mod live;
 mod records;
 mod sets;
 mod slots;
+mod time_sync;
 
+pub use commands::{Command, CommandId, CommandOutcome};
 pub use config::{BackendConfig, Grant, Inbound, Path, Transmit};
 pub use event::{BackendEvent, Batch, BatchRef, Committed, OwnedBatch, PendingId, Received};
 pub use job::{HandshakeDone, HandshakeJob};
@@ -24,6 +27,7 @@ pub use slots::shard_of;
 
 use crate::crypto::{Psk, TAG_LEN};
 use crate::error::{CallError, CloseReason, Discard, Discards};
+use crate::framing::WallReading;
 use crate::handshake::Responder;
 use crate::identity::Identity;
 use crate::limits::HALF_OPEN_LIFE;
@@ -57,7 +61,8 @@ const RESETS_PER_SECOND: u32 = 100;
 ///    result to [`handle_handshake`](Self::handle_handshake);
 /// 3. [`poll_event`](Self::poll_event) until `None`: [`accept`](Self::accept) or [`refuse`](Self::refuse) who is
 ///    pending;
-/// 4. [`commit`](Self::commit) what is stored, [`release`](Self::release) what could not be;
+/// 4. [`commit`](Self::commit) what is stored, [`release`](Self::release) what could not be, [`disown`](Self::disown)
+///    what another node's session has taken over;
 /// 5. [`poll_transmit`](Self::poll_transmit) until `None`;
 /// 6. wait for packets, or until [`poll_timeout`](Self::poll_timeout), then [`handle_timeout`](Self::handle_timeout).
 ///
@@ -80,6 +85,8 @@ pub struct Backend<P> {
     events: VecDeque<BackendEvent>,
     events_lost: u32,
     resets: (Instant, u32),
+    /// The wall clock, and when it was told.
+    wall: Option<(Instant, WallReading)>,
     discards: Discards,
 }
 
@@ -107,6 +114,7 @@ impl<P: Path> Backend<P> {
             events: VecDeque::new(),
             events_lost: 0,
             resets: (Instant::ZERO, 0),
+            wall: None,
             discards: Discards::default(),
             config,
         })
@@ -167,6 +175,20 @@ impl<P: Path> Backend<P> {
         self.take(now, batch, false);
     }
 
+    /// Gives up a batch whose session has lost the device to another node, as the application's store says, and ends
+    /// that session if it is still the device's session here: with reason [`CloseReason::Replaced`].
+    ///
+    /// A stale batch is harmless, and one of an earlier session ends no later one.
+    pub fn disown(&mut self, now: Instant, batch: BatchRef) {
+        let device = self.devices.get(batch.device).filter(|_| batch.shard == self.config.shard);
+        let session =
+            device.filter(|device| device.inbox.is_current(batch.number)).and_then(|device| device.current);
+        self.take(now, batch, false);
+        if let Some(at) = session {
+            self.close(at, CloseReason::Replaced);
+        }
+    }
+
     fn take(&mut self, now: Instant, batch: BatchRef, stored: bool) -> Option<crate::delivery::Mark> {
         if batch.shard != self.config.shard {
             return None;
@@ -213,6 +235,7 @@ impl<P: Path> Backend<P> {
                         self.end_session(at, CloseReason::Idle);
                     } else {
                         self.slots.schedule(at, next.max(now + Duration::from_millis(1)));
+                        self.tend_downlink(now, at);
                     }
                 }
                 _ => {}
@@ -290,7 +313,8 @@ impl<P: Path> Backend<P> {
         if !matches!(self.slots.get(at), Some(Use::Live(_))) {
             return;
         }
-        let Some(Use::Live(live)) = self.slots.remove(at) else { return };
+        let Some(Use::Live(mut live)) = self.slots.remove(at) else { return };
+        self.end_commands(at, &mut live);
         if let Some(origin) = &live.origin {
             self.by_hello.remove(&origin.mac);
         }

@@ -53,7 +53,11 @@ impl<P: Path> Backend<P> {
         };
         let mark = device.inbox.mark(number).ok_or(Discard::Backpressure)?;
         let batch = BatchRef { shard: self.config.shard, device: index, number };
-        sink(Received::Batch(Batch { batch, identity: live.identity, mark, frame, set }));
+        //= SPEC.md#ledger
+        //# A backend MUST hand out a closed stream with every batch that it delivers until one of these is committed.
+        let closed = device.inbox.closed().collect();
+        let (identity, fence) = (live.identity, live.fence);
+        sink(Received::Batch(Batch { batch, identity, mark, closed, fence, frame, set }));
         Ok(())
     }
 

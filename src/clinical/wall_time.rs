@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::framing::ClockQuality;
 use crate::time::{Duration, UnixSeconds};
 
 /// How good a wall-clock time is.
@@ -42,6 +43,16 @@ impl TimeQuality {
         match self {
             Self::Unknown | Self::SetByHand => None,
             Self::Estimated { error } | Self::Synchronised { error } => Some(error),
+        }
+    }
+
+    /// Takes over the quality of a clock as it is told on the wire, off by `error` at most.
+    pub const fn of_clock(quality: ClockQuality, error: Duration) -> Self {
+        match quality {
+            ClockQuality::Unknown => Self::Unknown,
+            ClockQuality::SetByHand => Self::SetByHand,
+            ClockQuality::Estimated => Self::Estimated { error },
+            ClockQuality::Synchronised => Self::Synchronised { error },
         }
     }
 

@@ -57,6 +57,10 @@ secret! {
     HedgeKey
 }
 secret! {
+    /// What a device seals its storage with. Who erases it has erased what is stored.
+    StorageKey
+}
+secret! {
     /// An Ed25519 signing seed (RFC 8032): the authority's key.
     SigningKey
 }
@@ -238,5 +242,27 @@ impl AeadKey {
         tag: &[u8; TAG_LEN],
     ) -> Result<(), Forged> {
         provider::aead_open(&self.0, counter, aad, body, tag)
+    }
+}
+
+impl StorageKey {
+    /// Makes a new key.
+    ///
+    /// # Errors
+    /// [`EntropyError`] if the generator is not ready.
+    pub fn generate(rng: &mut dyn Entropy) -> Result<Self, EntropyError> {
+        let mut key = Self([0; 32]);
+        rng.fill(&mut key.0)?;
+        Ok(key)
+    }
+
+    /// Shows the key, to keep it where the storage's own reader does not look.
+    pub const fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Derives the key for what has this salt and purpose: `Derive(Extract(salt, storage key), label, "")`.
+    pub(crate) fn derive(&self, salt: &[u8; 32], label: &str) -> AeadKey {
+        AeadKey(*expand::<32>(&extract(salt, &[&self.0]), label, [&[], &[]]))
     }
 }

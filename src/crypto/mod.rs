@@ -21,7 +21,7 @@ mod tests;
 pub(crate) use kdf::hash_parts;
 pub(crate) use kdf::{expand, extract};
 pub use keys::{AeadKey, EphemeralSecret, HedgeKey, Psk, PublicKey, SharedSecret, StaticSecret};
-pub use keys::{SignatureKey, SigningKey};
+pub use keys::{SignatureKey, SigningKey, StorageKey};
 #[cfg(feature = "handshake")]
 pub(crate) use mac::{mac_parts, verify_mac};
 pub use schedule::{ChainKey, EpochKeys, ExporterSecret, NextSecret, ResumeSecret, SessionSecrets};

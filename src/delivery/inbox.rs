@@ -1,9 +1,9 @@
 use alloc::vec::Vec;
 
 use super::table::{NamedStream, named_streams};
-use super::{Ledger, LedgerError, Mark, StreamKey, low_bits};
+use super::{ClosedStream, Ledger, LedgerError, Mark, StreamKey, low_bits};
 use crate::framing::{BootTag, Lane, StreamAck, StreamsFrame};
-use crate::limits::{ALARM_BATCHES, MAX_BATCH_RECORDS, MAX_OUTSTANDING_BATCHES};
+use crate::limits::{ALARM_BATCHES, MAX_BATCH_RECORDS, MAX_LEDGER_STREAMS, MAX_OUTSTANDING_BATCHES};
 
 /// Decides for each batch of one device what is to be delivered, and remembers what is delivered and what committed.
 ///
@@ -13,6 +13,11 @@ use crate::limits::{ALARM_BATCHES, MAX_BATCH_RECORDS, MAX_OUTSTANDING_BATCHES};
 pub struct Inbox {
     ledger: Ledger,
     outstanding: Vec<Outstanding>,
+    /// Streams that the device has closed and the application's ledger may still have, oldest first, each with a
+    /// number of its own.
+    closed: Vec<(u64, ClosedStream)>,
+    /// How many were ever closed.
+    closings: u64,
     generation: u32,
     next: u64,
     session: u32,
@@ -30,6 +35,8 @@ struct Outstanding {
     number: u64,
     session: u32,
     mark: Mark,
+    /// It was delivered with all closed streams whose number is below this.
+    closings: u64,
 }
 
 /// What is to be done with a batch that arrived.
@@ -79,7 +86,15 @@ impl Inbox {
     ///
     /// `generation` tells the batch numbers of this inbox from those of earlier ones for the same handle: count up.
     pub const fn new(ledger: Ledger, generation: u32) -> Self {
-        Self { ledger, outstanding: Vec::new(), generation, next: 0, session: 0 }
+        Self {
+            ledger,
+            outstanding: Vec::new(),
+            closed: Vec::new(),
+            closings: 0,
+            generation,
+            next: 0,
+            session: 0,
+        }
     }
 
     /// Returns what is settled, as far as this node knows.
@@ -116,7 +131,17 @@ impl Inbox {
         //= SPEC.md#stream-names
         //# A backend MUST keep the ledger state of a stream until a complete Streams frame does not name it.
         if frame.complete {
-            self.ledger.retain(|known| streams.iter().any(|named| named.stream.key == *known));
+            let is_named = |known: &StreamKey| streams.iter().any(|named| named.stream.key == *known);
+            let (closed, closings) = (&mut self.closed, &mut self.closings);
+            for (key, state) in self.ledger.streams().filter(|(key, _)| !is_named(key)) {
+                closed.retain(|(_, older)| older.stream != *key);
+                // One for which there is no room stays in the application's ledger until the next session.
+                if closed.len() < MAX_LEDGER_STREAMS {
+                    closed.push((*closings, ClosedStream { stream: *key, end: state.end() }));
+                    *closings = closings.saturating_add(1);
+                }
+            }
+            self.ledger.retain(is_named);
         }
         for NamedStream { stream, oldest } in streams {
             //= SPEC.md#stream-names
@@ -163,7 +188,8 @@ impl Inbox {
         let mark = Mark { stream, settled_below: state.cumulative(), first, mask: fresh };
         let number = self.next;
         self.next = number.saturating_add(1);
-        self.outstanding.push(Outstanding { number, session: self.session, mark });
+        let (session, closings) = (self.session, self.closings);
+        self.outstanding.push(Outstanding { number, session, mark, closings });
         Offer::Deliver { batch: BatchNumber { generation: self.generation, number }, fresh }
     }
 
@@ -172,11 +198,27 @@ impl Inbox {
         self.find(batch).and_then(|at| self.outstanding.get(at)).map(|outstanding| outstanding.mark)
     }
 
+    /// Lists the streams that the device has closed and that no committed batch came with: the application's ledger is
+    /// to forget them in the transaction that stores the next batch. At most
+    /// [`MAX_LEDGER_STREAMS`](crate::limits::MAX_LEDGER_STREAMS).
+    pub fn closed(&self) -> impl ExactSizeIterator<Item = ClosedStream> + '_ {
+        self.closed.iter().map(|(_, closed)| *closed)
+    }
+
+    /// Tells whether a batch is outstanding and came in the present session.
+    pub fn is_current(&self, batch: BatchNumber) -> bool {
+        let outstanding = self.find(batch).and_then(|at| self.outstanding.get(at));
+        outstanding.is_some_and(|outstanding| outstanding.session == self.session)
+    }
+
     /// Settles an outstanding batch, now that the application has it stored, and returns its record ids.
     ///
     /// `None` for a stale number: nothing has changed.
     pub fn commit(&mut self, batch: BatchNumber) -> Option<Mark> {
-        let mark = self.take(batch)?;
+        let Outstanding { mark, closings, .. } = self.take(batch)?;
+        //= SPEC.md#ledger
+        //# A backend MUST hand out a closed stream with every batch that it delivers until one of these is committed.
+        self.closed.retain(|(number, _)| *number >= closings);
         // A stream that the device closed meanwhile stays closed.
         if self.ledger.stream(&mark.stream).is_some() {
             let _ = self.ledger.apply(&mark);
@@ -187,7 +229,7 @@ impl Inbox {
     /// Gives up an outstanding batch that the application failed to store, and returns its record ids: they are
     /// delivered again when they come again. `None` for a stale number: nothing has changed.
     pub fn release(&mut self, batch: BatchNumber) -> Option<Mark> {
-        self.take(batch)
+        self.take(batch).map(|outstanding| outstanding.mark)
     }
 
     /// Returns what an Ack frame says of a stream, under its index in the session.
@@ -226,10 +268,10 @@ impl Inbox {
         self.outstanding.iter().position(|outstanding| outstanding.number == number)
     }
 
-    fn take(&mut self, batch: BatchNumber) -> Option<Mark> {
+    fn take(&mut self, batch: BatchNumber) -> Option<Outstanding> {
         let at = self.find(batch)?;
         // `find` says that it is there
-        (at < self.outstanding.len()).then(|| self.outstanding.swap_remove(at).mark)
+        (at < self.outstanding.len()).then(|| self.outstanding.swap_remove(at))
     }
 }
 

@@ -69,6 +69,15 @@ pub struct Mark {
     pub mask: u64,
 }
 
+/// A stream that its device has closed, for the application's own transaction: see [`Ledger::close`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ClosedStream {
+    /// The stream.
+    pub stream: StreamKey,
+    /// The highest sequence that was settled when the device closed it, plus one.
+    pub end: u64,
+}
+
 /// Which records of one device are settled: what the backend's application keeps durably, one per identity.
 ///
 /// It is a few dozen bytes per stream and bounded ([`MAX_LEDGER_STREAMS`]). It serialises with serde; what is
@@ -182,6 +191,29 @@ impl Ledger {
     /// Forgets the streams for which `keep` does not hold: a device that names all its streams has closed the others.
     pub fn retain(&mut self, mut keep: impl FnMut(&StreamKey) -> bool) {
         self.streams.retain(|(key, _)| keep(key));
+    }
+
+    /// Forgets a stream that its device has closed, unless a record from its end on is settled: then the device has
+    /// opened it again meanwhile, and what was stored since must be remembered. So closings and marks may be applied
+    /// in any order.
+    ///
+    /// Call it in the transaction that stores a batch, with each of [`Batch::closed`](crate::backend::Batch::closed),
+    /// before [`Ledger::apply`]: else the ledger of a device that boots often is [`LedgerError::Full`] one day.
+    ///
+    /// ```
+    /// use vitalwire::delivery::{ClosedStream, Ledger, Mark, StreamKey};
+    /// use vitalwire::framing::{BootTag, Lane};
+    /// let stream = StreamKey { boot: 3, tag: BootTag([1, 2, 3, 4]), lane: Lane::Trend };
+    /// let mut ledger = Ledger::default();
+    /// ledger.apply(&Mark { stream, settled_below: 0, first: 0, mask: 0b111 })?;
+    /// ledger.close(&ClosedStream { stream, end: 2 });
+    /// assert!(ledger.stream(&stream).is_some(), "record 2 was stored after it was closed");
+    /// ledger.close(&ClosedStream { stream, end: 3 });
+    /// assert!(ledger.stream(&stream).is_none());
+    /// # Ok::<(), vitalwire::delivery::LedgerError>(())
+    /// ```
+    pub fn close(&mut self, closed: &ClosedStream) {
+        self.streams.retain(|(key, state)| *key != closed.stream || state.end() > closed.end);
     }
 
     /// Returns another tag under which the ledger knows this boot number: no device has one boot twice, unless it

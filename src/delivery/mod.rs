@@ -60,6 +60,8 @@
 mod outbox;
 
 #[cfg(feature = "alloc")]
+mod clock;
+#[cfg(feature = "alloc")]
 mod inbox;
 #[cfg(feature = "alloc")]
 mod ledger;
@@ -72,12 +74,15 @@ mod table;
 mod tests;
 
 #[cfg(feature = "alloc")]
+pub use clock::{ClockMap, ClockMapError, ClockReading, Mapped, Observed};
+#[cfg(feature = "alloc")]
 pub use inbox::{BatchNumber, Inbox, Named, Offer, TagConflict};
 #[cfg(feature = "alloc")]
-pub use ledger::{Ledger, LedgerError, Mark, StreamKey};
+pub use ledger::{ClosedStream, Ledger, LedgerError, Mark, StreamKey};
 pub use outbox::{
     Accepted, AckOutcome, CutBatch, LaneFill, LaneNotice, LanePolicy, LaneShares, LaneTx, Outbox,
 };
+pub use outbox::{Backlog, LoadRefusal, Queue, StoredRun};
 #[cfg(feature = "alloc")]
 pub use stream_state::StreamState;
 #[cfg(feature = "alloc")]

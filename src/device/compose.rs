@@ -1,12 +1,15 @@
 //! What goes into the next data packet.
 
 use super::Device;
-use super::live::{Live, REPORT_AFTER, REPORT_AT_ONCE, Repeat};
+use super::commands::ResultsSent;
+use super::live::{Indexed, Live, REPORT_AFTER, REPORT_AT_ONCE, Repeat};
+use super::region::StreamName;
+use super::time_sync::StampSent;
 use crate::codec::{BufferTooSmall, varint_len};
 use crate::crypto::EphemeralSecret;
-use crate::delivery::CutBatch;
+use crate::delivery::{Backlog, CutBatch, Queue};
 use crate::entropy::Entropy;
-use crate::error::CallError;
+use crate::error::{CallError, CloseReason};
 use crate::framing::{
     AckFrame, BootTag, DescriptorsFrame, Frame, FrameKind, FrameWriter, Lane, StreamEntry, StreamsWriter,
 };
@@ -21,19 +24,22 @@ const MIN_DESCRIPTOR_CHUNK: usize = 16;
 const DESCRIPTORS_OVERHEAD: usize = 1 + 2 + 2;
 /// Of a Streams frame: type, length, flags, boot tag, hash, number of streams.
 const STREAMS_OVERHEAD: usize = 1 + 1 + 1 + 4 + 16 + 1;
-/// At most this many batches share a packet: one per lane.
-const MAX_BATCHES: usize = Lane::ALL.len();
+/// At most this many batches share a packet: one per queue.
+const MAX_BATCHES: usize = Queue::ALL.len();
 
 /// What a packet carries that must be booked once it is sealed.
 #[derive(Default)]
 struct Manifest {
     batches: [Option<CutBatch>; MAX_BATCHES],
-    /// The lanes that its Streams frame names.
-    named: [Option<Lane>; MAX_BATCHES],
+    /// The queues whose streams its Streams frame names.
+    named: [Option<Queue>; MAX_BATCHES],
     rekey: bool,
     report: bool,
     pong: bool,
     closing: bool,
+    stamp: StampSent,
+    listen: bool,
+    results: ResultsSent,
     descriptors_to: Option<Option<usize>>,
     /// The backend must answer it.
     eliciting: bool,
@@ -44,22 +50,54 @@ impl Device<'_> {
     pub(super) fn next_send(&self, live: &Live) -> Option<Instant> {
         let at_once = live.closing.is_some()
             || live.pong.is_some()
+            || live.stamps.is_owed()
+            || live.commands.is_due(self.space(live))
             || live.unreported >= REPORT_AT_ONCE
-            || live.descriptors_from.is_some() && self.has_streams();
-        let descriptors = (live.set_wanted && self.has_streams()).then_some(live.descriptors.due);
+            || live.descriptors_from.is_some() && self.wanted_set(live).is_some();
+        let descriptors = self.wanted_set(live).map(|_| live.descriptors.due);
         let rekey = live.session.rekey_request().is_some().then_some(live.rekey.due);
         let timers = [
             at_once.then_some(Instant::ZERO),
             live.prove.map(|prove| prove.due),
             rekey,
             descriptors,
+            live.stamps.ask_due(),
             self.outbox.poll_ready(self.space(live)),
         ];
         timers.into_iter().flatten().chain(self.outbox.poll_streams()).min()
     }
 
-    fn has_streams(&self) -> bool {
-        self.outbox.streams().next().is_some()
+    /// Returns the descriptor set that the backend wants, as far as it is in memory, and the index of its stream.
+    fn wanted_set(&self, live: &Live) -> Option<(u8, &[u8])> {
+        let index = live.set_wanted?;
+        match live.stream_of(index)? {
+            Indexed::Earlier(name) if name.set != self.set_hash => {
+                Some((index, self.store.as_ref()?.set_of(name.boot, name.tag)?))
+            }
+            Indexed::Earlier(_) => Some((index, self.set.as_bytes())),
+            Indexed::Live(..) => {
+                let (lane, _) = self.outbox.streams().next()?;
+                Some((live.index_of(lane), self.set.as_bytes()))
+            }
+        }
+    }
+
+    /// Returns the index of a queue's stream, if it has one.
+    fn index_of(&self, live: &Live, queue: Queue) -> Option<u8> {
+        match queue {
+            Queue::Backlog(lane) if self.outbox.backlog(lane) != Backlog::Own => {
+                live.index_of_earlier(self.earlier_stream(lane)?)
+            }
+            Queue::Live(lane) | Queue::Backlog(lane) => Some(live.index_of(lane)),
+        }
+    }
+
+    /// Gives indices to the earlier boots' streams in the backlogs; `false` if the session has none left.
+    fn give_indices(&mut self) -> bool {
+        Lane::ALL.into_iter().all(|lane| {
+            let Some(name) = self.earlier_stream(lane) else { return true };
+            self.live.as_mut().is_none_or(|live| live.give_index(name))
+        })
     }
 
     /// How long the body of a Records frame may be in a packet that carries nothing else.
@@ -83,10 +121,19 @@ impl Device<'_> {
         rng: &mut dyn Entropy,
         out: &mut [u8],
     ) -> Result<Option<usize>, CallError> {
+        if self.live.as_ref().is_some_and(|live| live.may_send() && live.closing.is_none())
+            && !self.give_indices()
+        {
+            //= SPEC.md#earlier-boots
+            //# A device MUST begin a new session where it has no stream index left for a stream of an earlier boot.
+            self.end_session(now, CloseReason::Application);
+            self.connector.want(now);
+            return Ok(None);
+        }
         let Some(live) = self.live.as_mut().filter(|live| live.may_send()) else { return Ok(None) };
         //= SPEC.md#descriptors-frame
         //# A device MUST send its descriptor set when the backend asks for it, and repeat it from the front until an Ack names a stream with it.
-        if live.set_wanted && live.descriptors.due <= now {
+        if live.set_wanted.is_some() && live.descriptors.due <= now {
             live.descriptors_from.get_or_insert(0);
         }
         let mut idle = Ok(None);
@@ -135,6 +182,7 @@ impl Device<'_> {
     ) -> Result<Option<usize>, CallError> {
         let Some(live) = self.live.as_mut() else { return Ok(None) };
         let id = live.peer_connection_id;
+        let counter = live.session.next_counter();
         let len = match live.session.seal(now, &id, out, len) {
             Ok(packet) => packet.len(),
             Err(SealError::BufferTooSmall(error)) => return Err(error.into()),
@@ -144,12 +192,15 @@ impl Device<'_> {
                 return Ok(None);
             }
         };
+        live.listening.sent(now, counter, manifest.listen);
         if manifest.report {
             live.unreported = 0;
         }
         if manifest.pong {
             live.pong = None;
         }
+        live.stamps.sent(now, manifest.stamp, self.outbox.time_out());
+        live.commands.sent(manifest.results);
         let wait = self.outbox.time_out();
         if let Some(rest) = manifest.descriptors_to {
             live.descriptors_from = rest;
@@ -166,7 +217,8 @@ impl Device<'_> {
             prove.sent(now, wait);
         }
         if manifest.eliciting {
-            live.owes_answer(now, wait);
+            let [.., a, b, c, d] = random;
+            live.owes_answer(now, wait, u32::from_le_bytes([a, b, c, d]));
         }
         if manifest.named.iter().flatten().next().is_some() {
             self.outbox.streams_sent(now, manifest.named.into_iter().flatten());
@@ -210,6 +262,8 @@ impl Device<'_> {
         if let Some(token) = live.pong {
             manifest.pong = writer.push(&Frame::Pong(token)).is_ok();
         }
+        manifest.results = live.commands.write(&mut writer);
+        manifest.stamp = self.write_stamp(live, now, tag, &mut writer);
         if live.unreported >= REPORT_AFTER {
             let ack = AckFrame::of_packet(live.session.highest_received());
             manifest.report = writer.push(&Frame::Ack(ack)).is_ok();
@@ -222,6 +276,7 @@ impl Device<'_> {
         if writer.is_empty() && live.prove.is_some_and(|prove| prove.due <= now) {
             manifest.eliciting = writer.push(&Frame::Ping(random)).is_ok();
         }
+        manifest.listen = self.write_listen(live, &mut writer);
         (writer.len(), manifest)
     }
 
@@ -230,18 +285,21 @@ impl Device<'_> {
     //= SPEC.md#stream-names
     //# Until then, a device MUST put a Streams frame into each packet with Records frames of that stream which has room for both, before them.
     fn repeats_streams(&self, now: Instant, writer: &FrameWriter<'_>) -> bool {
-        let entries = self.outbox.streams().map(|(_, oldest)| varint_len(oldest).saturating_add(2));
-        let boot = varint_len(self.config.boot.into());
-        let len = entries.fold(STREAMS_OVERHEAD.saturating_add(boot), usize::saturating_add);
+        let boot = STREAMS_OVERHEAD.saturating_add(varint_len(self.boot.into()));
+        let live = self.outbox.streams().map(|(_, oldest)| varint_len(oldest).saturating_add(2));
+        let earlier = self.outbox.earlier_streams().map(|(_, oldest)| {
+            varint_len(oldest).saturating_add(2).saturating_add(STREAMS_OVERHEAD).saturating_add(5)
+        });
+        let len = live.chain(earlier).fold(boot, usize::saturating_add);
         let space = writer.remaining().unwrap_or(0).saturating_sub(len);
-        Lane::ALL.into_iter().any(|lane| {
-            !self.outbox.is_named(lane)
-                && self.outbox.room(lane) > 0
-                && self.outbox.is_ready(now, lane, space)
+        Queue::ALL.into_iter().any(|queue| {
+            !self.outbox.is_named(queue)
+                && self.outbox.room(queue.lane()) > 0
+                && self.outbox.is_ready(now, queue, space)
         })
     }
 
-    /// Names all streams; where that does not fit, as many as fit of those that must be named now.
+    /// Names all streams that are in memory; where that does not fit, as many as fit of those that must be named now.
     fn write_streams(
         &self,
         live: &Live,
@@ -250,27 +308,32 @@ impl Device<'_> {
         writer: &mut FrameWriter<'_>,
         manifest: &mut Manifest,
     ) {
-        let mut entries = [StreamEntry { index: 0, lane: Lane::Alarm, oldest: 0 }; MAX_BATCHES];
-        for complete in [true, false] {
-            let listed = self.outbox.streams();
-            let listed =
-                listed.filter(|(lane, _)| complete || self.outbox.unnamed(now).any(|due| due == *lane));
+        let listed = || {
+            let present = self.outbox.streams().map(|(lane, oldest)| (Queue::Live(lane), oldest));
+            let earlier = self.outbox.earlier_streams().map(|(lane, oldest)| (Queue::Backlog(lane), oldest));
+            present.chain(earlier)
+        };
+        //= SPEC.md#earlier-boots
+        //# A device MUST NOT send a complete Streams frame that does not name a stream of which an entry may be stored.
+        let complete = self.store.as_ref().is_none_or(|store| store.is_earlier_gone());
+        for all in [true, false] {
+            let mut queues = [None; MAX_BATCHES];
+            let chosen =
+                listed().filter(|(queue, _)| all || self.outbox.unnamed(now).any(|due| due == *queue));
             let mut count = 0usize;
-            for (entry, (lane, oldest)) in entries.iter_mut().zip(listed) {
-                *entry = StreamEntry { index: live.index_of(lane), lane, oldest };
+            for (slot, queue) in queues.iter_mut().zip(chosen) {
+                *slot = Some(queue);
                 count = count.saturating_add(1);
             }
-            let fewest = if complete { count } else { 1 };
+            let fewest = if all { count } else { 1 };
             for count in (fewest.max(1)..=count).rev() {
-                let entries = entries.get(..count).unwrap_or_default();
+                let queues = queues.get(..count).unwrap_or_default();
                 let written = writer.frame_with(FrameKind::Streams, |body| {
-                    let mut streams = StreamsWriter::new(body, complete).ok()?;
-                    streams.push(self.config.boot, tag, self.set_hash, entries).ok()?;
-                    Some(streams.finish())
+                    self.write_boots(live, tag, complete && all, queues, body)
                 });
                 if written {
-                    for (named, entry) in manifest.named.iter_mut().zip(entries) {
-                        *named = Some(entry.lane);
+                    for (named, queue) in manifest.named.iter_mut().zip(queues.iter().flatten()) {
+                        *named = Some(queue.0);
                     }
                     manifest.eliciting = true;
                     return;
@@ -279,23 +342,50 @@ impl Device<'_> {
         }
     }
 
-    fn write_descriptors(&self, live: &Live, writer: &mut FrameWriter<'_>, manifest: &mut Manifest) {
-        let Some((offset, (lane, _))) = live.descriptors_from.zip(self.outbox.streams().next()) else {
-            return;
+    /// Writes the body of a Streams frame with the streams of these queues, the present boot's first.
+    fn write_boots(
+        &self,
+        live: &Live,
+        tag: BootTag,
+        complete: bool,
+        queues: &[Option<(Queue, u64)>],
+        body: &mut [u8],
+    ) -> Option<usize> {
+        let mut streams = StreamsWriter::new(body, complete).ok()?;
+        let boot_of = |queue| match queue {
+            Queue::Live(_) => Some((self.boot, tag, self.set_hash)),
+            Queue::Backlog(lane) => {
+                let StreamName { boot, tag, set, .. } = self.earlier_stream(lane)?;
+                Some((boot, tag, set))
+            }
         };
-        let set = self.set.as_bytes();
+        let listed = || queues.iter().flatten().copied();
+        for (at, (queue, _)) in listed().enumerate() {
+            let (boot, tag, set) = boot_of(queue)?;
+            if listed().take(at).any(|(before, _)| boot_of(before) == Some((boot, tag, set))) {
+                continue;
+            }
+            let mut entries = [StreamEntry { index: 0, lane: Lane::Alarm, oldest: 0 }; Lane::ALL.len()];
+            let mut count = 0usize;
+            let of_boot = listed().filter(|(other, _)| boot_of(*other) == Some((boot, tag, set)));
+            for (entry, (queue, oldest)) in entries.iter_mut().zip(of_boot) {
+                *entry = StreamEntry { index: self.index_of(live, queue)?, lane: queue.lane(), oldest };
+                count = count.saturating_add(1);
+            }
+            streams.push(boot, tag, set, entries.get(..count)?).ok()?;
+        }
+        Some(streams.finish())
+    }
+
+    fn write_descriptors(&self, live: &Live, writer: &mut FrameWriter<'_>, manifest: &mut Manifest) {
+        let Some((offset, (stream, set))) = live.descriptors_from.zip(self.wanted_set(live)) else { return };
         let rest = set.get(offset..).unwrap_or_default();
         let space = writer.remaining().unwrap_or(0).saturating_sub(DESCRIPTORS_OVERHEAD);
         if space < MIN_DESCRIPTOR_CHUNK.min(rest.len()) {
             return;
         }
         let (chunk, rest) = rest.split_at(space.min(rest.len()));
-        let frame = DescriptorsFrame {
-            stream: live.index_of(lane),
-            total: set.len() as u16,
-            offset: offset as u16,
-            bytes: chunk,
-        };
+        let frame = DescriptorsFrame { stream, total: set.len() as u16, offset: offset as u16, bytes: chunk };
         if writer.push(&Frame::Descriptors(frame)).is_ok() {
             let next = offset.saturating_add(chunk.len());
             manifest.descriptors_to = Some((!rest.is_empty()).then_some(next));
@@ -303,7 +393,7 @@ impl Device<'_> {
         }
     }
 
-    /// Writes one batch per lane, the most urgent lane first, while they fit.
+    /// Writes one batch per queue, the most urgent one first, while they fit.
     fn write_batches(
         &self,
         live: &Live,
@@ -313,14 +403,17 @@ impl Device<'_> {
     ) {
         let mut slots = manifest.batches.iter_mut();
         let mut written = 0usize;
-        for lane in Lane::ALL {
+        //= SPEC.md#batches
+        //# A device MUST prefer an alarm that is ready to any other record, an event to a trend, and a trend to a waveform.
+        for queue in Queue::ALL {
             let space = writer.remaining().unwrap_or(0);
-            if self.outbox.room(lane) <= written || !self.outbox.is_ready(now, lane, space) {
+            if self.outbox.room(queue.lane()) <= written || !self.outbox.is_ready(now, queue, space) {
                 continue;
             }
+            let Some(index) = self.index_of(live, queue) else { continue };
             let mut cut = None;
             writer.frame_with(FrameKind::Records, |body| {
-                cut = self.outbox.next_batch(lane, live.index_of(lane), body);
+                cut = self.outbox.next_batch(queue, index, body);
                 cut.map(|batch| batch.len)
             });
             if let (Some(batch), Some(slot)) = (cut, slots.next()) {

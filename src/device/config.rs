@@ -1,3 +1,4 @@
+use super::StorageConfig;
 use crate::crypto::{Psk, PublicKey};
 use crate::delivery::{LanePolicy, LaneShares};
 use crate::error::CallError;
@@ -16,6 +17,8 @@ pub struct DeviceMemory<'m> {
     /// The encoded descriptor set, from [`encode_descriptors`](crate::framing::encode_descriptors);
     /// [`Device::extend_descriptors`](super::Device::extend_descriptors) brings a larger one.
     pub descriptors: &'m [u8],
+    /// For what is written to and read back from storage, as [`StorageConfig`] splits it; empty without storage.
+    pub backlog: &'m mut [u8],
 }
 
 /// The state of the link.
@@ -25,9 +28,12 @@ pub enum Link {
     Down,
     /// Packets can be sent.
     Up {
-        /// The largest packet that the link carries, in bytes: data packets are built to fit. Handshake packets may
-        /// be up to 512 bytes long, whatever this says. Below 64 bytes it counts as 64: there a link adapter has to
-        /// cut packets into fragments.
+        /// How large data packets may be built now, in bytes. Handshake packets may be up to 512 bytes long, whatever
+        /// this says.
+        ///
+        /// It is what the link carries, where it carries whole packets of 64 bytes or more. With fragments
+        /// ([`wire::link`](crate::wire::link)) it is the firmware's choice, and larger: that page says what
+        /// to choose. Below 64 counts as 64.
         max_packet: u16,
     },
 }
@@ -54,7 +60,8 @@ pub struct DeviceConfig {
     pub anchors: TrustAnchors,
     /// What it knows of the time.
     pub time: Time,
-    /// The number of this boot: one more than at the boot before, kept by the firmware.
+    /// The number of this boot: one more than at the boot before, kept by the firmware. With `storage` it counts only
+    /// where that knows of no boot before.
     pub boot: u32,
     /// The backend that must answer, if only one may. A pin implies its identity.
     pub expected: Option<Identity>,
@@ -79,6 +86,12 @@ pub struct DeviceConfig {
     /// How much of a lane the unsettled records of one channel may take, in percent: alarm, event, trend, waveform. A
     /// channel that holds its share gets no further record in ([`CallError::QuotaExceeded`]).
     pub quotas: [u8; 4],
+    /// What is to survive a power cut; `None` keeps records in RAM only.
+    pub storage: Option<StorageConfig>,
+    /// For how long the device listens after each of its packets, if its radio is off otherwise: the backend then
+    /// sends in the first half of it, so it is at least twice the round trip, with the time for a commit. `None`: it
+    /// always listens. See [`Device::radio`](super::Device::radio).
+    pub listen: Option<Duration>,
 }
 
 impl DeviceConfig {
@@ -106,6 +119,8 @@ impl DeviceConfig {
             linger: [Duration::ZERO; 4],
             policies: LanePolicy::USUAL,
             quotas: [100; 4],
+            storage: None,
+            listen: None,
         }
     }
 
@@ -121,6 +136,10 @@ impl DeviceConfig {
         {
             return Err(CallError::InvalidConfig("the pinned backend is not the expected one"));
         }
+        if self.listen.is_some_and(|window| window == Duration::ZERO || window.as_millis() > u32::MAX.into())
+        {
+            return Err(CallError::InvalidConfig("listen is zero or above 2^32 ms"));
+        }
         Ok(())
     }
 
@@ -129,12 +148,14 @@ impl DeviceConfig {
         self.pin.map(|pin| pin.identity).or(self.expected)
     }
 
+    /// How many bytes of frames fit a packet of `smallest_packet` bytes.
+    pub(super) fn packet_room(&self) -> usize {
+        usize::from(self.smallest_packet).saturating_sub(PACKET_OVERHEAD_MAX)
+    }
+
     /// How long a record may be so that a packet of `smallest_packet` bytes always takes it.
     pub(super) fn record_limit(&self) -> usize {
-        usize::from(self.smallest_packet)
-            .saturating_sub(PACKET_OVERHEAD_MAX)
-            .saturating_sub(RECORDS_OVERHEAD_MAX)
-            .min(MAX_RECORD)
+        self.packet_room().saturating_sub(RECORDS_OVERHEAD_MAX).min(MAX_RECORD)
     }
 }
 

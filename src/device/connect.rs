@@ -1,6 +1,6 @@
 //! Attempts to connect: which pattern, when to repeat, when to give up, when to try again.
 
-use super::live::{FinishRepeat, Live};
+use super::live::{FinishRepeat, Live, Repeat};
 use super::{Device, DeviceConfig, DeviceEvent};
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason, Discard};
@@ -8,9 +8,9 @@ use crate::framing::BootTag;
 use crate::handshake::{
     AwaitingReply, Established, HandshakeError, Initiator, ReplyFailure, ReplyOutcome, ReplyRead,
 };
-use crate::limits::{HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RECONNECT_PAUSE, RESET_INTERVAL};
+use crate::limits::{HANDSHAKE_RTO, HANDSHAKE_SENDS, HURRY_INTERVAL, MAX_RECONNECT_PAUSE, RESET_INTERVAL};
 use crate::time::{Duration, Instant};
-use crate::wire::{Cookie, Reset};
+use crate::wire::{Cookie, Reset, TAG_LEN};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -32,7 +32,14 @@ pub(super) struct Connector {
     /// Number of the attempt, to hedge its ephemeral key.
     serial: u32,
     retry: Retry,
+    /// The backend has asked for this pause: a link that comes up does not end it.
+    told: bool,
+    /// The tag in the first credible Reset since a packet of the backend authenticated.
+    suspicion: Option<[u8; TAG_LEN]>,
+    last_ask: Option<Instant>,
     last_reset: Option<Instant>,
+    /// When a link that came up cut a wait short.
+    hurried: Option<Instant>,
     last_error: Option<Discard>,
 }
 
@@ -76,8 +83,12 @@ pub(super) fn prolonged(wait: Duration, rng: &mut dyn Entropy) -> Duration {
     if rng.fill(&mut random).is_err() {
         return wait;
     }
-    let share = u64::from(u32::from_le_bytes(random));
-    wait + Duration::from_millis((wait.as_millis() / 2).saturating_mul(share) >> 32)
+    prolonged_by(wait, u32::from_le_bytes(random))
+}
+
+/// Prolongs a wait by 0–50 %, as `random` says.
+pub(super) fn prolonged_by(wait: Duration, random: u32) -> Duration {
+    wait + Duration::from_millis((wait.as_millis() / 2).saturating_mul(random.into()) >> 32)
 }
 
 /// `2^exponent` times `wait`.
@@ -98,11 +109,18 @@ impl Connector {
         self.retry = Retry::No;
     }
 
-    /// The link is there again: what waits for a pause need not.
+    /// The link is there again: what waits for a pause need not, but for a link that comes and goes all the time.
     pub(super) fn hurry(&mut self, now: Instant) {
+        let waits = self.attempt.as_ref().map_or(self.retry != Retry::No, |attempt| attempt.due > now);
+        //= SPEC.md#handshake-timers
+        //# A device MUST NOT cut a wait short because its link came up more than once per 10 s.
+        if !waits || self.hurried.is_some_and(|last| now.since(last) < HURRY_INTERVAL) {
+            return;
+        }
+        self.hurried = Some(now);
         if let Some(attempt) = &mut self.attempt {
             attempt.due = attempt.due.min(now);
-        } else if self.retry != Retry::No {
+        } else if self.retry != Retry::No && !self.told {
             self.start(now);
         }
     }
@@ -112,7 +130,7 @@ impl Connector {
             return;
         }
         self.serial = self.serial.wrapping_add(1);
-        self.retry = Retry::No;
+        (self.retry, self.told) = (Retry::No, false);
         self.attempt = Some(Box::new(Attempt {
             stage: Stage::Start,
             packet: Vec::new(),
@@ -143,22 +161,42 @@ impl Connector {
             _ => doubled(HANDSHAKE_RTO, self.short_sessions).min(MAX_RECONNECT_PAUSE),
         };
         self.retry = Retry::Pause(now, pause);
+        self.told = matches!(reason, CloseReason::Refused | CloseReason::Draining);
     }
 
-    /// A session has ended that the backend never confirmed.
-    pub(super) fn session_failed(&mut self, now: Instant) -> Option<DeviceEvent> {
-        self.attempt.is_none().then(|| self.fail(now))
+    /// A session has ended that the backend never confirmed: at this time.
+    pub(super) fn session_failed(&mut self, at: Instant) -> Option<DeviceEvent> {
+        self.attempt.is_none().then(|| self.fail(at))
     }
 
-    /// A credible Reset came: one parallel attempt per interval.
+    /// A packet of the backend has authenticated: whatever a Reset said of the packets before, it was wrong.
+    pub(super) const fn heard(&mut self) {
+        self.suspicion = None;
+    }
+
+    /// A credible Reset came: the first one makes the device ask, which this tells; a second one starts a parallel
+    /// attempt, one per interval. A bit that flips in the connection id of one packet makes a credible Reset too.
     //= SPEC.md#reset
     //# A Reset MUST NOT close a session; it may start one parallel handshake per 60 s.
-    fn handle_reset(&mut self, now: Instant) {
-        let recently = self.last_reset.is_some_and(|last| now.since(last) < RESET_INTERVAL);
-        if self.wanted && !recently {
-            self.last_reset = Some(now);
-            self.start(now);
+    //= SPEC.md#reset
+    //# A device MUST NOT start that handshake before it has credible Resets for two packets, with no packet authenticated between them.
+    fn handle_reset(&mut self, now: Instant, tag: [u8; TAG_LEN]) -> bool {
+        let recently = |last: Option<Instant>| last.is_some_and(|last| now.since(last) < RESET_INTERVAL);
+        if !self.wanted {
+            return false;
         }
+        if self.suspicion.get_or_insert(tag) != &tag {
+            if !recently(self.last_reset) {
+                self.last_reset = Some(now);
+                self.start(now);
+            }
+            return false;
+        }
+        let ask = !recently(self.last_ask);
+        if ask {
+            self.last_ask = Some(now);
+        }
+        ask
     }
 
     /// Gives up what was repeated often enough, and starts what is due. `session_gone`: none, or it seems dead.
@@ -166,7 +204,9 @@ impl Connector {
         if let Some(attempt) = &self.attempt {
             let dead = matches!(attempt.stage, Stage::Gone);
             if dead || (attempt.sends >= HANDSHAKE_SENDS && attempt.due <= now) {
-                return Some(self.fail(now));
+                // A device that slept has paused meanwhile.
+                let ended = if dead { now } else { attempt.due };
+                return Some(self.fail(ended));
             }
             return None;
         }
@@ -185,23 +225,29 @@ impl Connector {
         None
     }
 
-    fn fail(&mut self, now: Instant) -> DeviceEvent {
+    fn fail(&mut self, at: Instant) -> DeviceEvent {
         self.attempt = None;
         self.failures = self.failures.saturating_add(1);
         if self.wanted {
             let pause = doubled(HANDSHAKE_RTO, self.failures).min(MAX_RECONNECT_PAUSE);
-            self.retry = Retry::Pause(now, pause);
+            self.retry = Retry::Pause(at, pause);
         }
         DeviceEvent::ConnectFailed(self.last_error.take())
     }
 
-    /// Draws the jitter of a pause: a random 50–100 % of it is waited.
-    pub(super) fn settle_pause(&mut self, rng: &mut dyn Entropy) {
-        if let Retry::Pause(since, pause) = self.retry {
-            let half = Duration::from_millis(pause.as_millis() / 2);
-            let jitter = prolonged(pause, rng).as_millis().saturating_sub(pause.as_millis());
-            self.retry = Retry::At(since + half + Duration::from_millis(jitter));
-        }
+    /// Draws the jitter of a pause, if that is still to be done: a random 50–100 % of it is waited.
+    pub(super) fn settle_pause(&mut self, rng: &mut dyn Entropy) -> bool {
+        let Retry::Pause(since, pause) = self.retry else { return false };
+        let half = Duration::from_millis(pause.as_millis() / 2);
+        let jitter = prolonged(pause, rng).as_millis().saturating_sub(pause.as_millis());
+        self.retry = Retry::At(since + half + Duration::from_millis(jitter));
+        true
+    }
+
+    /// Returns until when a Reply to the Hello that was sent is waited for.
+    pub(super) fn answer_due(&self) -> Option<Instant> {
+        let attempt = self.attempt.as_ref()?;
+        matches!(attempt.stage, Stage::Hello(_)).then_some(attempt.due)
     }
 
     /// Tells whether another session is wanted, and nothing is under way for it yet.
@@ -212,7 +258,8 @@ impl Connector {
     pub(super) fn poll_timeout(&self, up: bool) -> Option<Instant> {
         match (&self.attempt, self.retry) {
             (Some(attempt), _) if up || attempt.sends >= HANDSHAKE_SENDS => Some(attempt.due),
-            (None, Retry::At(at)) => Some(at),
+            // A link that comes up ends a pause, or lets it go on: nobody need wake before.
+            (None, Retry::At(at)) if up => Some(at),
             // The pause is settled by the next poll_transmit.
             (None, Retry::Pause(since, _)) if up => Some(since),
             _ => None,
@@ -379,10 +426,11 @@ impl Device<'_> {
     //# A device MUST ignore a Reset whose tag is not one of the last four that it sent.
     pub(super) fn handle_reset(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
         let reset = Reset::parse(packet)?;
-        if self.live.is_none() || !self.sent_tags.contains(&reset.tag) {
-            return Err(Discard::Unsolicited);
+        let live = self.live.as_mut().filter(|_| self.sent_tags.contains(&reset.tag));
+        let live = live.ok_or(Discard::Unsolicited)?;
+        if self.connector.handle_reset(now, reset.tag) {
+            live.prove = Some(Repeat::now(now));
         }
-        self.connector.handle_reset(now);
         Ok(())
     }
 }

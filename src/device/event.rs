@@ -1,8 +1,8 @@
-use super::BackendPin;
+use super::{BackendPin, CommandId};
 use crate::delivery::LaneNotice;
 use crate::error::{CloseReason, Discard};
-use crate::framing::{Lane, RefusedReason};
-use crate::time::UnixSeconds;
+use crate::framing::{CommandRefusal, Lane, RefusedReason};
+use crate::time::{Instant, UnixSeconds};
 use crate::wire::Pattern;
 
 /// Something that the firmware should know.
@@ -25,6 +25,8 @@ pub enum DeviceEvent {
     ConnectFailed(Option<Discard>),
     /// The backend refused records for good: they are not sent again.
     RecordsRefused {
+        /// The boot that accepted them.
+        boot: u32,
         /// Their lane.
         lane: Lane,
         /// The first one's sequence.
@@ -47,14 +49,61 @@ pub enum DeviceEvent {
         /// How many since the last event of that; not always neighbours.
         count: u32,
     },
+    /// All records of a lane up to this one, of the present boot, survive a power cut now, or are settled.
+    Stored {
+        /// The lane.
+        lane: Lane,
+        /// The last one's sequence.
+        through: u64,
+    },
+    /// Something is wrong with the storage. What is in memory is not touched by it.
+    StorageTrouble(StorageTrouble),
+    /// A command of the backend was refused: the application has not seen it.
+    CommandRefused {
+        /// What it was: the application's own code.
+        kind: u16,
+        /// Why.
+        reason: CommandRefusal,
+    },
     /// More events came than fit; so many were lost.
     EventsLost(u32),
+}
+
+/// What is wrong with the storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StorageTrouble {
+    /// It failed while the boot was noted: this boot keeps its records in RAM only, under a tag of its own.
+    Unavailable,
+    /// The table of boots could not be opened: it is damaged, or another key sealed it. What earlier boots stored is lost.
+    Unreadable,
+    /// Entries of as many boots as there may be are stored: this boot stores nothing before one of them is drained.
+    TooManyBoots,
+    /// A lane's region takes no more: its records stay in RAM until something was trimmed.
+    Full(Lane),
+    /// A request failed: it is asked again after [`STORAGE_RETRY`](crate::limits::STORAGE_RETRY).
+    Failed,
+    /// An entry or a descriptor set is damaged and was skipped; reported once,
+    /// [`Discard::CorruptStorage`] counts them.
+    Corrupt,
 }
 
 /// What came in a packet for the application.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeviceReceived<'b> {
+    /// Something to do, once: the backend may have it done, and it is not too late. Answer with
+    /// [`Device::command_result`](super::Device::command_result).
+    Command {
+        /// What to answer.
+        id: CommandId,
+        /// What to do: the application's own code.
+        kind: u16,
+        /// How, at most 256 bytes.
+        body: &'b [u8],
+        /// From when on it must not be begun any more, in this device's time. Who does not act at once looks again.
+        deadline: Instant,
+    },
     /// A frame of a type that this version does not know.
     Extension {
         /// Its type, 64 to 127.

@@ -1,13 +1,19 @@
 //! One session of a device: what it owes to the backend, and when it is over.
 
-use super::connect::{copy_packet, doubled, prolonged};
+use super::commands::CommandTable;
+use super::connect::{copy_packet, doubled, prolonged, prolonged_by};
+use super::listen::Listening;
+use super::region::StreamName;
+use super::time_sync::Stamps;
 use super::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceSession};
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason};
 use crate::framing::Lane;
 use crate::handshake::{Established, Limits};
-use crate::identity::VerifiedCredential;
-use crate::limits::{DEAD_BACKEND, HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RTO, MAX_STREAMS};
+use crate::identity::{Scopes, VerifiedCredential};
+use crate::limits::{
+    DEAD_BACKEND, HALF_OPEN_LIFE, HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RTO, MAX_STREAMS, PENDING_LIFE,
+};
 use crate::session::Side;
 use crate::time::{Duration, Instant};
 use crate::wire::{ConnectionId, Pattern};
@@ -36,7 +42,7 @@ pub(super) struct Live {
     /// Backend packets authenticated since the last Ack that this end sent.
     pub(super) unreported: u32,
     pub(super) pong: Option<[u8; 8]>,
-    /// When to send a packet only to prove the session, after IK.
+    /// When to send a packet only to learn that the session is there: after IK, and after a Reset.
     pub(super) prove: Option<Repeat>,
     /// When to send the RekeyRequest again.
     pub(super) rekey: Repeat,
@@ -44,17 +50,22 @@ pub(super) struct Live {
     pub(super) generation: u8,
     /// A Streams frame with the present indices was sent.
     pub(super) named: bool,
-    /// The backend has asked for the descriptor set, and not shown yet that it has it.
-    pub(super) set_wanted: bool,
+    /// The streams of earlier boots that have an index: the first one the last index, and so on.
+    earlier: [Option<StreamName>; MAX_STREAMS - LANES as usize],
+    /// The backend has asked for the descriptor set of this index, and not shown yet that it has it.
+    pub(super) set_wanted: Option<u8>,
     /// From which offset the set is to be sent.
     pub(super) descriptors_from: Option<usize>,
     /// When it may be sent from the front, if it is wanted.
     pub(super) descriptors: Repeat,
     pub(super) closing: Option<CloseReason>,
+    pub(super) commands: CommandTable,
+    pub(super) stamps: Stamps,
+    pub(super) listening: Listening,
 }
 
 /// A packet that is sent again and again until it is answered.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Repeat {
     pub(super) due: Instant,
     sends: u32,
@@ -79,6 +90,8 @@ struct Owed {
     probes: u8,
     last_probe: Instant,
     time_out: Duration,
+    /// How long to wait for it: devices that asked at the same time do not come back at the same time.
+    patience: Duration,
 }
 
 /// A backend that is owed an answer seems dead only after so many packets that ask for one: a device that sleeps most
@@ -87,6 +100,16 @@ const PROBES: u8 = 4;
 
 /// As many indices belong to one descriptor set.
 const LANES: u8 = Lane::ALL.len() as u8;
+const LAST_INDEX: u8 = MAX_STREAMS as u8 - 1;
+
+/// What a stream index stands for in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Indexed {
+    /// The present boot's stream of a lane, and whether the index is its present one.
+    Live(Lane, bool),
+    /// An earlier boot's stream.
+    Earlier(StreamName),
+}
 
 /// After so many unreported packets an Ack rides on the next packet, so that the backend's counters stay short.
 pub(super) const REPORT_AFTER: u32 = 16;
@@ -118,23 +141,48 @@ impl Live {
             rekey: Repeat::now(now),
             generation: 0,
             named: false,
-            set_wanted: false,
+            earlier: [None; _],
+            set_wanted: None,
             descriptors_from: None,
             descriptors: Repeat::now(now),
             closing: None,
+            commands: CommandTable::default(),
+            stamps: Stamps::default(),
+            listening: Listening::default(),
         }
     }
 
-    /// Returns the index of a lane's stream.
+    /// Returns the index of the present boot's stream of a lane.
     pub(super) fn index_of(&self, lane: Lane) -> u8 {
         self.generation.saturating_mul(LANES).saturating_add(lane.code())
     }
 
-    /// Returns the lane whose stream has or had this index, and whether it is the present one.
-    pub(super) fn lane_of(&self, index: u8) -> Option<(Lane, bool)> {
-        let lane = Lane::from_code(index % LANES)?;
+    /// Returns the stream that has or had this index.
+    pub(super) fn stream_of(&self, index: u8) -> Option<Indexed> {
         let generation = index / LANES;
-        (generation <= self.generation).then_some((lane, generation == self.generation))
+        if generation <= self.generation {
+            let lane = Lane::from_code(index % LANES)?;
+            return Some(Indexed::Live(lane, generation == self.generation));
+        }
+        let place = LAST_INDEX.checked_sub(index)?;
+        self.earlier.get(usize::from(place)).copied().flatten().map(Indexed::Earlier)
+    }
+
+    /// Returns the index of an earlier boot's stream, if it has one.
+    pub(super) fn index_of_earlier(&self, name: StreamName) -> Option<u8> {
+        let place = self.earlier.iter().position(|known| *known == Some(name))?;
+        LAST_INDEX.checked_sub(u8::try_from(place).ok()?)
+    }
+
+    /// Gives an earlier boot's stream an index, from the upper end; `false` if none is left.
+    pub(super) fn give_index(&mut self, name: StreamName) -> bool {
+        if self.index_of_earlier(name).is_some() {
+            return true;
+        }
+        let present = usize::from(self.generation).saturating_add(1).saturating_mul(LANES.into());
+        let free = MAX_STREAMS.saturating_sub(present);
+        let slot = self.earlier.iter_mut().take(free).find(|slot| slot.is_none());
+        slot.map(|slot| *slot = Some(name)).is_some()
     }
 
     /// Gives the streams new indices, as they have another descriptor set now; `false` if none are left.
@@ -142,8 +190,10 @@ impl Live {
         if core::mem::take(&mut self.named) {
             self.generation = self.generation.saturating_add(1);
         }
-        (self.set_wanted, self.descriptors_from, self.descriptors) = (false, None, Repeat::now(now));
-        self.generation < MAX_STREAMS as u8 / LANES
+        (self.set_wanted, self.descriptors_from, self.descriptors) = (None, None, Repeat::now(now));
+        let earlier = self.earlier.iter().flatten().count();
+        let present = usize::from(self.generation).saturating_add(1).saturating_mul(LANES.into());
+        present.saturating_add(earlier) <= MAX_STREAMS
     }
 
     /// Tells whether data packets may be sent: after IK at once, after XX when the backend has shown the session.
@@ -168,14 +218,27 @@ impl Live {
         DeviceEvent::Connected { backend, pattern: self.pattern, time_floor: config.time.floor() }
     }
 
+    /// Returns until when an answer to the Finish, or to the first packet after IK, is waited for.
+    pub(super) fn answer_due(&self) -> Option<Instant> {
+        let finish = self.finish.as_ref().map(|finish| finish.due);
+        finish.or(self.prove.map(|prove| prove.due))
+    }
+
+    /// Returns what the backend may do.
+    pub(super) const fn peer_scopes(&self) -> Scopes {
+        self.peer.scopes()
+    }
+
     /// Returns how old the session is.
     pub(super) fn age(&self, now: Instant) -> Duration {
         now.since(self.born)
     }
 
     /// Takes note that a packet went out which the backend must answer.
-    pub(super) fn owes_answer(&mut self, now: Instant, time_out: Duration) {
-        let owed = self.owed.get_or_insert(Owed { since: now, probes: 1, last_probe: now, time_out });
+    pub(super) fn owes_answer(&mut self, now: Instant, time_out: Duration, random: u32) {
+        let patience = prolonged_by(DEAD_BACKEND, random);
+        let fresh = Owed { since: now, probes: 1, last_probe: now, time_out, patience };
+        let owed = self.owed.get_or_insert(fresh);
         if owed.probes < PROBES && now.since(owed.last_probe) >= owed.time_out {
             *owed = Owed { probes: owed.probes.saturating_add(1), last_probe: now, time_out, ..*owed };
         }
@@ -186,7 +249,7 @@ impl Live {
     //# A device MUST NOT take a session for lost before it has sent four packets that ask for an answer, each at least a retransmission time-out after the one before, and has waited a time-out after the last one.
     pub(super) fn seems_dead_at(&self) -> Option<Instant> {
         let owed = self.owed.filter(|owed| owed.probes >= PROBES)?;
-        Some((owed.since + DEAD_BACKEND).max(owed.last_probe + owed.time_out))
+        Some((owed.since + owed.patience).max(owed.last_probe + owed.time_out))
     }
 
     /// Tells whether the session is over, and why.
@@ -198,7 +261,19 @@ impl Live {
             return Some(CloseReason::Idle);
         }
         let finish = self.finish.as_ref()?;
-        (finish.sends >= HANDSHAKE_SENDS && finish.due <= now).then_some(CloseReason::Idle)
+        let spent = finish.sends >= HANDSHAKE_SENDS && finish.due <= now;
+        (spent || self.is_forgotten(now)).then_some(CloseReason::Idle)
+    }
+
+    /// Tells whether the Finish is so old, as the device has slept, that no backend knows its handshake any more.
+    fn is_forgotten(&self, now: Instant) -> bool {
+        self.age(now) >= HALF_OPEN_LIFE + PENDING_LIFE
+    }
+
+    /// When the session, which no packet of the backend has confirmed, was to be given up.
+    pub(super) fn failed_at(&self, now: Instant, own: Limits) -> Instant {
+        let idle = self.last_heard + self.idle_timeout(own);
+        self.finish.as_ref().map_or(idle, |finish| finish.due).min(now)
     }
 
     fn idle_timeout(&self, own: Limits) -> Duration {
@@ -225,10 +300,12 @@ impl Device<'_> {
     /// When the session needs attention.
     pub(super) fn live_timeout(&self, live: &Live, up: bool) -> Option<Instant> {
         let idle = live.last_heard + live.idle_timeout(self.config.limits);
-        let dead = live.seems_dead_at().filter(|_| self.connector.is_resting());
+        let timers = [Some(idle), live.session.poll_timeout()].into_iter().flatten();
+        // Without a link, nothing comes of the others.
+        let dead = live.seems_dead_at().filter(|_| up && self.connector.is_resting());
         let finish = live.finish.as_ref().map(|finish| finish.due).filter(|_| up);
-        let timers = [Some(idle), dead, finish, live.session.poll_timeout(), self.outbox.poll_timeout()];
+        let flights = self.outbox.poll_timeout().filter(|_| up);
         let sending = if up && live.may_send() { self.next_send(live) } else { None };
-        timers.into_iter().flatten().chain(sending).min()
+        timers.chain(dead).chain(finish).chain(flights).chain(sending).min()
     }
 }

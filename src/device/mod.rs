@@ -3,16 +3,26 @@
 //! [`Device`] owns the outbox, the session and the handshakes, and decides what goes into the next packet. It
 //! never opens a socket, reads a clock or keeps a generator: see [`Device`] for the run loop.
 
+mod backlog;
+mod commands;
 mod compose;
 mod config;
 mod connect;
 mod event;
+mod listen;
 mod live;
 mod receive;
 mod record;
+mod region;
+mod storage_config;
+mod store;
+mod time_sync;
 
+pub use commands::CommandId;
 pub use config::{BackendPin, DeviceConfig, DeviceMemory, Link};
-pub use event::{DeviceEvent, DeviceReceived};
+pub use event::{DeviceEvent, DeviceReceived, StorageTrouble};
+pub use listen::Radio;
+pub use storage_config::StorageConfig;
 
 use crate::crypto::hash_parts;
 use crate::delivery::{LaneFill, Outbox};
@@ -24,10 +34,13 @@ use crate::limits::MIN_MAX_PACKET;
 use crate::session::Session;
 use crate::time::{Duration, Instant, UnixSeconds};
 use crate::wire::TAG_LEN;
+use alloc::boxed::Box;
 use connect::Connector;
 use event::EventQueue;
 use live::Live;
 use record::Thinner;
+use store::Store;
+use time_sync::LearnedClock;
 
 /// A device's session has a window of 128 packets.
 type DeviceSession = Session<2>;
@@ -41,9 +54,11 @@ type DeviceSession = Session<2>;
 /// 1. take what came in: [`handle_packet`](Self::handle_packet), [`handle_link`](Self::handle_link), and
 ///    [`handle_timeout`](Self::handle_timeout) when the instant of `poll_timeout` has come;
 /// 2. give records with [`record`](Self::record);
-/// 3. send: call [`poll_transmit`](Self::poll_transmit) until it returns `None`;
-/// 4. look at [`poll_event`](Self::poll_event) until it returns `None`;
-/// 5. sleep until a packet comes, or until [`poll_timeout`](Self::poll_timeout).
+/// 3. with storage: ask [`poll_storage`](Self::poll_storage) and answer with
+///    [`handle_storage`](Self::handle_storage) until it returns `None`;
+/// 4. send: call [`poll_transmit`](Self::poll_transmit) until it returns `None`;
+/// 5. look at [`poll_event`](Self::poll_event) until it returns `None`;
+/// 6. sleep until a packet comes, or until [`poll_timeout`](Self::poll_timeout).
 ///
 /// `now` is monotonic time since the device's boot: it also stamps the records.
 ///
@@ -54,6 +69,8 @@ pub struct Device<'m> {
     set_hash: SetHash,
     scopes: Scopes,
     outbox: Outbox<'m>,
+    store: Option<Box<Store<'m>>>,
+    boot: u32,
     boot_tag: Option<BootTag>,
     link: Link,
     connector: Connector,
@@ -62,6 +79,9 @@ pub struct Device<'m> {
     discards: Discards,
     sent_tags: SentTags,
     thinner: Thinner,
+    /// How many commands the application was given, or refused, in this boot: makes their handles.
+    command_handles: u32,
+    learned_clock: Option<LearnedClock>,
 }
 
 /// The tags of the last packets that went out: only they make a Reset credible.
@@ -95,11 +115,20 @@ impl<'m> Device<'m> {
     ///
     /// # Errors
     /// [`CallError::InvalidConfig`] says which value is wrong.
-    pub fn new(config: DeviceConfig, memory: DeviceMemory<'m>) -> Result<Self, CallError> {
+    pub fn new(mut config: DeviceConfig, memory: DeviceMemory<'m>) -> Result<Self, CallError> {
         config.check()?;
         let set = DescriptorSet::parse(memory.descriptors)
             .map_err(|_| CallError::InvalidConfig("the descriptor set is malformed"))?;
         let mut outbox = Outbox::new(memory.outbox, config.shares)?;
+        let mut store = None;
+        if let Some(storage) = config.storage.take() {
+            storage.check(&config, memory.backlog.len(), memory.descriptors.len())?;
+            const TOO_SMALL: CallError = CallError::InvalidConfig("the backlog memory is too small");
+            let (entry, rest) = memory.backlog.split_at_mut_checked(storage.entry_len).ok_or(TOO_SMALL)?;
+            let (set, backlog) = rest.split_at_mut_checked(storage.set_len).ok_or(TOO_SMALL)?;
+            outbox = outbox.with_backlog(backlog, storage.backlog)?;
+            store = Some(Box::new(Store::new(storage, entry, set, config.boot)));
+        }
         for (lane, linger) in Lane::ALL.into_iter().zip(config.linger) {
             outbox.set_linger(lane, linger);
         }
@@ -108,6 +137,8 @@ impl<'m> Device<'m> {
         }
         Ok(Self {
             scopes: config.identity.credential().claimed_scopes(),
+            boot: config.boot,
+            store,
             config,
             set,
             set_hash: hash_of(set),
@@ -120,6 +151,8 @@ impl<'m> Device<'m> {
             discards: Discards::default(),
             sent_tags: SentTags::default(),
             thinner: Thinner::default(),
+            command_handles: 0,
+            learned_clock: None,
         })
     }
 
@@ -240,12 +273,20 @@ impl<'m> Device<'m> {
         rng: &mut dyn Entropy,
         out: &'o mut [u8],
     ) -> Result<Option<&'o [u8]>, CallError> {
-        if self.link != Link::Down {
+        let up = self.link != Link::Down;
+        if up {
             // First, so that a pause which is over by now starts its attempt in this very call.
             self.connector.settle_pause(rng);
         }
         self.handle_timeout(now);
+        if up && self.connector.settle_pause(rng) {
+            // An attempt failed while the device slept, and so has the pause after it passed.
+            self.handle_timeout(now);
+        }
         let Link::Up { max_packet } = self.link else { return Ok(None) };
+        if !self.may_name_boot() {
+            return Ok(None);
+        }
         let tag = self.ensure_boot_tag(rng)?;
         let max_packet = usize::from(max_packet).max(MIN_MAX_PACKET);
         let had_session = self.live.is_some();
@@ -278,7 +319,12 @@ impl<'m> Device<'m> {
     ///
     /// Early, late and repeated calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.excuse_silence(now);
+        for lane in Lane::ALL {
+            self.review_spilling(lane);
+        }
         self.outbox.handle_timeout(now);
+        self.tend_stamps(now);
         if let Some(live) = &mut self.live {
             live.session.handle_timeout(now);
             if let Some(reason) = live.ended(now, self.config.limits) {
@@ -294,16 +340,35 @@ impl<'m> Device<'m> {
 
     /// Returns the latest time at which the device must be called again if nothing else happens; it may have passed
     /// already.
+    ///
+    /// A device may sleep until then, with its radio off if it expects no answer. One that wakes later loses time and
+    /// nothing else: what is due is done at once. `None`, and while the link is down nearly always, means that only a
+    /// record, a packet or a link that comes up gives it anything to do.
+    ///
+    /// ```
+    /// use vitalwire::{Duration, Instant, device::Device};
+    /// /// How long firmware may sleep, with a watchdog of an hour.
+    /// fn nap(now: Instant, device: &Device<'_>) -> Duration {
+    ///     let wake = device.poll_timeout().unwrap_or(Instant::FAR_FUTURE);
+    ///     wake.since(now).min(Duration::from_secs(3600))
+    /// }
+    /// ```
     pub fn poll_timeout(&self) -> Option<Instant> {
+        if !self.may_name_boot() {
+            // The storage's answer is what is waited for.
+            return None;
+        }
+        let storage = self.store.as_ref().and_then(|store| store.poll_timeout(&self.outbox));
         let up = self.link != Link::Down;
         let handshake = self.connector.poll_timeout(up);
         let live = self.live.as_ref().and_then(|live| self.live_timeout(live, up));
-        handshake.into_iter().chain(live).min()
+        handshake.into_iter().chain(live).chain(storage).min()
     }
 
     /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<DeviceEvent> {
-        self.events.pop().or_else(|| self.outbox.poll_notice().map(DeviceEvent::from))
+        let event = self.events.pop().or_else(|| self.stored_event());
+        event.or_else(|| self.outbox.poll_notice().map(DeviceEvent::from))
     }
 
     /// Drops the session and puts what was in flight back into the queue.
@@ -313,7 +378,7 @@ impl<'m> Device<'m> {
         if live.confirmed {
             self.events.push(DeviceEvent::Disconnected(reason));
             self.connector.session_ended(now, reason, live.age(now));
-        } else if let Some(failed) = self.connector.session_failed(now) {
+        } else if let Some(failed) = self.connector.session_failed(live.failed_at(now, self.config.limits)) {
             self.events.push(failed);
         }
     }
@@ -340,9 +405,19 @@ impl<'m> Device<'m> {
         self.outbox.longest_wait(now, lane)
     }
 
-    /// Tells whether the backend's application has committed every record.
+    /// Tells whether the backend's application has committed every record, those in storage included.
     pub fn is_drained(&self) -> bool {
-        self.outbox.is_empty()
+        self.outbox.is_empty() && self.store.as_ref().is_none_or(|store| store.is_empty())
+    }
+
+    /// Returns this boot's number, once it is known: with storage not before that has answered.
+    pub fn boot(&self) -> Option<u32> {
+        self.may_name_boot().then_some(self.boot)
+    }
+
+    /// Tells whether this boot has its number and tag for good.
+    fn may_name_boot(&self) -> bool {
+        self.store.as_ref().is_none_or(|store| store.is_settled())
     }
 
     /// Returns how often each kind of packet was discarded.
@@ -360,7 +435,10 @@ impl<'m> Device<'m> {
         self.config.time
     }
 
-    /// Tells the device the wall-clock time as it learned it, or takes it away; used for credentials only.
+    /// Tells the device the wall-clock time as it learned it, or takes it away; used for credentials only. A source of
+    /// its own, never [`Device::wall_time`].
+    //= SPEC.md#time
+    //# A device MUST NOT judge a credential by the time of a TimeSync frame.
     pub fn set_wall_clock(&mut self, clock: Option<UnixSeconds>) {
         self.config.time.set_clock(clock);
     }

@@ -1,9 +1,10 @@
 //! What a packet from the backend does.
 
+use super::live::{Indexed, Repeat};
 use super::{Device, DeviceEvent, DeviceReceived};
-use crate::delivery::AckOutcome;
+use crate::delivery::{AckOutcome, Queue};
 use crate::error::{CloseReason, Discard};
-use crate::framing::{AckFrame, Frame, Frames, RefusedFrame, Sender};
+use crate::framing::{AckFrame, Frame, Frames, Lane, RefusedFrame, Sender};
 use crate::time::Instant;
 use crate::wire::{DataHeader, PacketKind, Side};
 
@@ -47,6 +48,7 @@ impl Device<'_> {
         let epoch = opened.epoch;
         let payload: &'b [u8] = opened.payload;
         let first = live.heard(now);
+        self.connector.heard();
         if live.closing.is_some() {
             return Err(Discard::SessionClosed);
         }
@@ -85,9 +87,7 @@ impl Device<'_> {
             Frame::Ping(token) => live.pong = Some(token),
             Frame::Ack(ack) => self.handle_ack(now, &ack),
             Frame::Credit(frames) => self.outbox.handle_credit(frames),
-            Frame::DescriptorsRequest(index) if matches!(live.lane_of(index), Some((_, true))) => {
-                live.set_wanted = true;
-            }
+            Frame::DescriptorsRequest(index) => self.handle_descriptors_request(now, index),
             Frame::RekeyAccept(key) => {
                 if let Err(discard) =
                     live.session.handle_rekey_accept(now, epoch, crate::crypto::PublicKey(key))
@@ -97,6 +97,8 @@ impl Device<'_> {
             }
             Frame::RekeyHint => live.session.request_rekey(),
             Frame::Refused(refused) => self.handle_refused(refused),
+            Frame::TimeSync(frame) => self.handle_time_sync(now, &frame),
+            Frame::Command(command) => self.handle_command(now, command, sink),
             Frame::Close(reason) => self.end_session(now, reason),
             //= SPEC.md#frames
             //# A receiver MUST skip and count an unknown frame of type 64 or above.
@@ -111,32 +113,80 @@ impl Device<'_> {
     fn handle_ack(&mut self, now: Instant, ack: &AckFrame<'_>) {
         if let Some(live) = &mut self.live {
             live.session.peer_acked(ack.packet);
+            live.listening.acked(ack.packet);
         }
         for stream in ack.streams() {
-            let Some(live) = &mut self.live else { continue };
-            let Some((lane, present)) = live.lane_of(stream.stream) else { continue };
-            let outcome = if present {
-                self.outbox.handle_ack(now, lane, &stream)
-            } else {
-                self.outbox.handle_former_ack(now, lane, &stream)
+            let Some(indexed) = self.live.as_ref().and_then(|live| live.stream_of(stream.stream)) else {
+                continue;
+            };
+            let outcome = match indexed {
+                Indexed::Live(lane, true) => self.outbox.handle_ack(now, lane, &stream),
+                Indexed::Live(lane, false) => self.outbox.handle_former_ack(now, lane, &stream),
+                Indexed::Earlier(name) if self.earlier_stream(name.lane) == Some(name) => {
+                    self.outbox.handle_ack(now, Queue::Backlog(name.lane), &stream)
+                }
+                Indexed::Earlier(_) => continue,
             };
             match outcome {
-                AckOutcome::Settled(_) if present => {
-                    (live.set_wanted, live.descriptors_from) = (false, None);
-                }
-                AckOutcome::Settled(_) => {}
+                AckOutcome::Settled(_) => self.handle_set_known(indexed),
                 AckOutcome::Contradiction => self.discards.count(Discard::OutsideLedger),
             }
         }
     }
 
+    /// The backend asks for the descriptor set of an index.
+    fn handle_descriptors_request(&mut self, now: Instant, index: u8) {
+        let Some(live) = &mut self.live else { return };
+        let index = match live.stream_of(index) {
+            // All of the present boot have one set.
+            Some(Indexed::Live(_, true)) => live.index_of(Lane::Alarm),
+            Some(Indexed::Earlier(_)) => index,
+            _ => return,
+        };
+        // One after the other: the backend asks again for what it still lacks.
+        if live.set_wanted.is_some_and(|wanted| wanted != index) {
+            if live.descriptors_from.is_some() {
+                return;
+            }
+            live.descriptors = Repeat::now(now);
+        }
+        live.set_wanted = Some(index);
+        if let Some(Indexed::Earlier(name)) = live.stream_of(index)
+            && name.set != self.set_hash
+            && let Some(store) = self.store.as_mut()
+        {
+            store.set_wanted = Some((name.boot, name.tag));
+        }
+    }
+
+    /// The backend has the set of this stream.
+    fn handle_set_known(&mut self, indexed: Indexed) {
+        let Some(live) = &mut self.live else { return };
+        let hash = |indexed| match indexed {
+            Indexed::Live(_, true) => Some(self.set_hash),
+            Indexed::Live(_, false) => None,
+            Indexed::Earlier(name) => Some(name.set),
+        };
+        let known = hash(indexed);
+        let wanted = live.set_wanted.and_then(|index| live.stream_of(index)).and_then(hash);
+        if known.is_some() && known == wanted {
+            (live.set_wanted, live.descriptors_from) = (None, None);
+        }
+    }
+
     fn handle_refused(&mut self, refused: RefusedFrame) {
-        let lane = self.live.as_ref().and_then(|live| live.lane_of(refused.stream));
-        let Some((lane, _)) = lane else { return };
-        let count = self.outbox.handle_refused(lane, refused.first, refused.count);
+        let Some(live) = &self.live else { return };
+        let (queue, boot) = match live.stream_of(refused.stream) {
+            Some(Indexed::Live(lane, _)) => (Queue::Live(lane), self.boot),
+            Some(Indexed::Earlier(name)) if self.earlier_stream(name.lane) == Some(name) => {
+                (Queue::Backlog(name.lane), name.boot)
+            }
+            _ => return,
+        };
+        let count = self.outbox.handle_refused(queue, refused.first, refused.count);
         if count > 0 {
-            let RefusedFrame { first, reason, .. } = refused;
-            self.events.push(DeviceEvent::RecordsRefused { lane, first, count, reason });
+            let (lane, RefusedFrame { first, reason, .. }) = (queue.lane(), refused);
+            self.events.push(DeviceEvent::RecordsRefused { boot, lane, first, count, reason });
         }
     }
 }

@@ -36,7 +36,8 @@ impl Device<'_> {
     /// [`CallError::BadRecord`] if it does not fit its channel, [`CallError::OutOfScope`] if the own credential does
     /// not permit it, [`CallError::QuotaExceeded`] and [`CallError::Thinned`] as the configuration says,
     /// [`CallError::LaneFull`], [`CallError::RecordTooLong`]. Nothing was accepted then; but a lane that drops its oldest
-    /// may have made room.
+    /// may have made room. With storage that still takes records of the lane, nothing is dropped: serve
+    /// [`Device::poll_storage`] after [`CallError::LaneFull`], and try again.
     pub fn record_at(
         &mut self,
         now: Instant,
@@ -48,6 +49,21 @@ impl Device<'_> {
             return Err(CallError::OutOfScope);
         }
         self.admit(lane, record)?;
+        self.review_spilling(lane);
+        let accepted = self.accept(now, lane, time, record);
+        if let (Err(CallError::LaneFull), Some(store)) = (&accepted, &mut self.store) {
+            store.region_mut(lane).pressed = true;
+        }
+        accepted
+    }
+
+    fn accept(
+        &mut self,
+        now: Instant,
+        lane: Lane,
+        time: Instant,
+        record: &Record<'_>,
+    ) -> Result<Accepted, CallError> {
         let limit = self.config.record_limit();
         let Record::Waveform(block) = record else {
             let mut tx = self.outbox.begin(now, lane);

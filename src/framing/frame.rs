@@ -1,7 +1,10 @@
-use super::{AckFrame, RecordsFrame, StreamsFrame, stream_index};
+use super::{
+    AckFrame, CommandFrame, CommandResultFrame, RecordsFrame, StreamsFrame, TimeSyncFrame, stream_index,
+};
 use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer};
 use crate::error::CloseReason;
 use crate::limits::{MAX_BATCH_RECORDS, MAX_DESCRIPTOR_SET};
+use crate::time::Duration;
 
 /// The lowest type of an extension frame: skipped by who does not know it.
 const FIRST_EXTENSION: u8 = 64;
@@ -53,8 +56,12 @@ pub enum FrameKind {
     RekeyRequest = 9,
     RekeyAccept = 10,
     RekeyHint = 11,
+    TimeSync = 15,
+    Command = 16,
+    CommandResult = 17,
     Close = 18,
     Refused = 19,
+    Listen = 20,
 }
 
 /// A part of an encoded descriptor set.
@@ -121,8 +128,16 @@ pub enum Frame<'a> {
     RekeyAccept([u8; 32]),
     /// Asks the device to rekey.
     RekeyHint,
+    /// What the sender's clock says.
+    TimeSync(TimeSyncFrame),
+    /// Something to be done by the device's application.
+    Command(CommandFrame<'a>),
+    /// What became of a command.
+    CommandResult(CommandResultFrame<'a>),
     /// Records refused for good.
     Refused(RefusedFrame),
+    /// For how long the device listens after each of its packets, below 2^32 ms; zero: always.
+    Listen(Duration),
     /// Ends the session.
     Close(CloseReason),
     /// A frame of type 64 or above, which this version does not know.
@@ -152,8 +167,12 @@ impl<'a> Frame<'a> {
             9 => Self::RekeyRequest(reader.array()?),
             10 => Self::RekeyAccept(reader.array()?),
             11 => Self::RekeyHint,
+            15 => Self::TimeSync(TimeSyncFrame::parse(&mut reader)?),
+            16 => Self::Command(CommandFrame::parse(&mut reader)?),
+            17 => Self::CommandResult(CommandResultFrame::parse(&mut reader)?),
             18 => Self::Close(CloseReason::from_code(reader.u8()?)),
             19 => Self::Refused(RefusedFrame::parse(&mut reader)?),
+            20 => Self::Listen(Duration::from_millis(reader.varint_as::<u32>()?.into())),
             //= SPEC.md#frames
             //# A receiver MUST skip and count an unknown frame of type 64 or above.
             FIRST_EXTENSION..=127 => Self::Extension { kind, body: reader.rest() },
@@ -180,8 +199,12 @@ impl<'a> Frame<'a> {
             Self::RekeyRequest(_) => FrameKind::RekeyRequest,
             Self::RekeyAccept(_) => FrameKind::RekeyAccept,
             Self::RekeyHint => FrameKind::RekeyHint,
+            Self::TimeSync(_) => FrameKind::TimeSync,
+            Self::Command(_) => FrameKind::Command,
+            Self::CommandResult(_) => FrameKind::CommandResult,
             Self::Close(_) => FrameKind::Close,
             Self::Refused(_) => FrameKind::Refused,
+            Self::Listen(_) => FrameKind::Listen,
             Self::Extension { kind, .. } => return *kind,
         }) as u8
     }
@@ -197,14 +220,19 @@ impl<'a> Frame<'a> {
         //= SPEC.md#frames
         //# A receiver MUST treat a frame that only its own side may send, and a device's Ack that names streams, as malformed.
         match self {
-            Self::Streams(_) | Self::Records(_) | Self::Descriptors(_) | Self::RekeyRequest(_) => {
-                sender == Sender::Device
-            }
+            Self::Streams(_)
+            | Self::Records(_)
+            | Self::Descriptors(_)
+            | Self::RekeyRequest(_)
+            | Self::CommandResult(_)
+            | Self::Listen(_) => sender == Sender::Device,
             Self::Credit(_)
             | Self::DescriptorsRequest(_)
             | Self::RekeyAccept(_)
             | Self::RekeyHint
+            | Self::Command(_)
             | Self::Refused(_) => sender == Sender::Backend,
+            Self::TimeSync(frame) => frame.allowed_from(sender),
             Self::Ack(ack) => sender == Sender::Backend || ack.streams().next().is_none(),
             Self::Padding(_) | Self::Ping(_) | Self::Pong(_) | Self::Close(_) | Self::Extension { .. } => {
                 true
@@ -226,7 +254,11 @@ impl<'a> Frame<'a> {
             Self::RekeyRequest(key) | Self::RekeyAccept(key) => out.bytes(key),
             Self::RekeyHint => Ok(()),
             Self::Close(reason) => out.u8(reason.code()),
+            Self::TimeSync(frame) => frame.write(out),
+            Self::Command(command) => command.write(out),
+            Self::CommandResult(result) => result.write(out),
             Self::Refused(refused) => refused.write(out),
+            Self::Listen(window) => out.varint(window.as_millis().min(u32::MAX.into())),
             Self::Extension { body, .. } => out.bytes(body),
         }
     }

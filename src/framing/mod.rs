@@ -8,6 +8,7 @@
 mod ack;
 mod batch;
 mod bits;
+mod command;
 mod data;
 mod decimal;
 mod descriptor;
@@ -24,10 +25,12 @@ mod record;
 mod record_codec;
 mod rice;
 mod row;
+mod run;
 mod series;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod time_sync;
 mod timing;
 mod trend;
 mod values;
@@ -35,6 +38,7 @@ mod waveform;
 
 pub use ack::{AckFrame, AckWriter, Settled, StreamAck};
 pub use batch::{BatchRecord, BatchRecords, BatchWriter, RecordsFrame};
+pub use command::{CONFIGURATION_KIND, CommandFrame, CommandRefusal, CommandResult, CommandResultFrame};
 pub use decimal::Decimal;
 pub use descriptor::{
     ChannelDescriptor, ChannelKind, Component, Components, DescriptorSet, Rate, encode_descriptors,
@@ -53,7 +57,9 @@ pub use record::{
 pub use record_codec::encode_record;
 pub(crate) use record_codec::peek_channel;
 pub use row::Row;
+pub use run::{RunReader, RunWriter, longest_run_of_one};
 pub use streams::{BootStreams, BootTag, StreamEntry, StreamsFrame, StreamsWriter};
+pub use time_sync::{ClockQuality, TimeEcho, TimeSyncFrame, WallReading};
 pub use trend::{TrendBlock, TrendPoint, encode_trend};
 pub use values::{Absence, Mode, Quality, Status, Value, Values};
 pub use waveform::{WaveformBlock, encode_waveform};

@@ -4,7 +4,8 @@ use super::HandshakeError;
 use crate::codec::{BufferTooSmall, Reader, Writer};
 use crate::identity::CredentialHash;
 use crate::limits::{
-    BACKEND_WINDOW, DEVICE_WINDOW, IDLE_TIMEOUT, MAX_CREDENTIAL, MAX_PACKET, MAX_WINDOW, MIN_MAX_PACKET,
+    BACKEND_WINDOW, DEVICE_WINDOW, IDLE_TIMEOUT, MAX_CREDENTIAL, MAX_HELLO, MAX_PACKET, MAX_WINDOW,
+    MIN_MAX_PACKET,
 };
 use crate::time::Duration;
 use crate::wire::ConnectionId;
@@ -42,6 +43,10 @@ impl Limits {
     /// The usual limits of a device on an IP link.
     pub const DEVICE: Self =
         Self { max_packet: 1232, window: DEVICE_WINDOW, idle_secs: IDLE_TIMEOUT.as_secs() as u32 };
+
+    /// The limits of a device on a link with fragments, of 20 bytes or more: no packet is longer than 512 bytes, as
+    /// long as a handshake's may be, so one [`Reassembler`](crate::wire::link::Reassembler) of 512 bytes takes all.
+    pub const SMALL_LINK: Self = Self { max_packet: MAX_HELLO as u16, ..Self::DEVICE };
 
     /// The usual limits of a backend.
     pub const BACKEND: Self =

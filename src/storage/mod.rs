@@ -4,6 +4,9 @@
 //! driver needs no second write to a word and no rewriting in place: a region is appended to, and trimmed from
 //! the front.
 //!
+//! Beside the requests are the sealed forms of what is stored: [`EntryHeader`] for entries, [`BootTable`] for the item
+//! that names their boots. Nothing leaves in plaintext.
+//!
 //! # The driver's contract
 //! - One request at a time: the device repeats it until its reply comes.
 //! - A reply of success means that what was asked survives a power cut from now on.
@@ -11,6 +14,17 @@
 //!   found damaged is skipped.
 //! - Entry numbers of a region ascend, also over power cuts.
 //! - Nothing that was not trimmed is overwritten: a region that has no room answers [`StorageReply::Full`].
+
+mod boots;
+mod seal;
+#[cfg(test)]
+mod tests;
+
+pub use crate::crypto::StorageKey;
+pub use boots::{
+    BOOTS_ITEM_MAX, BootTable, DESCRIPTORS_OVERHEAD, StoredBoot, open_descriptors, seal_descriptors,
+};
+pub use seal::{ENTRY_OVERHEAD, EntryHeader, ITEM_OVERHEAD, SegmentKey};
 
 use crate::framing::Lane;
 

@@ -9,7 +9,7 @@ use vitalwire::backend::{BackendEvent, Inbound};
 use vitalwire::framing::{Frame, Lane};
 
 /// Hands a packet in from `path` and returns what goes out at once, with its path.
-fn exchange(world: &mut World, path: u64, packet: &[u8]) -> Vec<(u64, Vec<u8>)> {
+pub(crate) fn exchange(world: &mut World, path: u64, packet: &[u8]) -> Vec<(u64, Vec<u8>)> {
     let now = world.now;
     let mut packet = packet.to_vec();
     let app = &mut world.app;
@@ -54,14 +54,14 @@ fn bytes_to(path: u64, sent: &[(u64, Vec<u8>)]) -> usize {
 }
 
 /// A puppet with a session, and the path it is at.
-fn puppet(world: &mut World, ik: bool) -> PuppetDevice {
+pub(crate) fn puppet(world: &mut World, ik: bool) -> PuppetDevice {
     let key = ik.then(|| world.backend_identity.public_key());
     let identity = world.pki.device(500);
     world.app.store.register(identity.identity().unwrap());
     PuppetDevice::new(identity, world.pki.anchors(), key)
 }
 
-fn establish(world: &mut World, puppet: &mut PuppetDevice, path: u64) {
+pub(crate) fn establish(world: &mut World, puppet: &mut PuppetDevice, path: u64) {
     let hello = puppet.hello();
     let sent = exchange(world, path, &hello);
     let finish = puppet.reply(world.now, &sent[0].1);

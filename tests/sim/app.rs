@@ -164,6 +164,7 @@ impl App {
             scopes: self.policy.scopes,
             ledger: self.store.ledgers.get(&identity).cloned().unwrap_or_default(),
             psk: self.psks.get(&number_of(&identity)).map(|&number| crate::kit::psk(number)),
+            ..Grant::default()
         };
         let _ = backend.accept(now, pending, grant);
     }

@@ -91,7 +91,11 @@ impl Bench {
         let mut config = DeviceConfig::new(identity, pki.anchors(), pki.time(), 1, 8192);
         config.rekey = config.rekey.hash_after_packets(5).unwrap().dh_after_packets(11).unwrap();
         config.rekey = config.rekey.dh_interval(ms(100)).unwrap().session_age(secs(900)).unwrap();
-        let memory = DeviceMemory { outbox: vec![0; 8192].leak(), descriptors: descriptors(0).leak() };
+        let memory = DeviceMemory {
+            outbox: vec![0; 8192].leak(),
+            descriptors: descriptors(0).leak(),
+            backlog: &mut [],
+        };
         let device = Device::new(config, memory).unwrap();
         let backend = Backend::new(BackendConfig::new(backend, pki.anchors(), pki.time())).unwrap();
         Self {
@@ -154,7 +158,7 @@ impl Bench {
             Call::Accept(n) if !self.pending.is_empty() => {
                 let pending = self.pending[usize::from(n) % self.pending.len()];
                 let scopes = vitalwire::identity::Scopes::PUBLISH;
-                let grant = Grant { scopes, ledger: self.ledger.clone(), psk: None };
+                let grant = Grant { scopes, ledger: self.ledger.clone(), ..Grant::default() };
                 let _ = self.backend.accept(now, pending, grant);
             }
             Call::Refuse(n) if !self.pending.is_empty() => {

@@ -7,6 +7,7 @@ use crate::world::{Setup, World};
 use vitalwire::backend::BackendEvent;
 use vitalwire::device::{Device, DeviceConfig, DeviceEvent, DeviceMemory, Link};
 use vitalwire::framing::*;
+use vitalwire::identity::{Role, Scopes, SubjectId};
 use vitalwire::{CloseReason, Instant};
 
 pub(crate) const PATH: u64 = 4;
@@ -142,13 +143,33 @@ pub(crate) struct Facing {
 
 impl Facing {
     pub(crate) fn new(pinned: bool) -> Self {
+        Self::between(pinned, Scopes::PUBLISH, Scopes::NONE)
+    }
+
+    /// A device and a backend whose credentials have these scopes.
+    pub(crate) fn between(pinned: bool, device: Scopes, backend: Scopes) -> Self {
+        Self::make(pinned, device, backend, |_| {})
+    }
+
+    /// A device with a changed configuration.
+    pub(crate) fn with(change: impl FnOnce(&mut DeviceConfig)) -> Self {
+        Self::make(false, Scopes::PUBLISH, Scopes::NONE, change)
+    }
+
+    fn make(pinned: bool, device: Scopes, backend: Scopes, change: impl FnOnce(&mut DeviceConfig)) -> Self {
         let mut pki = Pki::new(1);
-        let backend = pki.backend();
-        let mut config = DeviceConfig::new(pki.device(0), pki.anchors(), pki.time(), u32::MAX, 8192);
+        let backend = pki.identity(SubjectId([0xbe; 16]), Role::Backend, backend);
+        let device = pki.identity(subject(0), Role::Device, device);
+        let mut config = DeviceConfig::new(device, pki.anchors(), pki.time(), u32::MAX, 8192);
         if pinned {
             config.pin = Some(pin_of(&backend));
         }
-        let memory = DeviceMemory { outbox: vec![0; 8192].leak(), descriptors: descriptors(0).leak() };
+        change(&mut config);
+        let memory = DeviceMemory {
+            outbox: vec![0; 8192].leak(),
+            descriptors: descriptors(0).leak(),
+            backlog: &mut [],
+        };
         let mut device = Device::new(config, memory).unwrap();
         device.handle_link(at(0), Link::Up { max_packet: 1200 });
         let puppet = PuppetBackend::new(backend, pki.anchors());
@@ -156,7 +177,11 @@ impl Facing {
     }
 
     pub(crate) fn connected() -> Self {
-        let mut facing = Self::new(false);
+        Self::new(false).connect()
+    }
+
+    pub(crate) fn connect(self) -> Self {
+        let mut facing = self;
         facing.device.connect(facing.now);
         let hello = facing.poll().unwrap();
         let reply = facing.puppet.reply(facing.now, &hello, None);

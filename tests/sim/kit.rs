@@ -114,11 +114,11 @@ impl Pki {
     }
 
     pub(crate) fn device(&mut self, number: usize) -> LocalIdentity {
-        self.identity(subject(number), Role::Device, Scopes::PUBLISH)
+        self.identity(subject(number), Role::Device, Scopes::PUBLISH | Scopes::COMMANDS)
     }
 
     pub(crate) fn backend(&mut self) -> LocalIdentity {
-        self.identity(SubjectId([0xbe; 16]), Role::Backend, Scopes::NONE)
+        self.identity(SubjectId([0xbe; 16]), Role::Backend, Scopes::COMMANDS)
     }
 }
 

@@ -173,7 +173,8 @@ fn device(change: impl FnOnce(&mut DeviceConfig)) -> Result<Device<'static>, Cal
     let mut pki = Pki::new(1);
     let mut config = DeviceConfig::new(pki.device(0), pki.anchors(), pki.time(), 1, 8192);
     change(&mut config);
-    let memory = DeviceMemory { outbox: vec![0; 8192].leak(), descriptors: descriptors(2).leak() };
+    let memory =
+        DeviceMemory { outbox: vec![0; 8192].leak(), descriptors: descriptors(2).leak(), backlog: &mut [] };
     Device::new(config, memory)
 }
 

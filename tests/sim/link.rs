@@ -87,6 +87,8 @@ pub(crate) enum Verdict {
     Twice,
     /// Held back so long, in milliseconds.
     Late(u64),
+    /// With this bit flipped.
+    Flip(usize),
 }
 
 const OLD: usize = 400;
@@ -114,6 +116,11 @@ impl Link {
             Verdict::Drop => return,
             Verdict::Twice => self.push(now, to, packet.clone(), (700, 700)),
             Verdict::Late(by) => return self.push(now, to, packet, (by, by)),
+            Verdict::Flip(bit) => {
+                let mut packet = packet;
+                packet[bit / 8] ^= 1 << (bit % 8);
+                return self.push(now, to, packet, faults.delay);
+            }
         }
         if faults.replay + faults.splice > 0.0 {
             self.keep(to, &packet);

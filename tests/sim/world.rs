@@ -15,10 +15,29 @@ pub(crate) struct Node {
     pub(crate) events: Vec<DeviceEvent>,
     /// The path that the backend sees its packets come from.
     pub(crate) path: u64,
+    /// Another path at which it hears, too; every other packet goes from there.
+    pub(crate) also: Option<u64>,
     /// Its radio is off: nothing is received, and nobody calls the device.
     pub(crate) asleep: bool,
     pub(crate) samples: u64,
+    /// The commands that its application was given.
+    pub(crate) commands: Vec<Given>,
     touched: bool,
+}
+
+/// A command as a device's application gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Given {
+    pub(crate) id: vitalwire::device::CommandId,
+    pub(crate) kind: u16,
+    pub(crate) body: Vec<u8>,
+    pub(crate) deadline: Instant,
+}
+
+/// Takes a command from a device's sink.
+pub(crate) fn given(received: DeviceReceived<'_>) -> Option<Given> {
+    let DeviceReceived::Command { id, kind, body, deadline } = received else { return None };
+    Some(Given { id, kind, body: body.to_vec(), deadline })
 }
 
 /// How to set up a world; every part can be changed before [`World::new`].
@@ -64,6 +83,8 @@ pub(crate) struct World {
     /// Bytes that the backend received from and sent to every path.
     pub(crate) bytes: BTreeMap<u64, (u64, u64)>,
     pub(crate) out_len: usize,
+    /// What devices said about commands that they have done.
+    pub(crate) done: Vec<Vec<u8>>,
 }
 
 /// More packets than this from one end at one instant is a loop.
@@ -88,6 +109,7 @@ impl World {
             jobs: Vec::new(),
             bytes: BTreeMap::new(),
             out_len: 1500,
+            done: Vec::new(),
         }
     }
 
@@ -111,12 +133,14 @@ impl World {
         config.smallest_packet = self.setup.max_packet;
         config.policies = [vitalwire::delivery::LanePolicy::Refuse; 4];
         change(&mut config);
-        let memory = DeviceMemory { outbox: vec![0; OUTBOX].leak(), descriptors: set.leak() };
+        let memory =
+            DeviceMemory { outbox: vec![0; OUTBOX].leak(), descriptors: set.leak(), backlog: &mut [] };
         let mut device = Device::new(config, memory).unwrap();
         device.handle_link(self.now, self.up());
         let path = 1000 + number as u64;
-        let (events, samples) = (Vec::new(), 0);
-        self.nodes.push(Node { device, events, path, asleep: false, samples, touched: true });
+        let (events, samples, also) = (Vec::new(), 0, None);
+        let commands = Vec::new();
+        self.nodes.push(Node { device, events, path, also, asleep: false, samples, commands, touched: true });
         number
     }
 
@@ -262,17 +286,18 @@ impl World {
             To::Backend(path) => {
                 self.bytes.entry(path).or_default().0 += packet.len() as u64;
                 let mut inbound = [Inbound { path, packet: &mut packet }];
-                let app = &mut self.app;
-                self.backend.handle_packets(now, &mut inbound, &mut |received| {
-                    if let Received::Batch(batch) = received {
-                        app.batch(now, &batch);
-                    }
+                let (app, done) = (&mut self.app, &mut self.done);
+                self.backend.handle_packets(now, &mut inbound, &mut |received| match received {
+                    Received::Batch(batch) => app.batch(now, &batch),
+                    Received::CommandDone { body, .. } => done.push(body.to_vec()),
+                    _ => {}
                 });
             }
             To::Device(number) => {
                 let Some(node) = self.nodes.get_mut(number).filter(|node| !node.asleep) else { return };
                 node.touched = true;
-                node.device.handle_packet(now, &mut packet, &mut |_| {});
+                let commands = &mut node.commands;
+                node.device.handle_packet(now, &mut packet, &mut |received| commands.extend(given(received)));
             }
         }
     }
@@ -311,7 +336,7 @@ impl World {
             let (path, packet) = (transmit.path, transmit.packet.to_vec());
             assert!(packet.len() <= 1500);
             self.bytes.entry(path).or_default().1 += packet.len() as u64;
-            let node = self.nodes.iter().position(|node| node.path == path);
+            let node = self.nodes.iter().position(|node| node.path == path || node.also == Some(path));
             self.link.send(now, To::Device(node.unwrap_or(usize::MAX)), packet);
             moved += 1;
             assert!(moved < BURST + 20 * self.nodes.len(), "the backend talks without end");
@@ -332,6 +357,9 @@ impl World {
                 let most = if handshake { 512 } else { usize::from(self.setup.max_packet) };
                 assert!(packet.len() <= most, "{} bytes", packet.len());
                 self.link.send(now, To::Backend(node.path), packet.to_vec());
+                if let Some(also) = &mut node.also {
+                    std::mem::swap(also, &mut node.path);
+                }
                 burst += 1;
                 assert!(burst < BURST, "a device talks without end");
             }

@@ -65,7 +65,7 @@ pub fn first_session(counter: &mut Counter) -> Result<(), Failure> {
     let mut set = [0u8; 64];
     let len = encode_descriptors(&[channel], &mut set).map_err(|_| "descriptors")?;
     let mut outbox = [0u8; 2048];
-    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &set[..len] };
+    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &set[..len], backlog: &mut [] };
     let mut device = Device::new(config, memory).map_err(|_| "making the device")?;
 
     let now = Instant::from_millis(1);

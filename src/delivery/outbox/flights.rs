@@ -1,11 +1,12 @@
-use crate::framing::{Lane, StreamAck};
+use super::queue::Queue;
+use crate::framing::StreamAck;
 use crate::limits::{MAX_BATCH_RECORDS, MAX_FLIGHTS};
 use crate::time::{Duration, Instant};
 
 /// A batch that was sent and is not settled in whole.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flight {
-    pub(super) lane: Lane,
+    pub(super) queue: Queue,
     pub(super) first: u64,
     /// Bit i: record `first + i` is in flight.
     pub(super) pending: u64,
@@ -15,6 +16,8 @@ pub(super) struct Flight {
     pub(super) sends: u8,
     /// A batch that was sent later has been acknowledged: this one is most likely lost.
     pub(super) overtaken: bool,
+    /// Its wait was over while nobody listened, and was prolonged once.
+    pub(super) excused: bool,
 }
 
 impl Flight {
@@ -70,14 +73,14 @@ impl Flights {
     }
 
     /// Takes out what an Ack settles.
-    pub(super) fn settle(&mut self, now: Instant, lane: Lane, ack: &StreamAck) -> Heard {
+    pub(super) fn settle(&mut self, now: Instant, queue: Queue, ack: &StreamAck) -> Heard {
         let mut heard = Heard::default();
         for slot in &mut self.slots {
-            let Some(flight) = slot.as_mut().filter(|flight| flight.lane == lane) else { continue };
+            let Some(flight) = slot.as_mut().filter(|flight| flight.queue == queue) else { continue };
             let settled = flight.take(|sequence| ack.settles(sequence));
             if settled > 0 && flight.sends == 1 {
                 heard.latest = heard.latest.max(Some(flight.sent_at));
-                if now <= flight.deadline {
+                if now <= flight.deadline && !flight.excused {
                     heard.in_time = heard.in_time.max(Some(flight.sent_at));
                 }
             }
@@ -98,13 +101,19 @@ impl Flights {
         }
     }
 
-    /// Takes out a range of sequences, and tells how many of them were below `held`.
-    pub(super) fn forget(&mut self, lane: Lane, first: u64, count: u64, held: u64) -> u32 {
+    /// Takes out a range of sequences, and tells how many of them were given up.
+    pub(super) fn forget(
+        &mut self,
+        queue: Queue,
+        first: u64,
+        count: u64,
+        is_given_up: impl Fn(u64) -> bool,
+    ) -> u32 {
         let mut taken = 0u32;
         for slot in &mut self.slots {
-            let Some(flight) = slot.as_mut().filter(|flight| flight.lane == lane) else { continue };
+            let Some(flight) = slot.as_mut().filter(|flight| flight.queue == queue) else { continue };
             let gone = |sequence: u64| sequence.checked_sub(first).is_some_and(|offset| offset < count);
-            taken = taken.saturating_add(flight.take(|sequence| sequence < held && gone(sequence)));
+            taken = taken.saturating_add(flight.take(|sequence| is_given_up(sequence) && gone(sequence)));
             flight.take(gone);
             if flight.pending == 0 {
                 *slot = None;
@@ -113,9 +122,18 @@ impl Flights {
         taken
     }
 
-    /// Returns the lowest sequence of a lane that is in flight.
-    pub(super) fn lowest(&self, lane: Lane) -> Option<u64> {
-        self.iter().filter(|flight| flight.lane == lane).filter_map(|flight| flight.sequences().next()).min()
+    /// Returns the lowest sequence of a queue, not below `from`, that is in flight.
+    pub(super) fn lowest(&self, queue: Queue, from: u64) -> Option<u64> {
+        let flights = self.iter().filter(|flight| flight.queue == queue);
+        flights.filter_map(|flight| flight.sequences().find(|sequence| *sequence >= from)).min()
+    }
+
+    /// Lets those whose wait is over wait until `deadline`, once each.
+    pub(super) fn excuse(&mut self, now: Instant, deadline: Instant) {
+        let over = |flight: &&mut Flight| flight.deadline <= now && !flight.excused && !flight.overtaken;
+        for flight in self.slots.iter_mut().flatten().filter(over) {
+            (flight.deadline, flight.excused) = (deadline, true);
+        }
     }
 
     /// Takes out one flight for which `ended` holds.

@@ -16,6 +16,10 @@ struct Run {
 }
 
 impl Run {
+    const fn of(sequence: u64) -> Self {
+        Self { first: sequence, end: sequence.saturating_add(1) }
+    }
+
     /// How many sequences are between two runs, `None` if they overlap or are neighbours.
     const fn distance(self, other: Self) -> Option<u64> {
         let up = other.first.saturating_sub(self.end);
@@ -88,8 +92,12 @@ pub(super) struct GivenUp {
     pub(super) policy: LanePolicy,
     pub(super) level: Level,
     pending: PendingGaps,
-    /// The lowest sequence that was given up while in flight, and of which nothing was heard since.
-    held: Option<u64>,
+    /// Spans what was given up while in flight, and of which nothing was heard since.
+    held: Option<Run>,
+    /// What is full now will be stored instead.
+    pub(super) spills: bool,
+    /// The lowest sequence that was given up, and may not be named yet by a gap record that is stored or settled.
+    unnamed: Option<u64>,
     /// One above the last gap record's sequence.
     written_end: u64,
     dropped: u64,
@@ -115,9 +123,33 @@ impl GivenUp {
         self.untold.take()
     }
 
+    /// Tells whether nothing is left to hear of, or to write.
+    pub(super) fn is_done(&self) -> bool {
+        self.held.is_none() && self.pending.len() == 0
+    }
+
+    /// Returns the lowest sequence that no gap record below `durable_end` names.
+    pub(super) fn unnamed(&self, durable_end: u64) -> Option<u64> {
+        self.unnamed.filter(|_| !self.is_done() || durable_end < self.written_end)
+    }
+
+    fn must_name(&mut self, sequence: u64) {
+        self.unnamed = Some(self.unnamed.map_or(sequence, |unnamed| unnamed.min(sequence)));
+    }
+
+    fn add(&mut self, run: Run) {
+        self.must_name(run.first);
+        self.pending.add(run);
+    }
+
+    fn hold(&mut self, run: Run) {
+        self.must_name(run.first);
+        self.held = Some(self.held.map_or(run, |held| held.hull(run)));
+    }
+
     /// Takes note that a record does not exist any more, and nobody has acknowledged it.
     fn lose(&mut self, sequence: u64) {
-        self.pending.add(Run { first: sequence, end: sequence.saturating_add(1) });
+        self.add(Run::of(sequence));
         self.dropped = self.dropped.saturating_add(1);
         let (first, count) = self.untold.unwrap_or((sequence, 0));
         self.untold = Some((first.min(sequence), count.saturating_add(1)));
@@ -128,31 +160,53 @@ impl LaneQueue<'_> {
     /// Starts to stage records.
     pub(super) fn stage(&mut self) -> Stage {
         let stage = self.ring.stage();
-        if self.ring.records() == 0 {
-            self.cursor = self.ring.oldest();
-        }
+        self.mend_cursors();
         stage
     }
 
     /// Returns the oldest sequence that is not settled, those included that were given up in flight; or the next one.
     pub(super) fn oldest(&self) -> u64 {
-        let first = self.ring.first();
         //= SPEC.md#full-lanes
         //# A device MUST NOT name an oldest sequence of a stream that is above one in flight, given up or not.
-        self.given_up.held.map_or(first, |held| held.min(first))
+        self.below_held(self.base())
     }
 
-    /// Tells whether nothing is left to send, to hear of, or to write.
-    pub(super) fn is_done(&self) -> bool {
-        self.ring.records() == 0 && self.given_up.held.is_none() && self.given_up.pending() == 0
+    fn below_held(&self, sequence: u64) -> u64 {
+        self.given_up.held.map_or(sequence, |held| held.first.min(sequence))
+    }
+
+    /// Spans the sequences that were given up in flight.
+    pub(super) fn held(&self) -> core::ops::Range<u64> {
+        self.given_up.held.map_or(0..0, |held| held.first..held.end)
+    }
+
+    /// Forgets what a gap record names that is stored or settled.
+    pub(super) fn forget_named(&mut self) {
+        self.given_up.unnamed = self.given_up.unnamed(self.unstored_from());
+    }
+
+    /// Returns how many bytes of the lane nothing but their acknowledgement can free, and 0 while storage can.
+    pub(super) fn pressing(&self) -> usize {
+        if self.given_up.spills {
+            0
+        } else if self.stored.sequence > self.ring.first() {
+            self.unstored_bytes()
+        } else {
+            self.ring.used()
+        }
     }
 
     fn may_drop(&self) -> bool {
-        self.given_up.policy != LanePolicy::Refuse && self.ring.capacity() >= MIN_DROPPING_LANE
+        let policy = self.given_up.policy != LanePolicy::Refuse && !self.given_up.spills;
+        policy && self.ring.capacity() >= MIN_DROPPING_LANE
     }
 
-    /// Gives up the oldest records of an eighth of the lane, as the policy permits it. Tells whether there is more room.
+    /// Makes room: what is stored leaves the memory first. Then the oldest records of an eighth of the lane are given up,
+    /// as the policy permits it. Tells whether there is more room.
     pub(super) fn make_room(&mut self, stage: &mut Stage) -> bool {
+        if self.evict(stage) > 0 {
+            return true;
+        }
         if !self.may_drop() {
             return false;
         }
@@ -168,17 +222,14 @@ impl LaneQueue<'_> {
                 let gap = Gap::peek(self.ring.record(entry)).filter(|gap| gap.lane.is_none());
                 if let Some(gap) = gap {
                     let end = gap.first.saturating_add(gap.count);
-                    self.given_up.pending.add(Run { first: gap.first, end });
-                    self.given_up.pending.add(Run { first: sequence, end: sequence.saturating_add(1) });
+                    self.given_up.add(Run { first: gap.first, end });
+                    self.given_up.add(Run::of(sequence));
                 }
             }
             match entry.state {
                 RecordState::Settled => {}
                 // Whether it has arrived shows when its flight ends.
-                RecordState::InFlight => {
-                    let held = self.given_up.held.map_or(sequence, |held| held.min(sequence));
-                    self.given_up.held = Some(held);
-                }
+                RecordState::InFlight => self.given_up.hold(Run::of(sequence)),
                 RecordState::Queued => {
                     self.leave_queue(entry);
                     self.given_up.lose(sequence);
@@ -191,30 +242,29 @@ impl LaneQueue<'_> {
             self.ring.drop_oldest(stage);
             any = true;
         }
-        if self.cursor.sequence <= self.ring.first() {
-            self.cursor = self.ring.oldest();
-        }
+        self.mend_cursors();
         any
     }
 
     /// Takes note that the flight of a record has ended without an answer: it is lost if it was given up meanwhile.
     pub(super) fn lose_held(&mut self, sequence: u64) {
-        if sequence < self.ring.first() {
+        if self.held().contains(&sequence) {
             self.given_up.lose(sequence);
         }
     }
 
-    /// Takes note of the lowest sequence that is in flight.
+    /// Takes note of the lowest sequence in flight of those that were given up so.
     pub(super) fn hold_from(&mut self, lowest: Option<u64>) {
-        let first = self.ring.first();
-        self.given_up.held = lowest.filter(|sequence| *sequence < first);
+        let held = self.given_up.held.zip(lowest);
+        let left = held.map(|(held, first)| Run { first, end: held.end });
+        self.given_up.held = left.filter(|left| left.first < left.end);
     }
 
-    /// Writes gap records for what was lost, once the ones before are settled.
+    /// Writes gap records for what was lost, once the ones before are stored or settled.
     //= SPEC.md#full-lanes
     //# A device MUST name each record that it gives up in a gap record, unless the record is acknowledged in its flight.
     pub(super) fn write_gaps(&mut self, now: Instant) {
-        if self.oldest() < self.given_up.written_end {
+        if self.below_held(self.unstored_from()) < self.given_up.written_end {
             return;
         }
         // Room is made by giving up more, which may add to the runs, so the turns are counted.

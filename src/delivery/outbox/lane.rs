@@ -1,4 +1,5 @@
 use super::gaps::GivenUp;
+use super::queue::Backlog;
 use super::ring::{Cursor, Entry, RecordState, Ring, Stage};
 use crate::codec::varint_len;
 use crate::framing::{BatchWriter, StreamAck};
@@ -13,16 +14,22 @@ pub(super) struct LaneQueue<'m> {
     pub(super) ring: Ring<'m>,
     /// No record in front of this one is queued.
     pub(super) cursor: Cursor,
-    queued: u32,
-    queued_bytes: usize,
+    /// All records in front of this one are stored or settled.
+    pub(super) stored: Cursor,
+    /// The oldest sequence of the stream that is not settled, where that record is in storage only.
+    pub(super) floor: Option<u64>,
+    /// Whose records these are, in a backlog.
+    pub(super) binding: Backlog,
+    pub(super) queued: u32,
+    pub(super) queued_bytes: usize,
     /// How many of the queued records were sent before.
-    repeats: u32,
+    pub(super) repeats: u32,
     linger: Duration,
     /// Since when the oldest queued record waits to be sent for the first time, at the latest.
     waiting_since: Instant,
     /// One above the highest sequence that was ever sent.
     pub(super) sent_end: u64,
-    /// One above the highest sequence that was refused or given up.
+    /// One above the highest sequence that was refused, lost or given up.
     pub(super) refused_end: u64,
     /// Below this, the backend has told that all is settled; `None` until it has told anything in this session.
     told: Option<u64>,
@@ -53,6 +60,9 @@ impl<'m> LaneQueue<'m> {
         let ring = Ring::new(bytes);
         Self {
             cursor: ring.oldest(),
+            stored: ring.oldest(),
+            floor: None,
+            binding: Backlog::Unbound,
             ring,
             queued: 0,
             queued_bytes: 0,
@@ -81,6 +91,11 @@ impl<'m> LaneQueue<'m> {
 
     pub(super) fn set_linger(&mut self, linger: Duration) {
         self.linger = linger;
+    }
+
+    /// Tells whether a record waits that was never sent.
+    pub(super) fn has_fresh(&self) -> bool {
+        self.queued > self.repeats
     }
 
     /// Takes over what was staged.
@@ -186,12 +201,12 @@ impl<'m> LaneQueue<'m> {
         true
     }
 
-    /// Tells whether an Ack names a sequence that was never sent.
-    pub(super) fn contradicts(&self, ack: &StreamAck) -> bool {
+    /// Tells whether an Ack names a sequence that was never sent, `other_end` and above from another queue.
+    pub(super) fn contradicts(&self, ack: &StreamAck, other_end: u64) -> bool {
         let highest = ack.settled.iter().last();
         let end =
             highest.map_or(ack.cumulative, |bit| ack.cumulative.saturating_add(bit.into()).saturating_add(2));
-        end > self.sent_end
+        end > self.sent_end.max(other_end)
     }
 
     /// Takes note that the backend knows this stream in this session, and how far.
@@ -215,9 +230,13 @@ impl<'m> LaneQueue<'m> {
         self.named = self.is_open().then(|| self.oldest());
     }
 
-    /// Tells whether this lane has ever held a record.
+    /// Tells whether this is a stream to be named: a lane that has ever held a record, or an earlier boot's.
     pub(super) fn is_open(&self) -> bool {
-        self.ring.end() > 0
+        match self.binding {
+            Backlog::Unbound => self.ring.end() > 0,
+            Backlog::Earlier => true,
+            Backlog::Own => false,
+        }
     }
 
     pub(super) fn naming(&self) -> Naming {
@@ -248,9 +267,7 @@ impl<'m> LaneQueue<'m> {
             cursor = cursor.after(entry);
         }
         self.ring.free_settled();
-        if self.cursor.sequence <= self.ring.first() {
-            self.cursor = self.ring.oldest();
-        }
+        self.mend_cursors();
         count
     }
 

@@ -5,15 +5,18 @@ mod flights;
 mod gaps;
 mod lane;
 mod policy;
+mod queue;
 mod ring;
 mod rtt;
 mod shares;
+mod stored;
 
 #[cfg(test)]
 mod tests;
 
 pub use accept::{Accepted, LaneTx};
 pub use policy::{LaneNotice, LanePolicy};
+pub use queue::{Backlog, LoadRefusal, Queue, StoredRun};
 pub use shares::LaneShares;
 
 use crate::error::CallError;
@@ -35,6 +38,7 @@ use rtt::RttEstimator;
 #[derive(Debug)]
 pub struct Outbox<'m> {
     lanes: Lanes<'m>,
+    backlogs: Lanes<'m>,
     flights: Flights,
     rtt: RttEstimator,
     credit: u16,
@@ -45,8 +49,8 @@ pub struct Outbox<'m> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a batch that is not booked counts as never sent"]
 pub struct CutBatch {
-    /// Its lane.
-    pub lane: Lane,
+    /// Which queue it comes from.
+    pub queue: Queue,
     /// The first record's sequence.
     pub first: u64,
     /// How many records, 1 to 64.
@@ -87,24 +91,11 @@ impl<'m> Outbox<'m> {
     /// # Errors
     /// [`CallError::InvalidConfig`] if the shares are more than the memory.
     pub fn new(memory: &'m mut [u8], shares: LaneShares) -> Result<Self, CallError> {
-        const TOO_MUCH: CallError =
-            CallError::InvalidConfig("the lanes' shares are more than the outbox memory");
-        let mut rest = memory;
-        let mut lane = |lane| -> Result<LaneQueue<'m>, CallError> {
-            let (bytes, after) =
-                core::mem::take(&mut rest).split_at_mut_checked(shares.of(lane)).ok_or(TOO_MUCH)?;
-            rest = after;
-            Ok(LaneQueue::new(bytes))
-        };
-        let lanes = Lanes {
-            alarm: lane(Lane::Alarm)?,
-            event: lane(Lane::Event)?,
-            trend: lane(Lane::Trend)?,
-            waveform: lane(Lane::Waveform)?,
-        };
+        let lanes = Lanes::split(memory, shares)?;
         let named_at = Instant::ZERO;
         Ok(Self {
             lanes,
+            backlogs: Lanes::split(&mut [], LaneShares::of_total(0))?,
             flights: Flights::new(),
             rtt: RttEstimator::new(),
             credit: INITIAL_CREDIT,
@@ -122,28 +113,26 @@ impl<'m> Outbox<'m> {
         LaneTx::new(now, lane, self.lanes.of_mut(lane))
     }
 
-    /// Returns the most urgent lane that has something to send now in a Records frame body of up to `space` bytes.
+    /// Returns the most urgent lane that has something live to send now in a Records frame body of up to `space` bytes.
     ///
     /// A lane is ready when its oldest record has waited for the lane's linger time, when it fills `space`, or
     /// when something is to be sent again. A lane whose next record does not fit is passed over.
     pub fn ready_lane(&self, now: Instant, space: usize) -> Option<Lane> {
-        //= SPEC.md#batches
-        //# A device MUST prefer an alarm that is ready to any other record, an event to a trend, and a trend to a waveform.
-        Lane::ALL.into_iter().find(|&lane| self.ready_at(lane, space).is_some_and(|at| at <= now))
+        Lane::ALL.into_iter().find(|&lane| self.is_ready(now, lane, space))
     }
 
-    /// Tells whether a lane has something to send now; see [`Outbox::ready_lane`].
-    pub fn is_ready(&self, now: Instant, lane: Lane, space: usize) -> bool {
-        self.ready_at(lane, space).is_some_and(|at| at <= now)
+    /// Tells whether a queue has something to send now; see [`Outbox::ready_lane`].
+    pub fn is_ready(&self, now: Instant, queue: impl Into<Queue>, space: usize) -> bool {
+        self.ready_at(queue.into(), space).is_some_and(|at| at <= now)
     }
 
-    /// Returns when some lane will be ready ([`Outbox::ready_lane`]): already past if one is.
+    /// Returns when some queue will be ready ([`Outbox::is_ready`]): already past if one is.
     pub fn poll_ready(&self, space: usize) -> Option<Instant> {
-        Lane::ALL.into_iter().filter_map(|lane| self.ready_at(lane, space)).min()
+        Queue::ALL.into_iter().filter_map(|queue| self.ready_at(queue, space)).min()
     }
 
-    fn ready_at(&self, lane: Lane, space: usize) -> Option<Instant> {
-        (self.room(lane) > 0).then(|| self.lanes.of(lane).ready_at(space)).flatten()
+    fn ready_at(&self, queue: Queue, space: usize) -> Option<Instant> {
+        (self.room(queue.lane()) > 0).then(|| self.queue(queue).ready_at(space)).flatten()
     }
 
     /// Returns how many more batches of this lane may be booked now. All lanes but alarm share theirs, and a batch
@@ -156,21 +145,22 @@ impl<'m> Outbox<'m> {
         //= SPEC.md#batches
         //# A device MUST NOT have more Records frames of other lanes than alarm in flight than the latest Credit says, or one where it says 0.
         let allowed = usize::from(self.credit.max(1)).min(MAX_FLIGHTS.saturating_sub(ALARM_FLIGHTS));
-        let bulk = self.flights.iter().filter(|flight| flight.lane != Lane::Alarm).count();
+        let bulk = self.flights.iter().filter(|flight| flight.queue.lane() != Lane::Alarm).count();
         allowed.saturating_sub(bulk).min(free)
     }
 
-    /// Writes the body of a Records frame with the oldest run of queued records of `lane` that fits `out`, under
+    /// Writes the body of a Records frame with the oldest run of queued records of a queue that fits `out`, under
     /// the stream index `stream`.
     ///
     /// Nothing changes: hand the batch to [`Outbox::book`] once its packet is sure to go out, before the next one
     /// is cut. `None` if nothing may be sent or fits.
-    pub fn next_batch(&self, lane: Lane, stream: u8, out: &mut [u8]) -> Option<CutBatch> {
-        if self.room(lane) == 0 {
+    pub fn next_batch(&self, queue: impl Into<Queue>, stream: u8, out: &mut [u8]) -> Option<CutBatch> {
+        let queue = queue.into();
+        if self.room(queue.lane()) == 0 {
             return None;
         }
-        let cut = self.lanes.of(lane).cut(stream, out)?;
-        Some(CutBatch { lane, first: cut.first, count: cut.count, len: cut.len })
+        let cut = self.queue(queue).cut(stream, out)?;
+        Some(CutBatch { queue, first: cut.first, count: cut.count, len: cut.len })
     }
 
     /// Counts a batch as sent, and starts its timer.
@@ -178,8 +168,8 @@ impl<'m> Outbox<'m> {
     /// `jitter` is any random number; it prolongs the time-out by up to a half. Records of the batch that were
     /// settled or booked since it was cut are left alone.
     pub fn book(&mut self, now: Instant, batch: CutBatch, jitter: u32) {
-        let CutBatch { lane, first, count, .. } = batch;
-        let queue = self.lanes.of_mut(lane);
+        let CutBatch { queue: from, first, count, .. } = batch;
+        let queue = self.queue_mut(from);
         let (pending, sends) = queue.mark_sent(now, first, count);
         if pending == 0 {
             return;
@@ -190,67 +180,113 @@ impl<'m> Outbox<'m> {
         let time_out = self.rtt.time_out(sends);
         let prolonged = (time_out.as_millis() / 2).saturating_mul(jitter.into()) >> 32;
         let deadline = now + time_out + Duration::from_millis(prolonged);
-        let flight = Flight { lane, first, pending, sent_at: now, deadline, sends, overtaken: false };
+        let flight = Flight {
+            queue: from,
+            first,
+            pending,
+            sent_at: now,
+            deadline,
+            sends,
+            overtaken: false,
+            excused: false,
+        };
         if !self.flights.book(flight) {
+            let queue = self.queue_mut(from);
             for sequence in flight.sequences() {
                 queue.requeue(sequence, false);
             }
         }
     }
 
-    /// Settles what an Ack of the current session says about a lane's stream.
-    pub fn handle_ack(&mut self, now: Instant, lane: Lane, ack: &StreamAck) -> AckOutcome {
-        let outcome = self.handle_former_ack(now, lane, ack);
+    /// Settles what an Ack of the current session says about the stream of a queue: for a live one also what is in its
+    /// backlog.
+    pub fn handle_ack(&mut self, now: Instant, queue: impl Into<Queue>, ack: &StreamAck) -> AckOutcome {
+        let queue = queue.into();
+        let outcome = self.handle_former_ack(now, queue, ack);
         if outcome != AckOutcome::Contradiction {
-            self.lanes.of_mut(lane).hear(ack.cumulative);
+            self.queue_mut(queue).hear(ack.cumulative);
         }
         outcome
     }
 
     /// Settles what an Ack says under a name that the stream had before [`Outbox::handle_renamed`]: it does not show
     /// that the backend knows the present one.
-    pub fn handle_former_ack(&mut self, now: Instant, lane: Lane, ack: &StreamAck) -> AckOutcome {
-        let queue = self.lanes.of_mut(lane);
+    pub fn handle_former_ack(
+        &mut self,
+        now: Instant,
+        queue: impl Into<Queue>,
+        ack: &StreamAck,
+    ) -> AckOutcome {
+        let queue = queue.into();
+        let lane = queue.lane();
+        let sister = match queue {
+            Queue::Live(_) if self.backlog(lane) == Backlog::Own => Some(Queue::Backlog(lane)),
+            _ => None,
+        };
+        let sister_end = sister.map_or(0, |sister| self.queue(sister).sent_end);
         //= SPEC.md#acknowledgement
         //# A device MUST ignore what an Ack says about a stream if it names a sequence of it that was never sent.
-        if queue.contradicts(ack) {
+        if self.queue(queue).contradicts(ack, sister_end) {
             return AckOutcome::Contradiction;
         }
+        let mut settled = self.settle(now, queue, ack);
+        if let Some(sister) = sister {
+            settled = settled.saturating_add(self.settle(now, sister, ack));
+        }
+        if let Queue::Live(_) = queue {
+            self.lanes.of_mut(lane).raise_floor(ack.cumulative);
+            self.follow_backlog(lane);
+        }
+        AckOutcome::Settled(settled)
+    }
+
+    fn settle(&mut self, now: Instant, queue: Queue, ack: &StreamAck) -> u32 {
         //= SPEC.md#acknowledgement
         //# A device MUST keep a record until it is acknowledged, refused or given up.
-        let settled = queue.settle(|sequence| ack.settles(sequence));
+        let settled = self.queue_mut(queue).settle(|sequence| ack.settles(sequence));
         //= SPEC.md#retransmission
         //# A device MUST NOT measure a round-trip time on a record that it sent more than once, or that is acknowledged after its wait is over.
-        let heard = self.flights.settle(now, lane, ack);
-        self.review_held(lane);
+        let heard = self.flights.settle(now, queue, ack);
+        self.review_held(queue);
         if let Some(sent_at) = heard.in_time {
             self.rtt.sample(now.since(sent_at));
         }
         if let (Some(latest), Some(reorder)) = (heard.latest, self.rtt.reorder()) {
             self.flights.overtake(latest, reorder, self.rtt.undoubled());
         }
-        AckOutcome::Settled(settled)
+        settled
     }
 
     /// Gives up records that the backend refused for good, and returns how many were given up.
     ///
     /// The next Streams frame then names the stream's new oldest record, and is due at once.
-    pub fn handle_refused(&mut self, lane: Lane, first: u64, count: u8) -> u32 {
-        let queue = self.lanes.of_mut(lane);
-        let (count, kept_from) = (u64::from(count), queue.ring().first());
-        //= SPEC.md#refused-records
-        //# A device MUST NOT send a refused record again.
-        let refused =
-            queue.settle(|sequence| sequence.checked_sub(first).is_some_and(|offset| offset < count));
-        let refused = refused.saturating_add(self.flights.forget(lane, first, count, kept_from));
-        self.review_held(lane);
-        let queue = self.lanes.of_mut(lane);
+    pub fn handle_refused(&mut self, queue: impl Into<Queue>, first: u64, count: u8) -> u32 {
+        let queue = queue.into();
+        let mut refused = self.refuse(queue, first, count.into());
+        if let Queue::Live(lane) = queue
+            && self.backlog(lane) == Backlog::Own
+        {
+            refused = refused.saturating_add(self.refuse(Queue::Backlog(lane), first, count.into()));
+            self.follow_backlog(lane);
+        }
         if refused > 0 {
             //= SPEC.md#refused-records
             //# A device MUST then name the stream's new oldest sequence in a Streams frame, repeated until an Ack has passed the refused ones.
-            queue.note_refused(first.saturating_add(count));
+            self.queue_mut(queue).note_refused(first.saturating_add(count.into()));
         }
         refused
+    }
+
+    fn refuse(&mut self, queue: Queue, first: u64, count: u64) -> u32 {
+        //= SPEC.md#refused-records
+        //# A device MUST NOT send a refused record again.
+        let refused = self
+            .queue_mut(queue)
+            .settle(|sequence| sequence.checked_sub(first).is_some_and(|offset| offset < count));
+        let held = self.queue(queue).held();
+        let given_up = self.flights.forget(queue, first, count, |sequence| held.contains(&sequence));
+        self.review_held(queue);
+        refused.saturating_add(given_up)
     }
 
     /// Takes the Credit of the current session: how many Records frames the backend holds, alarms not counted.
@@ -261,8 +297,8 @@ impl<'m> Outbox<'m> {
     /// Puts the records of expired flights back into the queue and returns how many. Harmless at any time.
     pub fn handle_timeout(&mut self, now: Instant) -> u32 {
         self.flights.rebase(now);
-        for lane in Lane::ALL {
-            self.lanes.of_mut(lane).rebase(now);
+        for queue in Queue::ALL {
+            self.queue_mut(queue).rebase(now);
         }
         let mut requeued = 0u32;
         while let Some(flight) = self.flights.take_one(|flight| flight.deadline <= now) {
@@ -275,6 +311,17 @@ impl<'m> Outbox<'m> {
             self.lanes.of_mut(lane).write_gaps(now);
         }
         requeued
+    }
+
+    /// Lets flights whose wait is over wait for `window` more, once each: their acknowledgement may have waited for the
+    /// device to listen, and comes now that it sends something else.
+    pub fn excuse(&mut self, now: Instant, window: Duration) {
+        self.flights.excuse(now, now + window);
+    }
+
+    /// Tells whether a record waits that was never sent.
+    pub fn has_fresh(&self) -> bool {
+        Lane::ALL.into_iter().any(|lane| self.lanes.of(lane).has_fresh())
     }
 
     /// Returns when the next flight expires.
@@ -290,7 +337,9 @@ impl<'m> Outbox<'m> {
         //# A device MUST queue every record in flight again when a new session begins.
         let requeued = self.handle_discarded();
         self.credit = INITIAL_CREDIT;
-        self.handle_renamed();
+        for queue in Queue::ALL {
+            self.queue_mut(queue).forget_name();
+        }
         requeued
     }
 
@@ -304,20 +353,25 @@ impl<'m> Outbox<'m> {
         requeued
     }
 
-    /// Takes note that the streams have new indices in the session: they must be named again. What is in flight stays so.
+    /// Takes note that the present boot's streams have new indices in the session, or are to be named again for another
+    /// reason. What is in flight stays so.
     pub fn handle_renamed(&mut self) {
         for lane in Lane::ALL {
             self.lanes.of_mut(lane).forget_name();
         }
     }
 
-    /// Tells whether the backend has shown in this session that it knows where the lane's stream begins.
-    pub fn is_named(&self, lane: Lane) -> bool {
-        self.lanes.of(lane).naming() == Naming::Known
+    /// Tells whether the backend has shown in this session that it knows where the queue's stream begins.
+    pub fn is_named(&self, queue: impl Into<Queue>) -> bool {
+        let queue = match queue.into() {
+            Queue::Backlog(lane) if self.backlog(lane) == Backlog::Own => Queue::Live(lane),
+            queue => queue,
+        };
+        self.queue(queue).naming() == Naming::Known
     }
 
     fn requeue(&mut self, flight: &Flight, forget_backoff: bool) -> u32 {
-        let queue = self.lanes.of_mut(flight.lane);
+        let queue = self.queue_mut(flight.queue);
         let mut back = 0u32;
         for sequence in flight.sequences() {
             if queue.requeue(sequence, forget_backoff) {
@@ -326,12 +380,12 @@ impl<'m> Outbox<'m> {
                 queue.lose_held(sequence);
             }
         }
-        self.review_held(flight.lane);
+        self.review_held(flight.queue);
         back
     }
 
-    /// Lists what a Streams frame names: each lane that ever held a record, with the oldest sequence that is not
-    /// settled (or the next one, if there is none).
+    /// Lists what a Streams frame names of the present boot: each lane that ever held a record, with the oldest sequence
+    /// that is not settled (or the next one, if there is none). [`Outbox::earlier_streams`] are the others.
     pub fn streams(&self) -> impl Iterator<Item = (Lane, u64)> + '_ {
         let open = Lane::ALL.into_iter().filter(|&lane| self.lanes.of(lane).is_open());
         open.map(|lane| (lane, self.lanes.of(lane).oldest()))
@@ -345,10 +399,10 @@ impl<'m> Outbox<'m> {
         self.unnamed(now).next().is_some()
     }
 
-    /// Lists the lanes for which a Streams frame is due ([`Outbox::streams_due`]).
-    pub fn unnamed(&self, now: Instant) -> impl Iterator<Item = Lane> + '_ {
+    /// Lists the queues for whose streams a Streams frame is due ([`Outbox::streams_due`]).
+    pub fn unnamed(&self, now: Instant) -> impl Iterator<Item = Queue> + '_ {
         let unheard = now.since(self.named_at) >= self.rtt.time_out(1) || now < self.named_at;
-        Lane::ALL.into_iter().filter(move |lane| match self.lanes.of(*lane).naming() {
+        Queue::ALL.into_iter().filter(move |queue| match self.queue(*queue).naming() {
             Naming::Known => false,
             Naming::Unconfirmed => unheard,
             Naming::Due => true,
@@ -357,19 +411,20 @@ impl<'m> Outbox<'m> {
 
     /// Returns when a Streams frame is due ([`Outbox::streams_due`]), if one is at all.
     pub fn poll_streams(&self) -> Option<Instant> {
-        let due = |lane| match self.lanes.of(lane).naming() {
+        let due = |queue| match self.queue(queue).naming() {
             Naming::Known => None,
             Naming::Unconfirmed => Some(self.named_at + self.rtt.time_out(1)),
             Naming::Due => Some(Instant::ZERO),
         };
-        Lane::ALL.into_iter().filter_map(due).min()
+        Queue::ALL.into_iter().filter_map(due).min()
     }
 
-    /// Takes note that a Streams frame was sent which names these lanes as [`Outbox::streams`] lists them.
-    pub fn streams_sent(&mut self, now: Instant, named: impl IntoIterator<Item = Lane>) {
+    /// Takes note that a Streams frame was sent which names the streams of these queues as [`Outbox::streams`] and
+    /// [`Outbox::earlier_streams`] list them.
+    pub fn streams_sent<Q: Into<Queue>>(&mut self, now: Instant, named: impl IntoIterator<Item = Q>) {
         self.named_at = now;
-        for lane in named {
-            self.lanes.of_mut(lane).note_named();
+        for queue in named {
+            self.queue_mut(queue.into()).note_named();
         }
     }
 
@@ -387,9 +442,10 @@ impl<'m> Outbox<'m> {
         }
     }
 
-    /// Tells whether every record is settled, and every one that was given up is covered by a settled gap record.
+    /// Tells whether every record of the present boot is settled, every one that was read back, and every one that was
+    /// given up is covered by a settled gap record.
     pub fn is_empty(&self) -> bool {
-        Lane::ALL.into_iter().all(|lane| self.lanes.of(lane).is_done())
+        Queue::ALL.into_iter().all(|queue| self.queue(queue).is_empty())
     }
 
     /// Tells whether anything waits for its acknowledgement.
@@ -424,6 +480,24 @@ struct Lanes<'m> {
 }
 
 impl<'m> Lanes<'m> {
+    fn split(memory: &'m mut [u8], shares: LaneShares) -> Result<Self, CallError> {
+        const TOO_MUCH: CallError =
+            CallError::InvalidConfig("the lanes' shares are more than the outbox memory");
+        let mut rest = memory;
+        let mut lane = |lane| -> Result<LaneQueue<'m>, CallError> {
+            let (bytes, after) =
+                core::mem::take(&mut rest).split_at_mut_checked(shares.of(lane)).ok_or(TOO_MUCH)?;
+            rest = after;
+            Ok(LaneQueue::new(bytes))
+        };
+        Ok(Self {
+            alarm: lane(Lane::Alarm)?,
+            event: lane(Lane::Event)?,
+            trend: lane(Lane::Trend)?,
+            waveform: lane(Lane::Waveform)?,
+        })
+    }
+
     const fn of(&self, lane: Lane) -> &LaneQueue<'m> {
         match lane {
             Lane::Alarm => &self.alarm,

@@ -1,7 +1,7 @@
 //! What a lane does when it is full, and how it says how full it is.
 
-use super::Outbox;
 use super::ring::{HEADER, RecordState};
+use super::{Outbox, Queue};
 use crate::error::CallError;
 use crate::framing::{Lane, peek_channel};
 
@@ -95,7 +95,7 @@ impl Outbox<'_> {
         if queue.given_up.policy != LanePolicy::Thin {
             return 1;
         }
-        let (used, whole) = (queue.ring().used(), queue.ring().capacity());
+        let (used, whole) = (queue.pressing(), queue.ring().capacity());
         match used.saturating_mul(8).checked_div(whole).unwrap_or(0) {
             0..4 => 1,
             4..6 => 2,
@@ -124,7 +124,7 @@ impl Outbox<'_> {
     pub fn poll_notice(&mut self) -> Option<LaneNotice> {
         Lane::ALL.into_iter().find_map(|lane| {
             let queue = self.lanes.of_mut(lane);
-            let (used, whole) = (queue.ring().used(), queue.ring().capacity());
+            let (used, whole) = (queue.pressing(), queue.ring().capacity());
             let level = match queue.given_up.level {
                 Level::Easy if whole > 0 && used >= whole.saturating_sub(whole / 4) => Level::NearlyFull,
                 Level::NearlyFull if used <= whole / 2 => Level::Easy,
@@ -142,8 +142,11 @@ impl Outbox<'_> {
     }
 
     /// Takes over which of the records that were given up in flight are still so.
-    pub(super) fn review_held(&mut self, lane: Lane) {
-        let lowest = self.flights.lowest(lane);
-        self.lanes.of_mut(lane).hold_from(lowest);
+    pub(super) fn review_held(&mut self, queue: Queue) {
+        let held = self.queue(queue).held();
+        if !held.is_empty() {
+            let lowest = self.flights.lowest(queue, held.start);
+            self.queue_mut(queue).hold_from(lowest);
+        }
     }
 }

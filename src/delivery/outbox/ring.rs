@@ -1,6 +1,7 @@
 use crate::error::CallError;
 use crate::limits::MAX_RECORD;
 use crate::time::Instant;
+use zeroize::Zeroize;
 
 /// Bytes in front of each record: 10 bits length − 1, 2 bits state, 4 bits transmissions, 48 bits time.
 pub(super) const HEADER: usize = 8;
@@ -159,13 +160,29 @@ impl<'m> Ring<'m> {
     pub(super) fn free_settled(&mut self) {
         while let Some(entry) = self.entry(self.oldest()).filter(|entry| entry.state == RecordState::Settled)
         {
-            let next = self.oldest().after(entry);
-            (self.first, self.tail) = (next.sequence, next.at);
-            self.records = self.records.saturating_sub(1);
+            self.free_entry(entry);
         }
+    }
+
+    /// Frees the oldest record and wipes its bytes. Nothing is staged.
+    fn free_entry(&mut self, entry: Entry) {
+        let next = self.oldest().after(entry);
+        self.wipe(entry.at, next.at);
+        (self.first, self.tail) = (next.sequence, next.at);
+        self.records = self.records.saturating_sub(1);
         if self.records == 0 {
             (self.tail, self.head) = (0, 0);
         }
+    }
+
+    /// Begins anew, without records; the next one gets this sequence.
+    pub(super) fn restart(&mut self, first: u64) {
+        self.wipe(0, self.bytes.len());
+        (self.tail, self.head, self.records, self.first) = (0, 0, 0, first);
+    }
+
+    fn wipe(&mut self, from: usize, to: usize) {
+        self.bytes.get_mut(from..to).unwrap_or_default().zeroize();
     }
 
     pub(super) fn stage(&mut self) -> Stage {
@@ -179,6 +196,7 @@ impl<'m> Ring<'m> {
     pub(super) fn drop_oldest(&mut self, stage: &mut Stage) {
         let Some(entry) = self.entry(self.oldest()) else { return };
         let next = self.oldest().after(entry);
+        self.wipe(entry.at, next.at);
         (self.first, self.tail) = (next.sequence, next.at);
         self.records = self.records.saturating_sub(1);
         if self.records == 0 {
@@ -225,6 +243,7 @@ impl<'m> Ring<'m> {
             let to = stage.head.saturating_add(HEADER);
             if to.saturating_add(len) <= self.bytes.len() {
                 self.bytes.copy_within(start..start.saturating_add(len), to);
+                self.wipe(start.max(to.saturating_add(len)), start.saturating_add(len));
             }
             stage.head
         } else {

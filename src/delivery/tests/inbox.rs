@@ -138,6 +138,45 @@ fn streams_frames_settle_open_and_close() {
     assert_eq!(inbox.ledger().streams().len(), 1);
 }
 
+//= SPEC.md#ledger
+//= type=test
+//# A backend MUST hand out a closed stream with every batch that it delivers until one of these is committed.
+#[test]
+fn hands_out_closed_streams_until_a_batch_with_them_is_committed() {
+    let event = |oldest| [StreamEntry { index: 1, lane: Lane::Event, oldest }];
+    let trend = [StreamEntry { index: 0, lane: Lane::Trend, oldest: 0 }];
+    let name = |inbox: &mut Inbox, boot, entries: &[StreamEntry]| {
+        with_streams(true, &[(boot, TAG, entries)], |frame| inbox.handle_streams(frame));
+    };
+    let closed = |inbox: &Inbox| inbox.closed().collect::<Vec<_>>();
+    let mut known = Ledger::default();
+    known.apply(&Mark { stream: key(0, Lane::Event), settled_below: 3, first: 5, mask: 0b11 }).unwrap();
+    let mut inbox = Inbox::new(known, 0);
+    let (end, stream) = (7, key(0, Lane::Event));
+    name(&mut inbox, 1, &trend);
+    assert_eq!(closed(&inbox), [ClosedStream { stream, end }]);
+    let (with, _) = deliver(&mut inbox, 0, 1);
+    let (released, _) = deliver(&mut inbox, 1, 1);
+    inbox.release(released).unwrap();
+    assert_eq!(closed(&inbox).len(), 1, "a batch that was not stored has told nobody");
+    // Another one is closed while the first batch waits.
+    name(&mut inbox, 0, &event(9));
+    let later = [ClosedStream { stream, end }, ClosedStream { stream: TREND, end: 0 }];
+    assert_eq!(closed(&inbox), later);
+    inbox.commit(with).unwrap();
+    assert_eq!(closed(&inbox), later[1..], "that batch came without it");
+    // The stream that was opened again and closed again has another end.
+    name(&mut inbox, 1, &trend);
+    assert_eq!(closed(&inbox)[1], ClosedStream { stream, end: 9 });
+    let (all, _) = deliver(&mut inbox, 2, 1);
+    inbox.commit(all).unwrap();
+    assert!(closed(&inbox).is_empty());
+    for boot in 10..200 {
+        name(&mut inbox, boot, &event(0));
+    }
+    assert_eq!(closed(&inbox).len(), MAX_LEDGER_STREAMS, "bounded, whatever a device says");
+}
+
 #[test]
 fn reports_one_boot_with_two_tags_and_a_full_ledger() {
     let mut inbox = Inbox::new(Ledger::default(), 0);

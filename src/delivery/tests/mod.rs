@@ -1,5 +1,6 @@
 //! The backend's half against a set of ids, and both halves over a bad link.
 
+mod closing;
 mod inbox;
 mod link;
 

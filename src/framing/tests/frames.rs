@@ -3,6 +3,7 @@
 use super::*;
 use crate::CloseReason;
 use crate::codec::{DecodeError, Writer};
+use crate::time::{Duration, Instant};
 use proptest::prelude::*;
 
 fn any_streams() -> impl Strategy<Value = Vec<u8>> {
@@ -38,6 +39,76 @@ fn any_acks() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+fn body_of(frame: &Frame<'_>) -> Vec<u8> {
+    let mut out = [0; 512];
+    let mut writer = Writer::new(&mut out);
+    frame.write_body(&mut writer).unwrap();
+    writer.written().to_vec()
+}
+
+fn any_time_sync() -> impl Strategy<Value = Vec<u8>> {
+    let boot = proptest::option::of((any::<u32>(), any::<[u8; 4]>().prop_map(BootTag)));
+    let echo = proptest::option::of((any::<u64>(), any::<u64>()));
+    let wall = proptest::option::of((0..1u64 << 45, 0..4usize, any::<u32>()));
+    (any::<bool>(), any::<u64>(), boot, echo, wall).prop_map(|(ask, sent, boot, echo, wall)| {
+        let echo = echo.map(|(sent, held)| TimeEcho {
+            sent: Instant::from_millis(sent),
+            held: Duration::from_millis(held),
+        });
+        let qualities = [
+            ClockQuality::Unknown,
+            ClockQuality::SetByHand,
+            ClockQuality::Estimated,
+            ClockQuality::Synchronised,
+        ];
+        let wall = wall.map(|(unix_millis, quality, error)| WallReading {
+            unix_millis,
+            quality: qualities[quality],
+            error: Duration::from_millis(error.into()),
+        });
+        let frame = TimeSyncFrame { ask, sent: Instant::from_millis(sent), boot, echo, wall };
+        body_of(&Frame::TimeSync(frame))
+    })
+}
+
+//= SPEC.md#time
+//= type=test
+//# A reader MUST refuse a TimeSync frame with reserved flags, a wall clock of 2^45 ms or more, or an unknown quality.
+#[test]
+fn rejects_stamps_out_of_range() {
+    let wall = |millis: u64, quality| {
+        let mut out = [0; 16];
+        let mut writer = Writer::new(&mut out);
+        writer.varint(millis).unwrap();
+        let body = [&[8, 5], writer.written(), &[quality, 0]].concat();
+        Frame::parse(15, &body).map(|_| ())
+    };
+    assert_eq!(wall((1 << 45) - 1, 3), Ok(()));
+    assert_eq!(wall(1 << 45, 3), Err(DecodeError::OutOfRange));
+    assert_eq!(wall(1, 4), Err(DecodeError::OutOfRange));
+    for bit in 4..8 {
+        assert_eq!(Frame::parse(15, &[1 << bit, 5]), Err(DecodeError::OutOfRange));
+    }
+    assert!(Frame::parse(15, &[0, 5]).is_ok());
+}
+
+//= SPEC.md#commands
+//= type=test
+//# A reader MUST refuse a Command or CommandResult frame whose id is 0, whose body is longer than 256 or 64 bytes, or whose status or reason is unknown.
+#[test]
+fn rejects_commands_and_results_out_of_range() {
+    let command =
+        |id, len| Frame::parse(16, &[&[id, 0, 1, 2, 3, 4, 9, 1][..], &vec![0; len]].concat()).map(|_| ());
+    let result = |id, len| Frame::parse(17, &[&[id, 0][..], &vec![0; len]].concat()).map(|_| ());
+    assert_eq!((command(1, 256), result(1, 64)), (Ok(()), Ok(())));
+    let out_of_range = Err(DecodeError::OutOfRange);
+    assert_eq!((command(0, 0), command(1, 257)), (out_of_range, out_of_range));
+    assert_eq!((result(0, 0), result(1, 65)), (out_of_range, out_of_range));
+    for body in [&[1, 3][..], &[1, 2, 0], &[1, 2, 5], &[1, 1, 0x80, 0x80, 4]] {
+        assert_eq!(Frame::parse(17, body), Err(DecodeError::OutOfRange), "{body:?}");
+    }
+}
+
 /// A type and a body that is accepted.
 fn any_body() -> impl Strategy<Value = (u8, Vec<u8>)> {
     prop_oneof![
@@ -52,6 +123,21 @@ fn any_body() -> impl Strategy<Value = (u8, Vec<u8>)> {
         any::<[u8; 32]>().prop_map(|key| (9, key.to_vec())),
         any::<[u8; 32]>().prop_map(|key| (10, key.to_vec())),
         Just((11, vec![])),
+        any_time_sync().prop_map(|body| (15, body)),
+        (1..u64::MAX, any::<u32>(), any::<[u8; 4]>(), any::<u64>(), any::<u16>(), 0..=256usize).prop_map(
+            |(id, boot, tag, deadline, kind, len)| {
+                let deadline = Instant::from_millis(deadline);
+                let frame = CommandFrame { id, boot, tag: BootTag(tag), deadline, kind, body: &vec![7; len] };
+                (16, body_of(&Frame::Command(frame)))
+            }
+        ),
+        (0..=64usize).prop_map(|len| (17, [&[9, 0][..], &vec![8; len]].concat())),
+        any::<u16>().prop_map(|code| {
+            let result = CommandResult::Failed(code);
+            (17, body_of(&Frame::CommandResult(CommandResultFrame { id: 300, result })))
+        }),
+        (1..=4u8).prop_map(|reason| (17, vec![9, 2, reason])),
+        any::<u32>().prop_map(|window| (20, body_of(&Frame::Listen(Duration::from_millis(window.into()))))),
         (1..=10u8).prop_map(|reason| (18, vec![reason])),
         Just((19, vec![3, 70, 2, 1])),
         (64..128u8, proptest::collection::vec(any::<u8>(), 0..200)),
@@ -149,7 +235,7 @@ fn unknown_types_are_refused_below_64_and_skipped_from_there() {
         let payload = [kind | 0x80, 0, 11];
         let frame = Frames::parse(&payload).map(|mut frames| frames.next().unwrap());
         match kind {
-            12..=17 | 20..=63 => assert_eq!(frame, Err(DecodeError::UnknownMandatory)),
+            12..=14 | 21..=63 => assert_eq!(frame, Err(DecodeError::UnknownMandatory)),
             64.. => assert_eq!(frame, Ok(Frame::Extension { kind, body: &[] })),
             _ => assert_ne!(frame, Err(DecodeError::UnknownMandatory)),
         }
@@ -162,7 +248,7 @@ fn unknown_types_are_refused_below_64_and_skipped_from_there() {
 #[test]
 fn frames_come_from_the_right_side_only() {
     let body = [0, 0];
-    let (device, backend): (Vec<u8>, Vec<u8>) = (vec![5, 6, 7, 9], vec![4, 8, 10, 11, 19]);
+    let (device, backend): (Vec<u8>, Vec<u8>) = (vec![5, 6, 7, 9, 17, 20], vec![4, 8, 10, 11, 16, 19]);
     for (kind, body) in [
         (0, &[][..]),
         (1, &[0; 8]),
@@ -176,6 +262,9 @@ fn frames_come_from_the_right_side_only() {
         (9, &[0; 32]),
         (10, &[0; 32]),
         (11, &[]),
+        (16, &[1, 0, 1, 2, 3, 4, 9, 1]),
+        (17, &[1, 0]),
+        (20, &[5]),
         (18, &[1]),
         (19, &[0, 0, 1, 1]),
         (64, &body),
@@ -183,6 +272,12 @@ fn frames_come_from_the_right_side_only() {
         let frame = Frame::parse(kind, body).unwrap();
         assert_eq!(frame.allowed_from(Sender::Device), !backend.contains(&kind), "{frame:?}");
         assert_eq!(frame.allowed_from(Sender::Backend), !device.contains(&kind), "{frame:?}");
+    }
+    for (flags, device) in [(0, false), (1, false), (2, true), (3, true)] {
+        let body = [&[flags, 5][..], if device { &[0, 1, 2, 3, 4] } else { &[] }].concat();
+        let frame = Frame::parse(15, &body).unwrap();
+        assert_eq!(frame.allowed_from(Sender::Device), device);
+        assert_eq!(frame.allowed_from(Sender::Backend), !device);
     }
     let with_streams = Frame::parse(3, &[7, 0, 9, 0]).unwrap();
     assert!(with_streams.allowed_from(Sender::Backend) && !with_streams.allowed_from(Sender::Device));

@@ -22,8 +22,8 @@
 //! can wait for: over 20 bytes, 60 heart rates with all answers take 890 bytes in packets of up to 244 bytes, and 3661
 //! in packets of 64 (example `ble`). On one that loses (LoRa), each lost fragment costs its whole packet: stay at a few
 //! fragments, or at the link's own size, where packets travel whole with no byte more. The backend's packets are as long
-//! as `DeviceConfig::limits` allow, 1232 bytes usually: set that to the length of the device's reassembly buffer, and no
-//! more than 576 if the link may carry only 20 bytes.
+//! as `DeviceConfig::limits` allow, 1232 bytes usually: set them to `Limits::SMALL_LINK`, or to what the device's reassembly
+//! buffer takes, and no more than 576 if the link may carry only 20 bytes.
 //!
 //! When the link's size changes, tell the fragmenter ([`Fragmenter::set_max_packet`]), and the device only if its own
 //! number follows from it. When the link breaks, drop the [`Outgoing`] packet, and [`Reassembler::reset`]: what was lost

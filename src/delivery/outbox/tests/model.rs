@@ -157,7 +157,7 @@ fn run(steps: Vec<Step>) {
             Step::Send { lane: l, space, book } => {
                 let lane = Lane::ALL[l];
                 let mut body = vec![0u8; space];
-                let bulk = outbox.flights.iter().filter(|flight| flight.lane != Lane::Alarm).count();
+                let bulk = outbox.flights.iter().filter(|flight| flight.queue.lane() != Lane::Alarm).count();
                 let flights = outbox.flights.iter().count();
                 let Some(batch) = outbox.next_batch(lane, 5, &mut body) else { continue };
                 assert!(flights < MAX_FLIGHTS);

@@ -1,0 +1,89 @@
+use super::*;
+use crate::framing::{BootTag, RunReader, RunWriter, SetHash};
+use crate::limits::MAX_STORED_BOOTS;
+use crate::time::Instant;
+
+const TAG: BootTag = BootTag([1, 2, 3, 4]);
+
+fn key(byte: u8) -> StorageKey {
+    StorageKey::from_bytes([byte; 32])
+}
+
+fn boot(number: u32) -> StoredBoot {
+    StoredBoot { number, tag: TAG, place: 0, set: SetHash([number as u8; 16]), salt: [7; 32] }
+}
+
+fn header() -> EntryHeader {
+    EntryHeader { lane: Lane::Trend, boot: 5, tag: TAG, counter: 3, first: 70, count: 2 }
+}
+
+fn entry() -> Vec<u8> {
+    let mut buffer = [0; 200];
+    let mut run = RunWriter::new(EntryHeader::body(&mut buffer));
+    run.push(Instant::from_millis(1_000), b"the one").unwrap();
+    run.push(Instant::from_millis(900), b"the other").unwrap();
+    let len = run.finish();
+    let len = header().seal(&SegmentKey::new(&key(1), &[7; 32]), &mut buffer, len).unwrap();
+    buffer[..len].to_vec()
+}
+
+fn open(entry: &mut [u8], key: &StorageKey) -> Option<Vec<(Instant, Vec<u8>)>> {
+    let header = EntryHeader::parse(entry)?;
+    let body = header.open(&SegmentKey::new(key, &[7; 32]), entry).ok()?;
+    RunReader::new(body).map(|record| record.ok().map(|(time, bytes)| (time, bytes.to_vec()))).collect()
+}
+
+#[test]
+fn an_entry_reads_back_and_nothing_else_does() {
+    let entry = entry();
+    assert_eq!(EntryHeader::parse(&entry), Some(header()));
+    let records = open(&mut entry.clone(), &key(1)).unwrap();
+    assert_eq!(records[0], (Instant::from_millis(1_000), b"the one".to_vec()));
+    assert_eq!(records[1], (Instant::from_millis(900), b"the other".to_vec()));
+    assert_eq!(open(&mut entry.clone(), &key(2)), None);
+    for at in 0..entry.len() {
+        for bit in 0..8 {
+            let mut altered = entry.clone();
+            altered[at] ^= 1 << bit;
+            assert_eq!(open(&mut altered, &key(1)), None, "bit {bit} of byte {at}");
+        }
+        assert_eq!(open(&mut entry[..at].to_vec(), &key(1)), None, "{at} bytes");
+    }
+    assert!(!entry.windows(7).any(|bytes| bytes == b"the one"));
+}
+
+#[test]
+fn the_table_of_boots_reads_back_and_nothing_else_does() {
+    let mut table = BootTable::new(9, TAG);
+    for number in 0..MAX_STORED_BOOTS as u32 {
+        assert!(!table.is_full());
+        assert!(table.push(boot(number)));
+    }
+    assert!(table.is_full() && !table.push(boot(99)));
+    let mut buffer = [0; BOOTS_ITEM_MAX];
+    assert_eq!(table.seal(&key(1), [1; 32], &mut buffer[..BOOTS_ITEM_MAX - 1]), None);
+    let len = table.seal(&key(1), [1; 32], &mut buffer).unwrap();
+    assert_eq!(len, BOOTS_ITEM_MAX);
+    assert_eq!(BootTable::open(&key(1), &mut buffer.clone()), Ok(table.clone()));
+    assert!(BootTable::open(&key(2), &mut buffer.clone()).is_err());
+    for at in (0..len).step_by(7) {
+        let mut altered = buffer;
+        altered[at] ^= 1;
+        assert!(BootTable::open(&key(1), &mut altered).is_err());
+        assert!(BootTable::open(&key(1), &mut buffer[..at].to_vec()).is_err());
+    }
+    table.retain(|boot| boot.number != 3);
+    assert!(table.push(boot(99)));
+    assert_eq!(table.find(99, TAG).unwrap().1.place, 3, "the place that became free");
+    assert_eq!(table.boots().map(|boot| boot.number).last(), Some(99));
+}
+
+#[test]
+fn a_descriptor_set_belongs_to_its_boot() {
+    let mut buffer = [0; 3 + DESCRIPTORS_OVERHEAD];
+    let len = seal_descriptors(&key(1), (4, TAG), [2; 32], b"set", &mut buffer).unwrap();
+    assert_eq!(len, buffer.len());
+    assert_eq!(open_descriptors(&key(1), (4, TAG), &mut buffer.clone()), Ok(&b"set"[..]));
+    assert!(open_descriptors(&key(1), (5, TAG), &mut buffer.clone()).is_err());
+    assert_eq!(seal_descriptors(&key(1), (4, TAG), [2; 32], b"sets", &mut buffer), None);
+}
