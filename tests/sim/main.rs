@@ -25,6 +25,7 @@ mod clocks;
 mod commands;
 mod delivery;
 mod facing;
+mod full_storage;
 mod growth;
 mod handshakes;
 mod kit;

@@ -22,6 +22,8 @@ impl LaneQueue<'_> {
     /// Below this, each record is stored or settled, or was given up and is named by such a gap record.
     pub(super) fn stored_end(&self) -> u64 {
         let end = self.unstored_from();
+        //= SPEC.md#full-lanes
+        //# A device MUST NOT report a record as stored before each record below it that it has given up is named by a gap record that is stored or settled.
         self.given_up.unnamed(end).map_or(end, |unnamed| unnamed.min(end))
     }
 
