@@ -176,10 +176,17 @@ fn load(
         if sequence < end {
             continue;
         }
+        let empty = first == end;
         if sequence >= limit {
+            // Those up to the live ones were settled without being stored, or are lost.
+            if end < limit && !empty {
+                return Loaded::Waits(Wait::Empty);
+            }
+            if end < limit {
+                outbox.bind_backlog(lane, backlog, limit);
+            }
             return Loaded::Waits(Wait::Nothing);
         }
-        let empty = first == end;
         if sequence > end {
             // Those between were settled without being stored, or are lost.
             if !empty {
