@@ -22,6 +22,13 @@ pub enum CallError {
     /// The lane has no space: commit what is in flight, or wait for acknowledgements.
     #[error("the lane has no space left")]
     LaneFull,
+    /// The record was left out, as the lane is rather full and thins out its records
+    /// ([`LanePolicy::Thin`](crate::delivery::LanePolicy::Thin)).
+    #[error("the record was left out, as its lane thins out")]
+    Thinned,
+    /// The record's channel holds its share of the lane already.
+    #[error("the channel holds its share of the lane already")]
+    QuotaExceeded,
     /// The record would never fit into a packet or its lane.
     #[error("the record is too long")]
     RecordTooLong,

@@ -92,6 +92,13 @@ pub const MAX_FLIGHTS: usize = 32;
 pub const ALARM_FLIGHTS: usize = 8;
 /// How many of [`MAX_OUTSTANDING_BATCHES`] only the alarm lane may take (SPEC.md, "Commit").
 pub const ALARM_BATCHES: usize = 16;
+/// What a full lane gives up at once where its policy is to drop the oldest: so many-th of it (SPEC.md, "Full lanes").
+pub const DROP_SHARE: usize = 8;
+/// How many gaps of a lane are told apart before their records are written (SPEC.md, "Full lanes").
+pub const MAX_PENDING_GAPS: usize = 8;
+/// The smallest lane that drops its oldest records, in bytes: below, there is no room for gap records
+/// (SPEC.md, "Full lanes").
+pub const MIN_DROPPING_LANE: usize = 320;
 /// The credit of a session before its first Credit frame (SPEC.md, "Batches").
 pub const INITIAL_CREDIT: u16 = 8;
 /// The most streams that a ledger keeps of one device: those of [`MAX_STORED_BOOTS`] boots and as many again, which

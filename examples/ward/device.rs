@@ -8,7 +8,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration as Wall;
-use vitalwire::delivery::Accepted;
+use vitalwire::delivery::{Accepted, LanePolicy};
 use vitalwire::device::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceMemory, Link, StorageConfig};
 use vitalwire::framing::Lane;
 use vitalwire::handshake::Limits;
@@ -241,6 +241,7 @@ impl Sensor {
 fn limited(mut config: DeviceConfig, max_packet: u16) -> Result<DeviceConfig, String> {
     let idle = config.limits.idle_timeout();
     config.limits = Limits::new(max_packet, config.limits.window(), idle).ok_or("bad limits")?;
+    config.policies = [LanePolicy::Refuse; 4];
     config.smallest_packet = max_packet;
     Ok(config)
 }

@@ -3,8 +3,9 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::StreamState;
-use crate::framing::{BootTag, Lane};
+use crate::framing::{BootTag, Gap, Lane};
 use crate::limits::MAX_LEDGER_STREAMS;
+use core::ops::Range;
 
 /// Which stream of a device: a boot, told apart by its tag, and a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -30,6 +31,26 @@ impl TryFrom<(u32, [u8; 4], u8)> for StreamKey {
     fn try_from((boot, tag, lane): (u32, [u8; 4], u8)) -> Result<Self, LedgerError> {
         let lane = Lane::from_code(lane).ok_or(LedgerError::Malformed)?;
         Ok(Self { boot, tag: BootTag(tag), lane })
+    }
+}
+
+impl StreamKey {
+    /// Returns which records a gap names that came in this stream: the stream, and its sequences.
+    ///
+    /// A record that was delivered exists, whatever a gap says (SPEC.md, "Full lanes"): take away those that are stored.
+    ///
+    /// ```
+    /// use vitalwire::delivery::StreamKey;
+    /// use vitalwire::framing::{BootTag, Gap, GapReason, Lane};
+    /// let trend = StreamKey { boot: 3, tag: BootTag([1, 2, 3, 4]), lane: Lane::Trend };
+    /// let gap = Gap { lane: None, first: 100, count: 20, reason: GapReason::OutboxFull };
+    /// assert_eq!(trend.named_by(&gap), (trend, 100..120));
+    /// let gap = Gap { lane: Some(Lane::Waveform), ..gap };
+    /// assert_eq!(trend.named_by(&gap).0, StreamKey { lane: Lane::Waveform, ..trend });
+    /// ```
+    pub fn named_by(&self, gap: &Gap) -> (Self, Range<u64>) {
+        let stream = Self { lane: gap.lane.unwrap_or(self.lane), ..*self };
+        (stream, gap.sequences())
     }
 }
 

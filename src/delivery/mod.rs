@@ -79,7 +79,9 @@ pub use clock::{ClockMap, ClockMapError, ClockReading, Mapped, Observed};
 pub use inbox::{BatchNumber, Inbox, Named, Offer, TagConflict};
 #[cfg(feature = "alloc")]
 pub use ledger::{ClosedStream, Ledger, LedgerError, Mark, StreamKey};
-pub use outbox::{Accepted, AckOutcome, CutBatch, LaneFill, LaneShares, LaneTx, Outbox};
+pub use outbox::{
+    Accepted, AckOutcome, CutBatch, LaneFill, LaneNotice, LanePolicy, LaneShares, LaneTx, Outbox,
+};
 pub use outbox::{Backlog, LoadRefusal, Queue, StoredRun};
 #[cfg(feature = "alloc")]
 pub use stream_state::StreamState;

@@ -173,10 +173,10 @@ fn load(
     for (sequence, record) in (header.first..header.end()).zip(RunReader::new(records)) {
         let Ok((time, record)) = record else { break };
         let (first, end) = outbox.backlog_span(lane);
-        let empty = first == end;
         if sequence < end {
             continue;
         }
+        let empty = first == end;
         if sequence >= limit {
             // What is missing up to there was settled without being stored, or is lost.
             return match (end < limit, empty) {

@@ -1,6 +1,6 @@
 use super::StorageConfig;
 use crate::crypto::{Psk, PublicKey};
-use crate::delivery::LaneShares;
+use crate::delivery::{LanePolicy, LaneShares};
 use crate::error::CallError;
 use crate::handshake::Limits;
 use crate::identity::{Credential, Identity, LocalIdentity, Time, TrustAnchors};
@@ -81,6 +81,11 @@ pub struct DeviceConfig {
     pub shares: LaneShares,
     /// How long a lane's records may wait for more of them to share a packet: alarm, event, trend, waveform.
     pub linger: [Duration; 4],
+    /// What happens when a lane is full: alarm (which always refuses), event, trend, waveform.
+    pub policies: [LanePolicy; 4],
+    /// How much of a lane the unsettled records of one channel may take, in percent: alarm, event, trend, waveform. A
+    /// channel that holds its share gets no further record in ([`CallError::QuotaExceeded`]).
+    pub quotas: [u8; 4],
     /// What is to survive a power cut; `None` keeps records in RAM only.
     pub storage: Option<StorageConfig>,
     /// For how long the device listens after each of its packets, if its radio is off otherwise: the backend then
@@ -112,6 +117,8 @@ impl DeviceConfig {
             smallest_packet: Limits::DEVICE.max_packet(),
             shares: LaneShares::of_total(outbox_len),
             linger: [Duration::ZERO; 4],
+            policies: LanePolicy::USUAL,
+            quotas: [100; 4],
             storage: None,
             listen: None,
         }
@@ -120,6 +127,9 @@ impl DeviceConfig {
     pub(super) fn check(&self) -> Result<(), CallError> {
         if usize::from(self.smallest_packet) < MIN_MAX_PACKET {
             return Err(CallError::InvalidConfig("smallest_packet is below 64"));
+        }
+        if self.quotas.iter().any(|percent| !(1..=100).contains(percent)) {
+            return Err(CallError::InvalidConfig("a quota is not between 1 and 100 percent"));
         }
         if let (Some(pin), Some(expected)) = (&self.pin, &self.expected)
             && pin.identity != *expected

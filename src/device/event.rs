@@ -1,4 +1,5 @@
 use super::{BackendPin, CommandId};
+use crate::delivery::LaneNotice;
 use crate::error::{CloseReason, Discard};
 use crate::framing::{CommandRefusal, Lane, RefusedReason};
 use crate::time::{Instant, UnixSeconds};
@@ -35,6 +36,19 @@ pub enum DeviceEvent {
         count: u32,
         /// Why.
         reason: RefusedReason,
+    },
+    /// Three quarters of a lane are in use.
+    LaneNearlyFull(Lane),
+    /// No more than half of a lane that was nearly full is in use again.
+    LaneEased(Lane),
+    /// A full lane has given up records, as its policy says; gap records tell the backend.
+    RecordsDropped {
+        /// Their lane.
+        lane: Lane,
+        /// The lowest sequence among them.
+        first: u64,
+        /// How many since the last event of that; not always neighbours.
+        count: u32,
     },
     /// All records of a lane up to this one, of the present boot, survive a power cut now, or are settled.
     Stored {
@@ -100,6 +114,16 @@ pub enum DeviceReceived<'b> {
         /// Its body.
         body: &'b [u8],
     },
+}
+
+impl From<LaneNotice> for DeviceEvent {
+    fn from(notice: LaneNotice) -> Self {
+        match notice {
+            LaneNotice::NearlyFull(lane) => Self::LaneNearlyFull(lane),
+            LaneNotice::Eased(lane) => Self::LaneEased(lane),
+            LaneNotice::Dropped { lane, first, count } => Self::RecordsDropped { lane, first, count },
+        }
+    }
 }
 
 const CAPACITY: usize = 8;

@@ -41,6 +41,7 @@ use alloc::boxed::Box;
 use connect::Connector;
 use event::EventQueue;
 use live::Live;
+use record::Thinner;
 use store::Store;
 use tickets::Tickets;
 use time_sync::LearnedClock;
@@ -82,6 +83,7 @@ pub struct Device<'m> {
     events: EventQueue,
     discards: Discards,
     sent_tags: SentTags,
+    thinner: Thinner,
     /// How many commands the application was given, or refused, in this boot: makes their handles.
     command_handles: u32,
     learned_clock: Option<LearnedClock>,
@@ -135,6 +137,9 @@ impl<'m> Device<'m> {
         for (lane, linger) in Lane::ALL.into_iter().zip(config.linger) {
             outbox.set_linger(lane, linger);
         }
+        for (lane, policy) in Lane::ALL.into_iter().zip(config.policies) {
+            outbox.set_policy(lane, policy)?;
+        }
         Ok(Self {
             scopes: config.identity.credential().claimed_scopes(),
             boot: config.boot,
@@ -151,6 +156,7 @@ impl<'m> Device<'m> {
             events: EventQueue::default(),
             discards: Discards::default(),
             sent_tags: SentTags::default(),
+            thinner: Thinner::default(),
             command_handles: 0,
             learned_clock: None,
         })
@@ -320,6 +326,9 @@ impl<'m> Device<'m> {
     /// Early, late and repeated calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.excuse_silence(now);
+        for lane in Lane::ALL {
+            self.review_spilling(lane);
+        }
         self.outbox.handle_timeout(now);
         self.tend_stamps(now);
         if let Some(live) = &mut self.live {
@@ -364,7 +373,8 @@ impl<'m> Device<'m> {
 
     /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<DeviceEvent> {
-        self.events.pop().or_else(|| self.stored_event())
+        let event = self.events.pop().or_else(|| self.stored_event());
+        event.or_else(|| self.outbox.poll_notice().map(DeviceEvent::from))
     }
 
     /// Drops the session and puts what was in flight back into the queue.

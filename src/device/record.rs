@@ -4,6 +4,7 @@ use super::Device;
 use crate::delivery::Accepted;
 use crate::error::CallError;
 use crate::framing::{EncodeError, Lane, Record, encode_record, encode_waveform};
+use crate::limits::MAX_CHANNELS;
 use crate::permission::permits;
 use crate::time::{Duration, Instant};
 
@@ -33,7 +34,10 @@ impl Device<'_> {
     ///
     /// # Errors
     /// [`CallError::BadRecord`] if it does not fit its channel, [`CallError::OutOfScope`] if the own credential does
-    /// not permit it, [`CallError::LaneFull`], [`CallError::RecordTooLong`]. Nothing has changed then.
+    /// not permit it, [`CallError::QuotaExceeded`] and [`CallError::Thinned`] as the configuration says,
+    /// [`CallError::LaneFull`], [`CallError::RecordTooLong`]. Nothing was accepted then; but a lane that drops its oldest
+    /// may have made room. With storage that still takes records of the lane, nothing is dropped: serve
+    /// [`Device::poll_storage`] after [`CallError::LaneFull`], and try again.
     pub fn record_at(
         &mut self,
         now: Instant,
@@ -44,13 +48,13 @@ impl Device<'_> {
         if !permits(self.scopes, record) {
             return Err(CallError::OutOfScope);
         }
-        loop {
-            match self.accept(now, lane, time, record) {
-                // What is stored may leave the memory.
-                Err(CallError::LaneFull) if self.outbox.evict(lane) > 0 => {}
-                accepted => return accepted,
-            }
+        self.admit(lane, record)?;
+        self.review_spilling(lane);
+        let accepted = self.accept(now, lane, time, record);
+        if let (Err(CallError::LaneFull), Some(store)) = (&accepted, &mut self.store) {
+            store.region_mut(lane).pressed = true;
         }
+        accepted
     }
 
     fn accept(
@@ -91,5 +95,48 @@ impl Device<'_> {
                 return Ok(tx.commit());
             }
         }
+    }
+}
+
+/// Counts the records of each channel in its place in the descriptor set.
+pub(super) struct Thinner([u8; MAX_CHANNELS]);
+
+impl Default for Thinner {
+    fn default() -> Self {
+        Self([0; MAX_CHANNELS])
+    }
+}
+
+impl Device<'_> {
+    /// Holds a channel to its share of the lane, and thins out where the lane does so.
+    fn admit(&mut self, lane: Lane, record: &Record<'_>) -> Result<(), CallError> {
+        let (channel, series) = match record {
+            Record::Measurement(measurement) => (measurement.channel, true),
+            Record::Trend(block) => (block.channel, true),
+            Record::Waveform(block) => (block.channel, true),
+            Record::Event(event) => (event.channel, false),
+            Record::Alarm(alarm) => (alarm.channel, false),
+            _ => return Ok(()),
+        };
+        let [alarm, event, trend, waveform] = self.config.quotas;
+        let percent = match lane {
+            Lane::Alarm => alarm,
+            Lane::Event => event,
+            Lane::Trend => trend,
+            Lane::Waveform => waveform,
+        };
+        let share = self.outbox.fill(lane).capacity.saturating_mul(percent.into()) / 100;
+        if percent < 100 && self.outbox.held_by(lane, channel, share) >= share {
+            return Err(CallError::QuotaExceeded);
+        }
+        let one_of = self.outbox.thinning(lane);
+        if !series || one_of == 1 {
+            return Ok(());
+        }
+        let place = self.set.channels().position(|known| known.number == channel);
+        let Some(turn) = place.and_then(|place| self.thinner.0.get_mut(place)) else { return Ok(()) };
+        let taken = turn.is_multiple_of(one_of);
+        *turn = turn.wrapping_add(1);
+        if taken { Ok(()) } else { Err(CallError::Thinned) }
     }
 }

@@ -110,8 +110,10 @@ pub(super) struct Region {
     /// Up to where it was.
     pub(super) trimmed: Option<u64>,
     pub(super) full: bool,
-    /// The sequence below which records are stored, if the application was not told yet.
-    pub(super) report: Option<u64>,
+    /// A record did not fit the lane's memory: what is there is to be stored at once.
+    pub(super) pressed: bool,
+    /// The application is to be told how far records are stored.
+    pub(super) report: bool,
 }
 
 impl Region {
@@ -127,7 +129,8 @@ impl Region {
         trim: None,
         trimmed: None,
         full: false,
-        report: None,
+        pressed: false,
+        report: false,
     };
 
     /// Passes over an entry of earlier boots from which nothing is wanted.

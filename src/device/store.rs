@@ -258,6 +258,9 @@ impl<'m> Store<'m> {
             return true;
         }
         let Some(_) = self.config.spill_after(lane) else { return false };
+        if self.region(lane).pressed {
+            return true;
+        }
         let (fill, unstored) = (outbox.fill(lane), outbox.unstored_bytes(lane));
         let much = fill.capacity.saturating_sub(fill.capacity / 4);
         unstored >= much || fill.used >= much && unstored >= self.buffer.len()
@@ -284,6 +287,18 @@ impl<'m> Store<'m> {
             return None;
         }
         Lane::ALL.into_iter().filter_map(|lane| self.append_due(lane, outbox)).min()
+    }
+
+    /// Tells whether the storage will take records of a lane when they have to leave the memory.
+    fn spills(&self, lane: Lane) -> bool {
+        match self.phase {
+            Phase::Get | Phase::Put | Phase::Check | Phase::Pin => true,
+            Phase::Off => false,
+            Phase::Ready => {
+                let wanted = self.hurry || self.config.spill_after(lane).is_some();
+                wanted && self.can_list() && !self.failing && !self.region(lane).full
+            }
+        }
     }
 
     /// Tells whether this boot is in the table, or can be.
@@ -509,7 +524,8 @@ impl Device<'_> {
                 let region = store.region_mut(run.lane);
                 region.own_first.get_or_insert(number);
                 region.own.push(number, run.end());
-                region.report = Some(run.end());
+                region.report = true;
+                region.pressed = false;
             }
             (Pending::Append(run), StorageReply::Full) => {
                 store.region_mut(run.lane).full = true;
@@ -649,6 +665,13 @@ impl Device<'_> {
         store.region(lane).bound.filter(|_| self.outbox.backlog(lane) == Backlog::Earlier)
     }
 
+    /// Takes note of whether a lane gives up records or has them stored.
+    pub(super) fn review_spilling(&mut self, lane: Lane) {
+        if let Some(store) = &self.store {
+            self.outbox.set_spilling(lane, store.spills(lane));
+        }
+    }
+
     /// Returns the highest sequence of the present boot such that this record and all before it survive a power cut, or
     /// are settled; `None` if there is none.
     pub fn stored_through(&self, lane: Lane) -> Option<u64> {
@@ -670,17 +693,16 @@ impl Device<'_> {
     pub fn is_all_stored(&self) -> bool {
         let ready = self.store.as_ref().is_some_and(|store| store.phase == Phase::Ready);
         let mut lanes = Lane::ALL.into_iter();
-        lanes.all(
-            |lane| if ready { self.outbox.oldest_unstored(lane).is_none() } else { self.outbox.is_empty() },
-        )
+        lanes.all(|lane| if ready { self.outbox.is_all_stored(lane) } else { self.outbox.is_empty() })
     }
 
     /// Returns the next event about what was stored.
     pub(super) fn stored_event(&mut self) -> Option<DeviceEvent> {
         let store = self.store.as_mut()?;
         Lane::ALL.into_iter().find_map(|lane| {
-            let end = store.region_mut(lane).report.take()?;
-            Some(DeviceEvent::Stored { lane, through: end.saturating_sub(1) })
+            let report = core::mem::take(&mut store.region_mut(lane).report);
+            let through = report.then(|| self.outbox.stored_end(lane))?.checked_sub(1)?;
+            Some(DeviceEvent::Stored { lane, through })
         })
     }
 }

@@ -56,6 +56,7 @@ pub use record::{
     Priority, Record,
 };
 pub use record_codec::encode_record;
+pub(crate) use record_codec::peek_channel;
 pub use row::Row;
 pub use run::{RunReader, RunWriter, longest_run_of_one};
 pub use streams::{BootStreams, BootTag, StreamEntry, StreamsFrame, StreamsWriter};

@@ -205,6 +205,19 @@ pub struct Gap {
     pub reason: GapReason,
 }
 
+impl Gap {
+    /// Returns the sequences that it names.
+    ///
+    /// ```
+    /// use vitalwire::framing::{Gap, GapReason};
+    /// let gap = Gap { lane: None, first: 7, count: 3, reason: GapReason::OutboxFull };
+    /// assert!(gap.sequences().eq([7, 8, 9]));
+    /// ```
+    pub const fn sequences(&self) -> core::ops::Range<u64> {
+        self.first..self.first.saturating_add(self.count)
+    }
+}
+
 /// A remark on what was recorded, by the device or somebody at it: a symptom, an artefact, a change of electrodes.
 ///
 /// # Security

@@ -117,15 +117,7 @@ fn write_record(
             check(alarm_fits(&find(alarm.channel)?, alarm_values(alarm).iter().any(Option::is_some)))?;
             write_alarm(alarm, out)?;
         }
-        Record::Gap(gap) => {
-            if gap.count == 0 || gap.first.checked_add(gap.count).is_none() {
-                return Err(EncodeError::OutOfRange);
-            }
-            write_head(KIND_GAP, gap.lane.map_or(0, |lane| lane.code().saturating_add(1)), out)?;
-            out.varint(gap.first)?;
-            out.varint(gap.count)?;
-            out.u8(gap.reason as u8)?;
-        }
+        Record::Gap(gap) => write_gap(gap, out)?,
         Record::Annotation(_) | Record::AlarmLimits(_) | Record::Extension(_) => {
             super::extension::write(record, set, |extension| {
                 write_head(KIND_EXTENSION, extension.kind, out)?;
@@ -310,6 +302,38 @@ fn read_alarm(channel: u8, set: &DescriptorSet<'_>, reader: &mut Reader<'_>) -> 
         low_limit: read_optional(present & 2 != 0, reader)?,
         high_limit: read_optional(present & 4 != 0, reader)?,
     })
+}
+
+fn write_gap(gap: &Gap, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+    if gap.count == 0 || gap.first.checked_add(gap.count).is_none() {
+        return Err(EncodeError::OutOfRange);
+    }
+    write_head(KIND_GAP, gap.lane.map_or(0, |lane| lane.code().saturating_add(1)), out)?;
+    out.varint(gap.first)?;
+    out.varint(gap.count)?;
+    Ok(out.u8(gap.reason as u8)?)
+}
+
+impl Gap {
+    /// Encodes a gap record to the front of `out` and returns its length; it needs no descriptor set.
+    pub(crate) fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
+        let mut writer = Writer::new(out);
+        write_gap(self, &mut writer)?;
+        Ok(writer.len())
+    }
+
+    /// Reads an encoded record if it is a gap.
+    pub(crate) fn peek(record: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(record);
+        let (kind, number) = read_head(&mut reader).ok()?;
+        (kind == KIND_GAP).then(|| read_gap(number, &mut reader).ok()).flatten()
+    }
+}
+
+/// Returns the channel of an encoded measurement, trend, waveform, event or alarm.
+pub(crate) fn peek_channel(record: &[u8]) -> Option<u8> {
+    let (kind, number) = read_head(&mut Reader::new(record)).ok()?;
+    (kind < KIND_GAP).then_some(number)
 }
 
 fn read_gap(lane: u8, reader: &mut Reader<'_>) -> Result<Gap, DecodeError> {

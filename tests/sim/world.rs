@@ -149,6 +149,7 @@ impl World {
         self.app.store.register(identity.identity().unwrap());
         let mut config = DeviceConfig::new(identity, self.pki.anchors(), self.pki.time(), 7, OUTBOX);
         config.smallest_packet = self.setup.max_packet;
+        config.policies = [vitalwire::delivery::LanePolicy::Refuse; 4];
         change(&mut config);
         let memory =
             DeviceMemory { outbox: vec![0; OUTBOX].leak(), descriptors: set.leak(), backlog: &mut [] };

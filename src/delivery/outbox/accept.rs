@@ -46,14 +46,16 @@ pub struct Accepted {
 
 impl<'t, 'm> LaneTx<'t, 'm> {
     pub(super) fn new(now: Instant, lane: Lane, queue: &'t mut LaneQueue<'m>) -> Self {
-        let stage = queue.ring().stage();
+        let stage = queue.stage();
         Self { now, lane, queue, stage }
     }
 
     /// Appends a record that `encode` writes to the front of the space it is given; it returns the length.
     ///
     /// `time` is the record's own, kept to 48 bits of milliseconds. The space is at most
-    /// [`MAX_RECORD`](crate::limits::MAX_RECORD) bytes long, and shorter where the lane has less left.
+    /// [`MAX_RECORD`](crate::limits::MAX_RECORD) bytes long, and shorter where the lane has less left. Where the
+    /// lane's policy is to drop the oldest ([`LanePolicy`](super::LanePolicy)), `encode` is called again with more space
+    /// after it returned [`CallError::BufferTooSmall`]; what was given up for that stays so if nothing is committed.
     ///
     /// # Errors
     /// [`CallError::LaneFull`] or [`CallError::RecordTooLong`] where `encode` returns
@@ -62,9 +64,15 @@ impl<'t, 'm> LaneTx<'t, 'm> {
     pub fn append(
         &mut self,
         time: Instant,
-        encode: impl FnOnce(&mut [u8]) -> Result<usize, CallError>,
+        mut encode: impl FnMut(&mut [u8]) -> Result<usize, CallError>,
     ) -> Result<(), CallError> {
-        self.queue.ring_mut().append(&mut self.stage, time, encode)
+        loop {
+            match self.queue.ring_mut().append(&mut self.stage, time, &mut encode) {
+                // each turn gives up a record at least
+                Err(CallError::LaneFull) if self.queue.make_room(&mut self.stage) => {}
+                result => return result,
+            }
+        }
     }
 
     /// Appends a record that is encoded already.

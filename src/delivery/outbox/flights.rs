@@ -101,15 +101,31 @@ impl Flights {
         }
     }
 
-    /// Takes out a range of sequences.
-    pub(super) fn forget(&mut self, queue: Queue, first: u64, count: u64) {
+    /// Takes out a range of sequences, and tells how many of them were given up.
+    pub(super) fn forget(
+        &mut self,
+        queue: Queue,
+        first: u64,
+        count: u64,
+        is_given_up: impl Fn(u64) -> bool,
+    ) -> u32 {
+        let mut taken = 0u32;
         for slot in &mut self.slots {
             let Some(flight) = slot.as_mut().filter(|flight| flight.queue == queue) else { continue };
-            flight.take(|sequence| sequence.checked_sub(first).is_some_and(|offset| offset < count));
+            let gone = |sequence: u64| sequence.checked_sub(first).is_some_and(|offset| offset < count);
+            taken = taken.saturating_add(flight.take(|sequence| is_given_up(sequence) && gone(sequence)));
+            flight.take(gone);
             if flight.pending == 0 {
                 *slot = None;
             }
         }
+        taken
+    }
+
+    /// Returns the lowest sequence of a queue, not below `from`, that is in flight.
+    pub(super) fn lowest(&self, queue: Queue, from: u64) -> Option<u64> {
+        let flights = self.iter().filter(|flight| flight.queue == queue);
+        flights.filter_map(|flight| flight.sequences().find(|sequence| *sequence >= from)).min()
     }
 
     /// Lets those whose wait is over wait until `deadline`, once each.

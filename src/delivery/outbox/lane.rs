@@ -1,3 +1,4 @@
+use super::gaps::GivenUp;
 use super::queue::Backlog;
 use super::ring::{Cursor, Entry, RecordState, Ring, Stage};
 use crate::codec::varint_len;
@@ -28,12 +29,13 @@ pub(super) struct LaneQueue<'m> {
     waiting_since: Instant,
     /// One above the highest sequence that was ever sent.
     pub(super) sent_end: u64,
-    /// One above the highest sequence that was refused or lost.
+    /// One above the highest sequence that was refused, lost or given up.
     pub(super) refused_end: u64,
     /// Below this, the backend has told that all is settled; `None` until it has told anything in this session.
     told: Option<u64>,
-    /// Whether a Streams frame with this lane's present state was sent in this session.
-    named: bool,
+    /// The oldest sequence that the last Streams frame of this session named.
+    named: Option<u64>,
+    pub(super) given_up: GivenUp,
 }
 
 /// Whether the backend knows where this lane's stream begins.
@@ -70,7 +72,8 @@ impl<'m> LaneQueue<'m> {
             sent_end: 0,
             refused_end: 0,
             told: None,
-            named: false,
+            named: None,
+            given_up: GivenUp::default(),
         }
     }
 
@@ -117,7 +120,7 @@ impl<'m> LaneQueue<'m> {
     //= SPEC.md#ledger
     //# A device MUST NOT send a sequence that is 256 or more above the oldest unsettled one of its stream.
     fn is_inside_window(&self, sequence: u64) -> bool {
-        sequence < self.base().saturating_add(LEDGER_WINDOW)
+        sequence < self.oldest().saturating_add(LEDGER_WINDOW)
     }
 
     /// Returns when this lane has something to send in a Records frame of `space` bytes.
@@ -182,7 +185,9 @@ impl<'m> LaneQueue<'m> {
     pub(super) fn requeue(&mut self, sequence: u64, forget_backoff: bool) -> bool {
         let from = if sequence >= self.cursor.sequence { self.cursor } else { self.ring.oldest() };
         let at = self.ring.seek(from, sequence);
-        let Some(entry) = self.ring.entry(at).filter(|entry| entry.state == RecordState::InFlight) else {
+        // one that was given up meanwhile is not found
+        let found = self.ring.entry(at).filter(|_| at.sequence == sequence);
+        let Some(entry) = found.filter(|entry| entry.state == RecordState::InFlight) else {
             return false;
         };
         let sends = if forget_backoff { entry.sends.min(1) } else { entry.sends };
@@ -212,17 +217,17 @@ impl<'m> LaneQueue<'m> {
     /// Takes note that records below `end` were refused.
     pub(super) fn note_refused(&mut self, end: u64) {
         self.refused_end = self.refused_end.max(end);
-        self.named = false;
+        self.named = None;
     }
 
     /// The backend knows nothing of this stream's present name.
     pub(super) fn forget_name(&mut self) {
         self.told = None;
-        self.named = false;
+        self.named = None;
     }
 
     pub(super) fn note_named(&mut self) {
-        self.named = self.is_open();
+        self.named = self.is_open().then(|| self.oldest());
     }
 
     /// Tells whether this is a stream to be named: a lane that has ever held a record, or an earlier boot's.
@@ -235,10 +240,12 @@ impl<'m> LaneQueue<'m> {
     }
 
     pub(super) fn naming(&self) -> Naming {
-        let behind = |told| told < self.refused_end.min(self.base());
-        if !self.is_open() || !self.told.is_none_or(behind) {
+        //= SPEC.md#full-lanes
+        //# A device MUST then name the stream's new oldest sequence in a Streams frame, repeated until an Ack has passed what was given up.
+        let needed = self.refused_end.min(self.oldest());
+        if !self.is_open() || self.told.is_some_and(|told| told >= needed) {
             Naming::Known
-        } else if self.named {
+        } else if self.named.is_some_and(|named| named >= needed) {
             Naming::Unconfirmed
         } else {
             Naming::Due

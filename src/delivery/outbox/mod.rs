@@ -2,7 +2,9 @@
 
 mod accept;
 mod flights;
+mod gaps;
 mod lane;
+mod policy;
 mod queue;
 mod ring;
 mod rtt;
@@ -13,6 +15,7 @@ mod stored;
 mod tests;
 
 pub use accept::{Accepted, LaneTx};
+pub use policy::{LaneNotice, LanePolicy};
 pub use queue::{Backlog, LoadRefusal, Queue, StoredRun};
 pub use shares::LaneShares;
 
@@ -76,6 +79,10 @@ pub struct LaneFill {
     pub used: usize,
     /// The lane's bytes.
     pub capacity: usize,
+    /// Records that were given up since the boot, as [`LanePolicy`] says.
+    pub dropped: u64,
+    /// Gaps of which no record is written yet.
+    pub gaps: u32,
 }
 
 impl<'m> Outbox<'m> {
@@ -235,11 +242,12 @@ impl<'m> Outbox<'m> {
 
     fn settle(&mut self, now: Instant, queue: Queue, ack: &StreamAck) -> u32 {
         //= SPEC.md#acknowledgement
-        //# A device MUST keep a record until it is acknowledged or refused.
+        //# A device MUST keep a record until it is acknowledged, refused or given up.
         let settled = self.queue_mut(queue).settle(|sequence| ack.settles(sequence));
         //= SPEC.md#retransmission
         //# A device MUST NOT measure a round-trip time on a record that it sent more than once, or that is acknowledged after its wait is over.
         let heard = self.flights.settle(now, queue, ack);
+        self.review_held(queue);
         if let Some(sent_at) = heard.in_time {
             self.rtt.sample(now.since(sent_at));
         }
@@ -275,8 +283,10 @@ impl<'m> Outbox<'m> {
         let refused = self
             .queue_mut(queue)
             .settle(|sequence| sequence.checked_sub(first).is_some_and(|offset| offset < count));
-        self.flights.forget(queue, first, count);
-        refused
+        let held = self.queue(queue).held();
+        let given_up = self.flights.forget(queue, first, count, |sequence| held.contains(&sequence));
+        self.review_held(queue);
+        refused.saturating_add(given_up)
     }
 
     /// Takes the Credit of the current session: how many Records frames the backend holds, alarms not counted.
@@ -296,6 +306,9 @@ impl<'m> Outbox<'m> {
                 self.rtt.expired(now, flight.sent_at);
             }
             requeued = requeued.saturating_add(self.requeue(&flight, false));
+        }
+        for lane in Lane::ALL {
+            self.lanes.of_mut(lane).write_gaps(now);
         }
         requeued
     }
@@ -359,15 +372,23 @@ impl<'m> Outbox<'m> {
 
     fn requeue(&mut self, flight: &Flight, forget_backoff: bool) -> u32 {
         let queue = self.queue_mut(flight.queue);
-        let back = flight.sequences().filter(|sequence| queue.requeue(*sequence, forget_backoff));
-        u32::try_from(back.count()).unwrap_or(u32::MAX)
+        let mut back = 0u32;
+        for sequence in flight.sequences() {
+            if queue.requeue(sequence, forget_backoff) {
+                back = back.saturating_add(1);
+            } else {
+                queue.lose_held(sequence);
+            }
+        }
+        self.review_held(flight.queue);
+        back
     }
 
     /// Lists what a Streams frame names of the present boot: each lane that ever held a record, with the oldest sequence
     /// that is not settled (or the next one, if there is none). [`Outbox::earlier_streams`] are the others.
     pub fn streams(&self) -> impl Iterator<Item = (Lane, u64)> + '_ {
         let open = Lane::ALL.into_iter().filter(|&lane| self.lanes.of(lane).is_open());
-        open.map(|lane| (lane, self.lanes.of(lane).base()))
+        open.map(|lane| (lane, self.lanes.of(lane).oldest()))
     }
 
     /// Tells whether a Streams frame is to go in front of the next Records frame: a stream was not named yet in
@@ -416,10 +437,13 @@ impl<'m> Outbox<'m> {
             queued: queue.queued(),
             used: ring.used(),
             capacity: ring.capacity(),
+            dropped: queue.given_up.dropped(),
+            gaps: queue.given_up.pending(),
         }
     }
 
-    /// Tells whether every record of the present boot is settled, and every one that was read back.
+    /// Tells whether every record of the present boot is settled, every one that was read back, and every one that was
+    /// given up is covered by a settled gap record.
     pub fn is_empty(&self) -> bool {
         Queue::ALL.into_iter().all(|queue| self.queue(queue).is_empty())
     }

@@ -124,6 +124,12 @@ impl<'m> Outbox<'m> {
         self.lanes.of(lane).stored_end()
     }
 
+    /// Tells whether each record of a lane is stored or settled, or was given up and is named by such a gap record.
+    pub fn is_all_stored(&self, lane: Lane) -> bool {
+        let queue = self.lanes.of(lane);
+        queue.stored_end() == queue.ring().end()
+    }
+
     /// Returns the oldest sequence of the present boot's stream that is not settled, wherever the record is.
     pub fn base(&self, lane: Lane) -> u64 {
         self.lanes.of(lane).base()
@@ -137,7 +143,15 @@ impl<'m> Outbox<'m> {
     /// Frees memory of a lane: its oldest records, as far as they are stored, up to a quarter of its bytes. Returns how
     /// many; they are to be read back ([`Outbox::load`]).
     pub fn evict(&mut self, lane: Lane) -> u32 {
-        self.lanes.of_mut(lane).evict()
+        let queue = self.lanes.of_mut(lane);
+        let mut stage = queue.stage();
+        queue.evict(&mut stage)
+    }
+
+    /// Says whether the storage still takes records of a lane: it then refuses ([`CallError::LaneFull`]) instead of
+    /// giving up any, whatever its policy is, and is not called nearly full. At first, none does.
+    pub const fn set_spilling(&mut self, lane: Lane, spills: bool) {
+        self.lanes.of_mut(lane).given_up.spills = spills;
     }
 
     /// Tells whose records a lane's backlog holds.

@@ -164,14 +164,7 @@ impl<'m> Ring<'m> {
         }
     }
 
-    /// Frees the oldest record.
-    pub(super) fn free_oldest(&mut self) {
-        if let Some(entry) = self.entry(self.oldest()) {
-            self.free_entry(entry);
-        }
-    }
-
-    /// Frees the oldest record and wipes its bytes.
+    /// Frees the oldest record and wipes its bytes. Nothing is staged.
     fn free_entry(&mut self, entry: Entry) {
         let next = self.oldest().after(entry);
         self.wipe(entry.at, next.at);
@@ -192,8 +185,26 @@ impl<'m> Ring<'m> {
         self.bytes.get_mut(from..to).unwrap_or_default().zeroize();
     }
 
-    pub(super) fn stage(&self) -> Stage {
+    pub(super) fn stage(&mut self) -> Stage {
+        if self.records == 0 {
+            (self.tail, self.head) = (0, 0);
+        }
         Stage { head: self.head, records: 0 }
+    }
+
+    /// Frees the oldest record, whatever its state is. What is staged stays where it is.
+    pub(super) fn drop_oldest(&mut self, stage: &mut Stage) {
+        let Some(entry) = self.entry(self.oldest()) else { return };
+        let next = self.oldest().after(entry);
+        self.wipe(entry.at, next.at);
+        (self.first, self.tail) = (next.sequence, next.at);
+        self.records = self.records.saturating_sub(1);
+        if self.records == 0 {
+            self.tail = self.head; // where the staged ones begin
+            if stage.records == 0 {
+                *stage = self.stage();
+            }
+        }
     }
 
     /// Lets `fill` write a record behind what is staged.

@@ -2,7 +2,7 @@
 
 use super::lane::{Cut, LaneQueue};
 use super::queue::{Backlog, LoadRefusal};
-use super::ring::{Cursor, Entry, HEADER, RecordState};
+use super::ring::{Cursor, Entry, HEADER, RecordState, Stage};
 use crate::error::CallError;
 use crate::framing::RunWriter;
 use crate::limits::MAX_BATCH_RECORDS;
@@ -14,11 +14,21 @@ impl LaneQueue<'_> {
         self.floor.unwrap_or(self.ring.first())
     }
 
+    /// Tells whether nothing is left to send, to hear of, or to write.
     pub(super) fn is_empty(&self) -> bool {
-        self.ring.records() == 0 && self.floor.is_none()
+        self.ring.records() == 0 && self.floor.is_none() && self.given_up.is_done()
     }
 
+    /// Below this, each record is stored or settled, or was given up and is named by such a gap record.
     pub(super) fn stored_end(&self) -> u64 {
+        let end = self.unstored_from();
+        //= SPEC.md#full-lanes
+        //# A device MUST NOT report a record as stored before each record below it that it has given up is named by a gap record that is stored or settled.
+        self.given_up.unnamed(end).map_or(end, |unnamed| unnamed.min(end))
+    }
+
+    /// Below this, each record is stored, settled or given up.
+    pub(super) fn unstored_from(&self) -> u64 {
         self.next_unstored().map_or(self.ring.end(), |(at, _)| at.sequence)
     }
 
@@ -45,6 +55,7 @@ impl LaneQueue<'_> {
     pub(super) fn note_stored(&mut self, end: u64) {
         let from = if self.stored.sequence <= self.ring.first() { self.ring.oldest() } else { self.stored };
         self.stored = self.ring.seek(from, end);
+        self.forget_named();
     }
 
     /// Bytes of records that are neither stored nor settled, headers included.
@@ -54,13 +65,14 @@ impl LaneQueue<'_> {
         open.map(|(_, entry)| entry.len.saturating_add(HEADER)).fold(0, usize::saturating_add)
     }
 
-    pub(super) fn evict(&mut self) -> u32 {
+    /// Frees the oldest records, as far as they are stored, up to a quarter of the lane.
+    pub(super) fn evict(&mut self, stage: &mut Stage) -> u32 {
         let (before, stored) = (self.ring.used(), self.stored.sequence);
         let enough = self.ring.capacity() / 4;
         let mut count = 0u32;
-        while before.saturating_sub(self.ring.used()) < enough
-            && self.ring.first() < stored
-            && let Some(entry) = self.ring.entry(self.ring.oldest())
+        while let Some(entry) = self.ring.entry(self.ring.oldest())
+            && (entry.state == RecordState::Settled
+                || before.saturating_sub(self.ring.used()) < enough && self.ring.first() < stored)
         {
             if entry.state != RecordState::Settled {
                 self.floor.get_or_insert(self.ring.first());
@@ -68,11 +80,9 @@ impl LaneQueue<'_> {
             if entry.state == RecordState::Queued {
                 self.leave_queue(entry);
             }
-            self.ring.update(entry, RecordState::Settled, entry.sends);
-            self.ring.free_oldest();
+            self.ring.drop_oldest(stage);
             count = count.saturating_add(1);
         }
-        self.ring.free_settled();
         self.mend_cursors();
         count
     }
@@ -97,6 +107,7 @@ impl LaneQueue<'_> {
         if self.floor.is_some_and(|floor| floor < first) {
             self.raise_floor(first);
             self.note_refused(first);
+            self.sent_end = self.sent_end.max(first);
         }
     }
 
@@ -129,7 +140,7 @@ impl LaneQueue<'_> {
         if record.len() > self.ring.longest_record() {
             return Err(LoadRefusal::TooLong);
         }
-        let mut stage = self.ring.stage();
+        let mut stage = self.stage();
         let appended = self.ring.append(&mut stage, time, |space| {
             let short = crate::codec::BufferTooSmall { needed: record.len() };
             space.get_mut(..record.len()).ok_or(short)?.copy_from_slice(record);

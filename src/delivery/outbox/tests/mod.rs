@@ -1,5 +1,6 @@
 //! Single rules here, random sequences against a naive model in `model`.
 
+mod full;
 mod model;
 
 use super::*;
@@ -210,7 +211,7 @@ fn never_settles_what_was_never_sent() {
 
 //= SPEC.md#acknowledgement
 //= type=test
-//# A device MUST keep a record until it is acknowledged or refused.
+//# A device MUST keep a record until it is acknowledged, refused or given up.
 //= SPEC.md#retransmission
 //= type=test
 //# The wait of a flight that is not overtaken MUST double with each of the first two repetitions of a record, and with each expiry since the last measurement, up to 60 s.
@@ -444,10 +445,13 @@ fn a_batch_that_is_not_booked_was_never_sent() {
     outbox.book(at(0), batch, 0);
     outbox.handle_ack(at(0), Lane::Event, &cumulative(1));
     outbox.book(at(0), batch, 0);
-    assert_eq!(outbox.fill(Lane::Event), LaneFill { records: 1, queued: 0, used: 12, capacity: 1000 });
+    assert_eq!(
+        outbox.fill(Lane::Event),
+        LaneFill { records: 1, queued: 0, used: 12, capacity: 1000, dropped: 0, gaps: 0 }
+    );
 }
 
 #[test]
 fn an_outbox_is_small_besides_its_memory() {
-    assert!(size_of::<Outbox<'_>>() <= 3072, "{} bytes", size_of::<Outbox<'_>>());
+    assert!(size_of::<Outbox<'_>>() <= 5120, "{} bytes", size_of::<Outbox<'_>>());
 }
