@@ -179,13 +179,13 @@ class Device:
     # ------------------------------------------------ the handshake
 
     def early(self):
-        """The frames for a resumption's Hello, and what is in them."""
-        frames, taken, lanes = self.streams_frame(), [], set()
-        for stream in self.all_streams():
+        """The frames for a resumption's Hello, of the present boot alone, and what is in them."""
+        frames, taken = self.streams_frame([self.live]), []
+        for stream in self.live.streams:
             room = tickets.Resumption.room() - len(frames) - 18
-            sequences, records = self.batch(stream, room) if stream.lane not in lanes else ([], b"")
+            sequences, records = self.batch(stream, room)
             if sequences:
-                frames, lanes = frames + records, lanes | {stream.lane}
+                frames += records
                 taken.append((stream, sequences))
                 stream.sent_below = max(stream.sent_below, sequences[-1] + 1)
         return (frames, taken) if taken else (b"", [])
@@ -399,10 +399,10 @@ class Device:
             stream.index, stream.named = index, False
         self.streams_at = 0.0
 
-    def streams_frame(self):
+    def streams_frame(self, boots=None):
         """Complete only if nothing of an earlier boot may be stored."""
         body = bytes([len(self.boots) == 1])
-        for boot in self.boots:
+        for boot in boots or self.boots:
             body += varint(boot.number) + boot.tag + blake2s(boot.set)[:16] + varint(len(boot.streams))
             for stream in boot.streams:
                 body += varint(stream.index) + bytes([stream.lane]) + varint(stream.oldest())
@@ -523,6 +523,17 @@ class Device:
                 self.send_frames(frame(F_PING, token))
             return token in self.pongs
         self.run(answered)
+
+    def run_with_pings(self, done):
+        """For what the backend sends only on packets that it sends anyway."""
+        at = [time.monotonic()]
+
+        def asked():
+            if time.monotonic() - at[0] > self.time_out():
+                at[0] = time.monotonic()
+                self.send_frames(frame(F_PING, os.urandom(8)))
+            return done()
+        self.run(asked)
 
     def sync(self):
         """Asks for the time until it is answered."""

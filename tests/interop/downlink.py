@@ -24,6 +24,8 @@ class Commands:
         if number in self.results:
             self.copies += 1
             return self.results[number]
+        if number < self.highest:
+            return frame(F_RESULT, varint(number) + bytes([2, SUPERSEDED]))
         bit = 4 if kind < 32768 else 5
         if not (device.peer["scopes"] & device.scopes) >> bit & 1:
             status = bytes([2, OUT_OF_SCOPE])
@@ -31,11 +33,9 @@ class Commands:
             status = bytes([2, OTHER_BOOT])
         elif deadline <= device.now_ms():
             status = bytes([2, TOO_LATE])
-        elif number < self.highest:
-            status = bytes([2, SUPERSEDED])
         else:
             status = b"\x00" + device.execute(kind, body)[:64]
-        self.highest = max(self.highest, number)
+        self.highest = number
         self.results[number] = frame(F_RESULT, varint(number) + status)
         for old in sorted(self.results)[:-4]:
             del self.results[old]
