@@ -1,5 +1,8 @@
 //! A backend over UDP that prints what it stores, one JSON object per line: the other end of `tests/interop`.
 //!
+//! A line with a `lane` is a record. One with an `event` says what else happened: `command` (one has ended), `clock` (a
+//! device's clock was compared), `closed` (a stream that the device has closed) or `ticket_conflict`.
+//!
 //! It makes an authority, a backend and one device, writes what the device needs to know to a file, and serves until
 //! the device closes. The "store" is the process's memory, so nothing survives it, and the device's secret key is in
 //! the file: a tool for tests and for trying the protocol, not a service.
@@ -11,10 +14,13 @@ use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant as Clock, SystemTime, UNIX_EPOCH};
-use vitalwire::backend::{Backend, BackendConfig, BackendEvent, Batch, BatchRef, Grant, Inbound, Received};
-use vitalwire::crypto::{Psk, SigningKey, StaticSecret};
+use vitalwire::backend::{
+    Backend, BackendConfig, BackendEvent, Batch, BatchRef, Claims, Command, Grant, Inbound, Received,
+};
+use vitalwire::crypto::{Psk, ServiceKey, SigningKey, StaticSecret, TicketKey};
 use vitalwire::delivery::Ledger;
-use vitalwire::framing::{BatchRecord, Quality, Record, Row, Value};
+use vitalwire::framing::{BatchRecord, ClockQuality, Quality, Record, Row, Value, WallReading};
+use vitalwire::handshake::TicketKeys;
 use vitalwire::identity::{
     Authority, Credential, CredentialRequest, Identity, LocalIdentity, Role, Scopes, SubjectId, Time,
     TrustAnchors,
@@ -32,6 +38,8 @@ Ends when the device closes (exit code 0) or the time is over (1).
   --seconds N          how long to serve at the most, default 60
   --psk                registers a pre-shared key for the device, and so requires it
   --max-half-open N    handshakes at once; above a quarter of it, Hellos need a cookie
+  --tickets            gives the device tickets, and lets it resume with them
+  --command TEXT       has the device do a command of kind 1 with this body, once in each session
   --help               this text";
 
 type Failure = Box<dyn std::error::Error>;
@@ -42,6 +50,8 @@ struct Options {
     seconds: u64,
     psk: bool,
     max_half_open: Option<u32>,
+    tickets: bool,
+    command: Option<String>,
 }
 
 impl Options {
@@ -52,6 +62,8 @@ impl Options {
             seconds: 60,
             psk: false,
             max_half_open: None,
+            tickets: false,
+            command: None,
         };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
@@ -62,6 +74,8 @@ impl Options {
                 "--seconds" => options.seconds = value()?.parse()?,
                 "--max-half-open" => options.max_half_open = Some(value()?.parse()?),
                 "--psk" => options.psk = true,
+                "--tickets" => options.tickets = true,
+                "--command" => options.command = Some(value()?),
                 _ => return Err(format!("unknown option {word}; --help lists them").into()),
             }
         }
@@ -84,11 +98,19 @@ fn main() -> ExitCode {
     }
 }
 
+/// What a real service has in its database.
+struct Stored {
+    ledgers: BTreeMap<Identity, Ledger>,
+    claims: Claims,
+    psk: Option<[u8; 32]>,
+}
+
 /// Serves; tells whether the device has closed by itself.
 fn serve(options: &Options) -> Result<bool, Failure> {
     let socket = UdpSocket::bind(options.listen)?;
     let (mut backend, psk) = provision(options, socket.local_addr()?)?;
-    let (mut ledgers, mut rng) = (BTreeMap::<Identity, Ledger>::new(), OsEntropy);
+    let mut stored = Stored { ledgers: BTreeMap::new(), claims: Claims::new(1000), psk };
+    let mut rng = OsEntropy;
     let started = Clock::now();
     let (mut packet, mut out) = ([0u8; 65_535], [0u8; 1500]);
     loop {
@@ -102,43 +124,33 @@ fn serve(options: &Options) -> Result<bool, Failure> {
         let received = socket.recv_from(&mut packet).ok();
 
         let now = Instant::from_millis(started.elapsed().as_millis().try_into()?);
-        let mut stored = Vec::new();
+        backend.set_wall_clock(unix_seconds()?);
+        backend.set_wall_time(now, wall_time()?);
+        let mut batches = Vec::new();
         if let Some((len, path)) = received {
             let packet = packet.get_mut(..len).unwrap_or_default();
-            backend.handle_packets(now, &mut [Inbound { path, packet }], &mut |received| {
-                if let Received::Batch(batch) = received {
-                    stored.extend(store(&mut ledgers, &batch));
+            backend.handle_packets(now, &mut [Inbound { path, packet }], &mut |received| match received {
+                Received::Batch(batch) => batches.extend(store(&mut stored.ledgers, &batch)),
+                Received::CommandDone { body, .. } => {
+                    println!("{{\"event\": \"result\", \"body\": \"{}\"}}", hex(body));
                 }
+                _ => {}
             });
         }
         backend.handle_timeout(now);
-        while let Some(job) = backend.poll_handshake() {
-            let done = job.run(&mut rng);
-            backend.handle_handshake(now, done);
-        }
-        for batch in stored {
-            backend.commit(now, batch);
-        }
+        run_handshakes(now, &mut backend, &mut rng);
         let mut closed = false;
         while let Some(event) = backend.poll_event() {
             eprintln!("{event:?}");
-            match event {
-                BackendEvent::Pending { pending, credential, .. } => {
-                    let ledger = ledgers.entry(credential.identity()).or_default().clone();
-                    let psk = psk.map(Psk::from_bytes);
-                    let grant = Grant { scopes: credential.scopes(), ledger, psk, ..Grant::default() };
-                    backend.accept(now, pending, grant)?;
-                }
-                BackendEvent::Disconnected { identity, reason } => {
-                    closed |= reason == CloseReason::Application;
-                    let _ = identity;
-                }
-                _ => {}
-            }
+            closed |= matches!(event, BackendEvent::Disconnected { reason: CloseReason::Application, .. });
+            handle_event(now, &mut backend, &mut stored, options, event)?;
         }
-        while let Some(job) = backend.poll_handshake() {
-            let done = job.run(&mut rng);
-            backend.handle_handshake(now, done);
+        run_handshakes(now, &mut backend, &mut rng);
+        while let Some(early) = backend.poll_early() {
+            batches.extend(store(&mut stored.ledgers, &early.as_batch()));
+        }
+        for batch in batches {
+            backend.commit(now, batch);
         }
         while let Some(transmit) = backend.poll_transmit(now, &mut rng, &mut out)? {
             socket.send_to(transmit.packet, transmit.path)?;
@@ -151,6 +163,75 @@ fn serve(options: &Options) -> Result<bool, Failure> {
             return Ok(true);
         }
     }
+}
+
+fn run_handshakes(now: Instant, backend: &mut Backend<SocketAddr>, rng: &mut OsEntropy) {
+    while let Some(job) = backend.poll_handshake() {
+        let done = job.run(rng);
+        backend.handle_handshake(now, done);
+    }
+}
+
+/// Lets everybody in whom the backend has authenticated, claims tickets, and gives each session its command.
+fn handle_event(
+    now: Instant,
+    backend: &mut Backend<SocketAddr>,
+    stored: &mut Stored,
+    options: &Options,
+    event: BackendEvent,
+) -> Result<(), Failure> {
+    match event {
+        BackendEvent::Pending { pending, credential, .. } => {
+            let grant = stored.grant(credential.identity());
+            backend.accept(now, pending, grant)?;
+        }
+        BackendEvent::Resuming { pending, claim } => {
+            let outcome = stored.claims.claim(unix_seconds()?, &claim);
+            let grant = stored.grant(claim.identity);
+            backend.claimed(now, pending, outcome, grant)?;
+        }
+        BackendEvent::Connected { identity, .. } => {
+            if let Some(body) = &options.command {
+                let ttl = Duration::from_secs(30);
+                backend.command(now, &identity, Command { kind: 1, body: body.as_bytes(), ttl })?;
+            }
+        }
+        BackendEvent::CommandEnded { outcome, .. } => {
+            println!("{{\"event\": \"command\", \"outcome\": \"{outcome:?}\"}}");
+        }
+        BackendEvent::Clock { reading, .. } => println!(
+            "{{\"event\": \"clock\", \"boot\": {}, \"device\": {}, \"unix_millis\": {}, \"round_trip\": {}}}",
+            reading.boot,
+            reading.device.as_millis(),
+            reading.arrived.unix_millis,
+            reading.round_trip.as_millis()
+        ),
+        BackendEvent::TicketConflict { .. } => println!("{{\"event\": \"ticket_conflict\"}}"),
+        _ => {}
+    }
+    Ok(())
+}
+
+impl Stored {
+    fn grant(&mut self, identity: Identity) -> Grant {
+        Grant {
+            scopes: Scopes::PUBLISH | Scopes::COMMANDS,
+            ledger: self.ledgers.entry(identity).or_default().clone(),
+            psk: self.psk.map(Psk::from_bytes),
+            ticket_misused: self.claims.is_misused(&identity),
+            ..Grant::default()
+        }
+    }
+}
+
+fn unix_seconds() -> Result<UnixSeconds, Failure> {
+    Ok(UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs()))
+}
+
+/// Reads the system's clock, and takes it for synchronised to 50 ms.
+fn wall_time() -> Result<WallReading, Failure> {
+    let unix_millis = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis().try_into()?;
+    Ok(WallReading { unix_millis, quality: ClockQuality::Synchronised, error: Duration::from_millis(50) })
 }
 
 /// Makes all keys and credentials, writes the device's share of them to the file, and returns the backend.
@@ -172,13 +253,13 @@ fn provision(
     random(&mut service_subject)?;
 
     let authority = Authority::new(SigningKey::from_bytes(seed));
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let clock = unix_seconds()?.0;
     let issue = |secret: &StaticSecret, serial, subject, role| -> Result<Credential, Failure> {
         let request = CredentialRequest {
             serial,
             subject: SubjectId(subject),
             role,
-            scopes: Scopes::PUBLISH,
+            scopes: Scopes::PUBLISH | Scopes::COMMANDS,
             issued: UnixSeconds(clock),
             not_before: UnixSeconds(clock),
             not_after: UnixSeconds(clock + 24 * 3600),
@@ -198,6 +279,14 @@ fn provision(
     if options.psk {
         let identity = Identity { issuer: authority.issuer(), subject: SubjectId(device_subject) };
         backend.enrol(PskId(psk_id), Psk::from_bytes(psk), identity);
+    }
+    if options.tickets {
+        // Fresh keys for each run, as the claims do not survive it either. The nodes of a service share theirs.
+        let (mut service_key, mut ticket_key) = ([0u8; 32], [0u8; 32]);
+        random(&mut service_key)?;
+        random(&mut ticket_key)?;
+        let (service, present) = (ServiceKey::from_bytes(service_key), TicketKey::from_bytes(ticket_key));
+        backend.set_ticket_keys(TicketKeys::new(service, present, None));
     }
 
     let mut file = format!("{{\n \"address\": \"{address}\"");
@@ -222,7 +311,12 @@ fn provision(
 fn store(ledgers: &mut BTreeMap<Identity, Ledger>, batch: &Batch<'_>) -> Option<BatchRef> {
     let mark = batch.mark();
     let ledger = ledgers.entry(batch.identity()).or_default();
-    batch.closed().iter().for_each(|closed| ledger.close(closed));
+    for closed in batch.closed() {
+        let (stream, end) = (closed.stream, closed.end);
+        let (boot, lane) = (stream.boot, stream.lane.code());
+        println!("{{\"event\": \"closed\", \"boot\": {boot}, \"of_lane\": {lane}, \"end\": {end}}}");
+        ledger.close(closed);
+    }
     let new = ledger.apply(&mark).ok()?;
     for record in batch.records() {
         if new >> (record.sequence - mark.first) & 1 == 1 {
@@ -241,7 +335,8 @@ fn rows(rows: impl Iterator<Item = Row>) -> String {
 
 fn json(batch: &Batch<'_>, record: &BatchRecord<'_>) -> String {
     let mut text = format!(
-        "{{\"lane\": {}, \"sequence\": {}, \"time\": {}, ",
+        "{{\"boot\": {}, \"lane\": {}, \"sequence\": {}, \"time\": {}, ",
+        batch.stream().boot,
         batch.stream().lane.code(),
         record.sequence,
         record.time.as_millis()

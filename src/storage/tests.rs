@@ -92,6 +92,31 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The content of the item "ticket", field by field as in SPEC.md; `device::tickets` holds its own form to it.
+fn stored_ticket() -> (Vec<u8>, serde_json::Value) {
+    let (psk_proved, scopes, end) = (true, 0x0102_0304_u32, 1_750_000_000_u64);
+    let fields: [(&str, usize, u8); 6] = [
+        ("ticket", 122, 0x11),
+        ("psk", 32, 0x22),
+        ("service_key", 32, 0x33),
+        ("backend_key", 32, 0x44),
+        ("issuer", 8, 0x55),
+        ("subject", 16, 0x66),
+    ];
+    let mut content = vec![1, u8::from(psk_proved)];
+    let mut contents = serde_json::json!({ "psk_proved": psk_proved, "scopes": scopes, "end": end });
+    for (name, len, first) in fields {
+        let bytes: Vec<u8> = (first..).take(len).collect();
+        contents[name] = hex(&bytes).into();
+        content.extend(bytes);
+    }
+    content.extend(scopes.to_le_bytes());
+    content.extend(end.to_le_bytes());
+    content.extend([0x77; 16]);
+    contents["own_hash"] = hex(&[0x77; 16]).into();
+    (content, contents)
+}
+
 /// One of each sealed form, for who reads an earlier firmware's storage.
 #[test]
 fn vectors_of_storage() {
@@ -116,14 +141,16 @@ fn vectors_of_storage() {
     let item = hex(&item[..len]);
     let mut set = [0; 64];
     let set_len = seal_descriptors(&key(1), (5, TAG), [2; 32], b"set", &mut set).unwrap();
-    let content: Vec<u8> = (0..16).collect();
-    let mut ticket = [0; 16 + ITEM_OVERHEAD];
+    let (content, contents) = stored_ticket();
+    let mut ticket = [0; 272 + ITEM_OVERHEAD];
     let ticket_len = seal_ticket(&key(1), [4; 32], &content, &mut ticket).unwrap();
     assert_eq!(open_ticket(&key(1), &mut ticket.clone()), Ok(&content[..]));
     assert!(open_ticket(&key(2), &mut ticket.clone()).is_err());
-    let mut pin = [0; 16 + ITEM_OVERHEAD];
-    let pin_len = seal_pin(&key(1), [5; 32], &content, &mut pin).unwrap();
-    assert_eq!(open_pin(&key(1), &mut pin.clone()), Ok(&content[..]));
+    let floor = 1_750_000_000u64;
+    let pinned = [&[1][..], &[0x11; 32], &[0x22; 8], &[0x33; 16], &floor.to_le_bytes()].concat();
+    let mut pin = [0; 65 + ITEM_OVERHEAD];
+    let pin_len = seal_pin(&key(1), [5; 32], &pinned, &mut pin).unwrap();
+    assert_eq!(open_pin(&key(1), &mut pin.clone()), Ok(&pinned[..]));
     assert!(open_ticket(&key(1), &mut pin.clone()).is_err(), "each item has a key of its own");
     let vector = serde_json::json!({
         "storage_key": hex(&[1; 32]),
@@ -139,8 +166,14 @@ fn vectors_of_storage() {
             "boot": 5, "tag": hex(&TAG.0), "salt": hex(&[2; 32]), "set": hex(b"set"),
             "item": hex(&set[..set_len]),
         },
-        "pin": { "salt": hex(&[5; 32]), "content": hex(&content), "item": hex(&pin[..pin_len]) },
-        "ticket": { "salt": hex(&[4; 32]), "content": hex(&content), "item": hex(&ticket[..ticket_len]) },
+        "pin": {
+            "salt": hex(&[5; 32]), "key": hex(&[0x11; 32]), "issuer": hex(&[0x22; 8]),
+            "subject": hex(&[0x33; 16]), "floor": floor, "item": hex(&pin[..pin_len]),
+        },
+        "ticket": {
+            "salt": hex(&[4; 32]), "ticket": contents, "content": hex(&content),
+            "item": hex(&ticket[..ticket_len]),
+        },
     });
     crate::test_vectors::compare_or_bless("storage.json", &vector);
 }

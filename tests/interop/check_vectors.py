@@ -11,6 +11,8 @@ from links import Reassembler, cobs, cut, delimited, read_cobs, read_delimited
 from records import (CODINGS_READ, alarm, alarm_limits, annotation, block, descriptor, descriptors, event, extension, gap,
                      head, measurement, qualified, read_block)
 from session import read_frames, read_items, read_limits
+from storage import (BOOTS, DESCRIPTORS, PIN, TICKET, Malformed, about, open_entry, open_item, read_boots, read_ticket,
+                     seal_entry, seal_item, write_boots, write_ticket)
 
 VECTORS = pathlib.Path(__file__).resolve().parent.parent / "vectors"
 un = bytes.fromhex
@@ -270,8 +272,51 @@ def links():
         assert [packet.hex() for packet in read_cobs(un(case["bytes"]), case["longest"])] == case["packets"], case["name"]
 
 
+def refused(read, *arguments):
+    try:
+        read(*arguments)
+    except Malformed:
+        return True
+    return False
+
+
+def storage():
+    v = load("storage.json")
+    key, e, b, d, t = un(v["storage_key"]), v["entry"], v["boots"], v["descriptors"], v["ticket"]
+    boot, entry = (e["boot"], un(e["tag"])), un(e["entry"])
+    records = [(record["time"], un(record["record"])) for record in e["records"]]
+    found = open_entry(key, {boot: un(e["salt"])}, entry)
+    assert found == (e["lane"], *boot, e["counter"], e["first"], records)
+    assert seal_entry(key, un(e["salt"]), e["lane"], *boot, e["counter"], e["first"], records) == entry
+    for bit in range(8 * len(entry)):
+        flipped = bytearray(entry)
+        flipped[bit // 8] ^= 1 << bit % 8
+        assert refused(open_entry, key, {boot: un(e["salt"])}, bytes(flipped))
+    boots = [(x["number"], un(x["tag"]), x["place"], un(x["set"]), un(x["salt"])) for x in b["boots"]]
+    latest = b["latest"], un(b["latest_tag"])
+    assert read_boots(open_item(key, BOOTS, un(b["item"]))) == (latest, boots)
+    of_boot = about(d["boot"], un(d["tag"]))
+    assert open_item(key, DESCRIPTORS, un(d["item"]), of_boot) == un(d["set"])
+    assert open_item(key, TICKET, un(t["item"])) == un(t["content"])
+    p = v["pin"]
+    pinned = b"\x01" + un(p["key"]) + un(p["issuer"]) + un(p["subject"]) + p["floor"].to_bytes(8, "little")
+    assert open_item(key, PIN, un(p["item"])) == pinned
+    for item, label, content, concerns in ((b, BOOTS, write_boots(*latest, boots), bytes(8)),
+                                           (d, DESCRIPTORS, un(d["set"]), of_boot),
+                                           (t, TICKET, un(t["content"]), bytes(8)),
+                                           (p, PIN, pinned, bytes(8))):
+        assert seal_item(key, label, content, concerns, un(item["salt"])).hex() == item["item"]
+        for bit in range(8 * len(un(item["item"]))):
+            flipped = bytearray(un(item["item"]))
+            flipped[bit // 8] ^= 1 << bit % 8
+            assert refused(open_item, key, label, bytes(flipped), concerns)
+    ticket = read_ticket(un(t["content"]))
+    assert write_ticket(ticket) == un(t["content"])
+    assert {name: x.hex() if isinstance(x, bytes) else x for name, x in ticket.items()} == t["ticket"]
+
+
 def main():
-    for check in (primitives, noise, key_schedule, credentials, handshakes, tickets, packets, frames, records, links):
+    for check in (primitives, noise, key_schedule, credentials, handshakes, tickets, packets, frames, records, links, storage):
         check()
         print(f"{check.__name__}: good")
 

@@ -17,7 +17,7 @@ def log(text):
     print(f"{time.monotonic() - STARTED:8.3f}  {text}", file=sys.stderr, flush=True)
 
 
-CONNECTION, LIMITS, CREDENTIAL, KNOWN, PADDING = 1, 2, 3, 4, 63
+CONNECTION, LIMITS, CREDENTIAL, KNOWN, EARLY, AGE, PADDING = 1, 2, 3, 4, 5, 6, 63
 OUR_LIMITS = (1200, 64, 3600)  # largest packet, window, idle seconds
 
 
@@ -52,7 +52,7 @@ class Verifier:
         if r.byte() != 1:
             raise Malformed("version of the credential")
         issuer, _serial, subject, role = r.take(8), r.varint(0, 2**32 - 1), r.take(16), r.byte()
-        r.varint(0, 2**32 - 1)
+        scopes = r.varint(0, 2**32 - 1)
         issued, before, after = (r.varint(0, 2**35 - 1) for _ in range(3))
         signed_part = credential[:r.at]
         signature = r.take(64)
@@ -67,9 +67,13 @@ class Verifier:
         Ed25519PublicKey.from_public_bytes(self.authority).verify(
             signature, b"vitalwire/1 credential" + signed_part + static)
         self.floor = max(self.floor, issued)
+        return {"scopes": scopes, "not_after": after}
 
 
 class Handshake:
+    """A full one."""
+    sends = 4
+
     def __init__(self, device, pattern, cookie=b""):
         self.device, self.pattern = device, pattern
         self.connection = os.urandom(4)
@@ -90,7 +94,7 @@ class Handshake:
         self.hello = header + self.noise.message(items(pairs), False)
         self.hello += mac(self.key, self.hello)
         assert 96 <= len(self.hello) <= 512
-        self.packet, self.session, self.failures = self.hello, None, 0
+        self.packet, self.session, self.failures, self.two_messages = self.hello, None, 0, ik
 
     def retry(self, packet):
         """The cookie, if this is a Retry for our Hello."""
@@ -116,12 +120,13 @@ class Handshake:
                 credential = device.backend_credential
                 if found[KNOWN] != blake2s(credential)[:16]:
                     raise Malformed("another credential")
-            device.verifier.check(credential, noise.rs)
+            peer = device.verifier.check(credential, noise.rs)
         except Exception as error:  # back to the state after the Hello
             log(f"Reply refused: {error!r}")
             self.failures += 1
             return False
         device.pinned, device.backend_credential = noise.rs, credential
+        device.peer = {**peer, "psk_proved": "psk" in self.pattern}
         if not ik:
             self.packet = b"\x13" + peer_id + noise.message(items([(CREDENTIAL, device.credential)]), False)
         self.session = Session(noise, self.connection, peer_id, limits)
@@ -136,10 +141,12 @@ class Session:
         self.confirmed, self.previous, self.first_at = False, None, None
         self.sent_in_epoch, self.longest, self.longest_before = 0, 1, 1
         self.request = self.ready = None
+        self.healed = False
         self.adopt(extract(self.h, noise.split()))
 
     def adopt(self, chain):
-        self.d2b, self.b2d, self.n = (derive(chain, label) for label in (b"d2b", b"b2d", b"next"))
+        self.d2b, self.b2d, self.n, self.resume = (
+            derive(chain, label) for label in (b"d2b", b"b2d", b"next", b"resume"))
 
     def may_move(self):
         """Section "Epochs"."""
@@ -177,6 +184,7 @@ class Session:
     def seal(self, frames):
         if self.ready and self.may_move():
             self.move(self.ready)
+            self.healed = True  # the tickets of before are to be forgotten
         length = next(n for n in (1, 2, 3, 4) if self.next_counter - self.told < 2 ** (8 * n - 2))
         self.longest = max(self.longest, length)
         header = bytes([0x80 | self.epoch % 4 << 5 | length - 1 << 3]) + self.theirs
@@ -222,7 +230,7 @@ class Session:
 
 (F_PADDING, F_PING, F_PONG, F_ACK, F_CREDIT, F_STREAMS, F_RECORDS, F_DESCRIPTORS, F_WANT_DESCRIPTORS, F_REKEY,
  F_REKEYED, F_HINT) = range(12)
-F_CLOSE, F_REFUSED = 18, 19
+F_TICKET, F_TIME, F_COMMAND, F_RESULT, F_CLOSE, F_REFUSED, F_LISTEN = 12, 15, 16, 17, 18, 19, 20
 
 
 def frame(kind, body=b""):

@@ -183,6 +183,28 @@ fn comes_back_after_a_restart_and_is_checked_strictly() {
     }
 }
 
+/// The layout in tests/vectors/storage.json, which `storage::tests` writes field by field, is the one that is kept.
+#[test]
+fn keeps_what_the_vector_says() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/storage.json");
+    let file: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let text = file["ticket"]["content"].as_str().unwrap();
+    let bytes = |hex: &str| -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    };
+    let held = Ticket::decode(&bytes(text)).unwrap();
+    assert_eq!(held.encode().to_vec(), bytes(text));
+    let field = |name: &str| bytes(file["ticket"]["ticket"][name].as_str().unwrap());
+    assert_eq!((held.ticket.to_vec(), held.psk.bytes().to_vec()), (field("ticket"), field("psk")));
+    assert_eq!(held.service.bytes().to_vec(), field("service_key"));
+    assert_eq!(held.peer.key.0.to_vec(), field("backend_key"));
+    assert_eq!(held.peer.identity.issuer.0.to_vec(), field("issuer"));
+    assert_eq!(held.peer.identity.subject.0.to_vec(), field("subject"));
+    assert_eq!(held.own.0.to_vec(), field("own_hash"));
+    assert_eq!((held.peer.scopes.bits(), held.expires), (0x0102_0304, UnixSeconds(1_750_000_000)));
+    assert!(held.psk_proved);
+}
+
 #[test]
 fn a_storage_that_fails_costs_the_ticket_and_nothing_else() {
     let mut store = Store::default();
