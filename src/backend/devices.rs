@@ -13,8 +13,30 @@ pub(super) struct Device {
     pub(super) current: Option<SlotRef>,
     /// Sessions that refer to this entry, and handshakes that may become one.
     sessions: u32,
+    /// How many sessions it was given, and the number of the latest one that was proved.
+    given: u64,
+    proved: u64,
     /// It had a session, and not only a handshake that waits.
     entered: bool,
+}
+
+/// A session's place: its device's entry, and which of the device's sessions it is, in the order of their acceptance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seat {
+    pub(super) at: u32,
+    pub(super) number: u64,
+}
+
+impl Device {
+    /// A session is proved, unless one that was accepted later has been: the device has made no use of the earlier one
+    /// since, so its packets are late.
+    //= SPEC.md#handshake-timers
+    //# A backend MUST end a session that is not proved when one that it has accepted later is, and deliver nothing of it.
+    pub(super) fn prove(&mut self, number: u64) -> bool {
+        let in_order = number > self.proved;
+        self.proved = self.proved.max(number);
+        in_order
+    }
 }
 
 /// The devices of one shard that have a session, an uncommitted batch, or a handshake that waits for the application.
@@ -29,8 +51,9 @@ pub(super) struct Devices {
 }
 
 impl Devices {
-    /// Finds or makes the entry of a device that gets a session; `None` if its ledger and ours do not fit together.
-    pub(super) fn enter(&mut self, identity: Identity, ledger: Ledger) -> Option<u32> {
+    /// Finds or makes the entry of a device that gets a session, and numbers that; `None` if its ledger and ours do not
+    /// fit together.
+    pub(super) fn enter(&mut self, identity: Identity, ledger: Ledger) -> Option<Seat> {
         let at = self.find_or_insert(identity)?;
         let device = self.entries.get_mut(at as usize)?.as_mut()?;
         if device.inbox.merge(&ledger).is_err() {
@@ -42,7 +65,8 @@ impl Devices {
             device.entered = true;
             self.entered = self.entered.saturating_add(1);
         }
-        Some(at)
+        device.given = device.given.saturating_add(1);
+        Some(Seat { at, number: device.given })
     }
 
     /// Keeps an entry for the device of a handshake that waits for the application: what other sessions commit
@@ -60,7 +84,8 @@ impl Devices {
         }
         self.generation = self.generation.wrapping_add(1);
         let inbox = Inbox::new(Ledger::default(), self.generation);
-        let device = Device { identity, inbox, current: None, sessions: 0, entered: false };
+        let device =
+            Device { identity, inbox, current: None, sessions: 0, given: 0, proved: 0, entered: false };
         let at = match self.free.pop() {
             Some(at) => {
                 *self.entries.get_mut(at as usize)? = Some(device);
@@ -128,6 +153,17 @@ mod tests {
     use crate::identity::{IssuerId, SubjectId};
 
     #[test]
+    fn sessions_are_proved_in_the_order_of_their_acceptance() {
+        let identity = Identity { issuer: IssuerId([1; 8]), subject: SubjectId([2; 16]) };
+        let mut devices = Devices::default();
+        let seats = [(); 3].map(|()| devices.enter(identity, Ledger::default()).unwrap());
+        let entry = devices.get_mut(seats[0].at).unwrap();
+        assert!(entry.prove(seats[1].number));
+        assert!(!entry.prove(seats[0].number), "the device has begun another one since");
+        assert!(entry.prove(seats[2].number));
+    }
+
+    #[test]
     fn a_handshake_that_waits_hears_what_other_sessions_commit() {
         let identity = Identity { issuer: IssuerId([1; 8]), subject: SubjectId([2; 16]) };
         let stream = StreamKey { boot: 1, tag: BootTag([3; 4]), lane: Lane::Event };
@@ -137,14 +173,14 @@ mod tests {
         assert_eq!(devices.len(), 0, "nobody is online");
         let mut read = Ledger::default();
         read.settle_below(stream, 0).unwrap();
-        let quick = devices.enter(identity, read.clone()).unwrap();
+        let quick = devices.enter(identity, read.clone()).unwrap().at;
         assert_eq!(devices.len(), 1);
         let inbox = &mut devices.get_mut(quick).unwrap().inbox;
         let Offer::Deliver { batch, .. } = inbox.offer(stream, 0, 1) else { panic!("it is fresh") };
         inbox.commit(batch).unwrap();
         devices.leave(quick, SlotRef { slot: 1, uses: 1 });
         // The first one's session comes with the ledger of before.
-        let slow = devices.enter(identity, read).unwrap();
+        let slow = devices.enter(identity, read).unwrap().at;
         devices.leave(held, SlotRef { slot: 0, uses: 1 });
         assert_eq!(devices.get_mut(slow).unwrap().inbox.offer(stream, 0, 1), Offer::Repeated);
         devices.leave(slow, SlotRef { slot: 0, uses: 1 });

@@ -428,11 +428,11 @@ impl<P: Path> Backend<P> {
             Verdict::Refused(reason) => (Grant::default(), Some(reason)),
         };
         let identity = joined.identity;
-        let device = match closing {
+        let seat = match closing {
             None => self.devices.enter(identity, grant.ledger),
             Some(_) => None,
         };
-        let closing = closing.or(device.is_none().then_some(CloseReason::Refused));
+        let closing = closing.or(seat.is_none().then_some(CloseReason::Refused));
         let Some(slot) = self.slots.get_mut(at) else { return };
         let Use::HalfOpen(half) = core::mem::replace(slot, Use::Free) else { return };
         let HalfOpen { path, mut origin, finish, held, .. } = *half;
@@ -446,7 +446,7 @@ impl<P: Path> Backend<P> {
         };
         origin.reply = reply.unwrap_or_default();
         let (granted, fence, misused) = (grant.scopes, grant.fence, grant.ticket_misused);
-        let start = Start { path, path_state, granted, device, fence, origin, closing, misused };
+        let start = Start { path, path_state, granted, seat, fence, origin, closing, misused };
         *slot = Use::Live(Box::new(Live::new(now, joined, start)));
         self.half_open = self.half_open.saturating_sub(1);
         if let Some(held) = held {

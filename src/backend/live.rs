@@ -3,6 +3,7 @@
 use super::SharedSet;
 use super::commands::Downlink;
 use super::descriptors::Assembly;
+use super::devices::Seat;
 use super::event::{BackendEvent, Received, SlotRef};
 use super::halfopen::Origin;
 use super::resume::{Lineage, TicketGiving};
@@ -88,6 +89,8 @@ pub(super) struct Live<P> {
     pub(super) pattern: Pattern,
     pub(super) scopes: Scopes,
     pub(super) device: Option<u32>,
+    /// Which of its device's sessions it is.
+    number: u64,
     /// The application's own number for this session.
     pub(super) fence: u64,
     /// Until copies of the handshake's packets can hardly come any more.
@@ -126,7 +129,7 @@ pub(super) struct Start<P> {
     pub(super) path: P,
     pub(super) path_state: PathState,
     pub(super) granted: Scopes,
-    pub(super) device: Option<u32>,
+    pub(super) seat: Option<Seat>,
     pub(super) fence: u64,
     pub(super) origin: Origin,
     pub(super) closing: Option<CloseReason>,
@@ -141,7 +144,7 @@ impl<P: Path> Live<P> {
     pub(super) fn new(now: Instant, joined: Joined, start: Start<P>) -> Self {
         let Joined { secrets, identity, scopes, peer_connection_id, peer_limits, pattern, rekey, lineage } =
             joined;
-        let Start { path, path_state, granted, device, fence, origin, closing, misused } = start;
+        let Start { path, path_state, granted, seat, fence, origin, closing, misused } = start;
         Self {
             session: BackendSession::new(now, Side::Backend, secrets, peer_limits.window(), rekey),
             path,
@@ -152,7 +155,8 @@ impl<P: Path> Live<P> {
             identity,
             pattern,
             scopes: scopes & granted,
-            device,
+            device: seat.map(|seat| seat.at),
+            number: seat.map_or(0, |seat| seat.number),
             fence,
             origin: Some(origin),
             proved: false,
@@ -313,8 +317,8 @@ impl<P: Path> Backend<P> {
         live.confirmed();
         let closing = live.closing.is_some();
         let payload: &'b [u8] = opened.payload;
-        if first {
-            self.prove(at);
+        if first && !self.prove(at) {
+            return Err(Discard::SessionClosed);
         }
         if closing {
             self.wake(at);
@@ -393,11 +397,18 @@ impl<P: Path> Backend<P> {
         }
     }
 
-    /// Marks a session as proved; an older one of the same identity ends.
+    /// Marks a session as proved; an older one of the same identity ends. `false` if a newer one is proved already, and
+    /// this one has ended.
     //= SPEC.md#handshake-timers
     //# A backend MUST NOT displace, show as online or audit as accepted a session that is not proved.
-    pub(super) fn prove(&mut self, at: SlotRef) {
-        let Some(live) = self.slots.live_mut(at) else { return };
+    pub(super) fn prove(&mut self, at: SlotRef) -> bool {
+        let Some(live) = self.slots.live_mut(at) else { return false };
+        let (number, entry) = (live.number, live.device);
+        if entry.and_then(|entry| self.devices.get_mut(entry)).is_some_and(|device| !device.prove(number)) {
+            self.end_session(at, CloseReason::Replaced);
+            return false;
+        }
+        let Some(live) = self.slots.live_mut(at) else { return false };
         live.proved = true;
         if live.lineage.resumed {
             // What rode in the Hello may be committed by now.
@@ -411,13 +422,14 @@ impl<P: Path> Backend<P> {
         self.forget_pending(identity);
         self.wake(at);
         // Without a device it is there only to be closed.
-        let Some(device) = device.and_then(|device| self.devices.get_mut(device)) else { return };
+        let Some(device) = device.and_then(|device| self.devices.get_mut(device)) else { return true };
         device.inbox.handle_session();
         let older = device.current.replace(at);
         if let Some(older) = older {
             self.displace(older, &path);
         }
         self.push_event(BackendEvent::Connected { identity, scopes, pattern });
+        true
     }
 
     /// Ends a session that `path` has a newer one of. At the same path the device has given it up already;

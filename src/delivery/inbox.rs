@@ -116,7 +116,7 @@ impl Inbox {
     }
 
     /// Takes a Streams frame: settles what is below the oldest sequence of each stream and, if the frame is
-    /// complete, forgets the streams that it does not name.
+    /// complete, forgets the streams of those boots that it does not name.
     ///
     /// Hand in the frames of a session in their order, and none that was overtaken:
     /// [`StreamTable`](super::StreamTable) sees to that.
@@ -129,9 +129,13 @@ impl Inbox {
         let known = streams.iter().find_map(|named| conflict(&self.ledger, named.stream.key));
         let mut named = Named { conflict: known, refused: 0 };
         //= SPEC.md#stream-names
-        //# A backend MUST keep the ledger state of a stream until a complete Streams frame does not name it.
+        //# A backend MUST keep the ledger state of a stream until a complete Streams frame names no stream of its boot.
         if frame.complete {
-            let is_named = |known: &StreamKey| streams.iter().any(|named| named.stream.key == *known);
+            // One that rode in a Hello may be older than the boot's other streams.
+            let is_named = |known: &StreamKey| {
+                let of_boot = |named: &StreamKey| (named.boot, named.tag) == (known.boot, known.tag);
+                streams.iter().any(|named| of_boot(&named.stream.key))
+            };
             let (closed, closings) = (&mut self.closed, &mut self.closings);
             for (key, state) in self.ledger.streams().filter(|(key, _)| !is_named(key)) {
                 closed.retain(|(_, older)| older.stream != *key);

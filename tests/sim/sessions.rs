@@ -59,6 +59,46 @@ fn a_session_is_displaced_only_when_the_new_one_is_proved() {
     }
 }
 
+/// As when a device has lost its power: what it sent in a session before comes after the one that it has now.
+#[test]
+fn a_session_that_is_proved_late_takes_nothing_from_a_newer_one() {
+    //= SPEC.md#handshake-timers
+    //= type=test
+    //# A backend MUST end a session that is not proved when one that it has accepted later is, and deliver nothing of it.
+    let mut world = Setup::new(1).build();
+    let pin = world.pinned();
+    let boots = [7, 8].map(|boot| {
+        let identity = {
+            let mut pki = Pki::new(1);
+            pki.backend();
+            pki.device(0)
+        };
+        let pin = &pin;
+        world.add(move |config| {
+            (config.identity, config.boot) = (identity, boot);
+            pin(config);
+        })
+    });
+    world.record(boots[0], Lane::Event, &event(1)).unwrap();
+    world.link.filter = Some(Box::new(|to, packet| {
+        let late = to == To::Backend(1000) && packet[0] & 0x80 != 0;
+        if late { Verdict::Late(5_000) } else { Verdict::Pass }
+    }));
+    world.connect(boots[0]);
+    world.run(secs(1));
+    world.node(boots[0]).asleep = true;
+    world.connect(boots[1]);
+    world.run_to_connected(boots[1]);
+    world.run(secs(10));
+    assert!(world.backend.discards().of(Discard::SessionClosed) > 0, "the packets of before came");
+    assert_eq!(connected(&world), 1, "{:?}", world.backend_events);
+    let ended = |event: &BackendEvent| matches!(event, BackendEvent::Disconnected { .. });
+    assert!(!world.backend_events.iter().any(ended));
+    let (id, events) = (world.identity(0), world.nodes[boots[1]].events.len());
+    assert!(world.backend.ratchets(&id).is_some() && events == 1);
+    assert_eq!(world.app.store.ledgers[&id].streams().len(), 0, "nothing of it was stored");
+}
+
 #[test]
 fn two_copies_of_a_device_do_not_fight_without_end() {
     let mut world = Setup::new(2).build();

@@ -4,7 +4,8 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
-const LANES: [Lane; 2] = [Lane::Event, Lane::Trend];
+/// Of two boots, as closing is by the boot.
+const STREAMS: [StreamKey; 2] = [key(1, Lane::Event), key(2, Lane::Trend)];
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -21,7 +22,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let lane = 0..LANES.len();
+    let lane = 0..STREAMS.len();
     prop_oneof![
         3 => lane.clone().prop_map(Step::Record),
         1 => Just(Step::Name),
@@ -43,24 +44,28 @@ struct World {
 }
 
 impl World {
-    /// Names the lanes that have something, and only those.
+    /// Names the streams that have something, and only those.
     fn name(&mut self) {
-        let lanes = LANES.into_iter().zip(&self.outbox).zip(0u8..);
-        let entries: Vec<StreamEntry> = lanes
-            .filter_map(|((lane, outbox), index)| Some(StreamEntry { index, lane, oldest: *outbox.first()? }))
+        let streams = STREAMS.into_iter().zip(&self.outbox).zip(0u8..);
+        let entries: Vec<_> = streams
+            .filter_map(|((stream, outbox), index)| {
+                let oldest = *outbox.first()?;
+                Some((stream.boot, [StreamEntry { index, lane: stream.lane, oldest }]))
+            })
             .collect();
-        if !entries.is_empty() {
-            with_streams(true, &[(1, TAG, &entries)], |frame| self.inbox.handle_streams(frame));
+        let boots: Vec<_> = entries.iter().map(|(boot, entry)| (*boot, TAG, &entry[..])).collect();
+        if !boots.is_empty() {
+            with_streams(true, &boots, |frame| self.inbox.handle_streams(frame));
         }
     }
 
     fn offer(&mut self, lane: usize) {
         let Some(&first) = self.outbox[lane].first() else { return };
-        if self.inbox.ledger().stream(&key(1, LANES[lane])).is_none() {
+        if self.inbox.ledger().stream(&STREAMS[lane]).is_none() {
             self.name();
         }
         let run = self.outbox[lane].iter().zip(first..).take_while(|(id, at)| *id == at).take(64).count();
-        if let Offer::Deliver { batch, .. } = self.inbox.offer(key(1, LANES[lane]), first, run as u8) {
+        if let Offer::Deliver { batch, .. } = self.inbox.offer(STREAMS[lane], first, run as u8) {
             self.waiting.push((batch, self.inbox.closed().collect()));
         }
     }
@@ -79,7 +84,7 @@ impl World {
     }
 
     fn ack(&mut self, lane: usize) {
-        if let Some(ack) = self.inbox.ack_for(&key(1, LANES[lane]), 0) {
+        if let Some(ack) = self.inbox.ack_for(&STREAMS[lane], 0) {
             self.outbox[lane].retain(|id| !ack.settles(*id));
         }
     }
@@ -128,7 +133,7 @@ proptest! {
         // In the end everything arrives.
         world.restart();
         for _ in 0..100 {
-            for lane in 0..LANES.len() {
+            for lane in 0..STREAMS.len() {
                 world.offer(lane);
                 while !world.waiting.is_empty() {
                     world.store(0);

@@ -114,7 +114,7 @@ fn is_bounded_and_keeps_room_for_alarms() {
 //# A backend MUST take every sequence below the oldest one that a Streams frame names as settled.
 //= SPEC.md#stream-names
 //= type=test
-//# A backend MUST keep the ledger state of a stream until a complete Streams frame does not name it.
+//# A backend MUST keep the ledger state of a stream until a complete Streams frame names no stream of its boot.
 #[test]
 fn streams_frames_settle_open_and_close() {
     let mut inbox = Inbox::new(Ledger::default(), 0);
@@ -131,6 +131,9 @@ fn streams_frames_settle_open_and_close() {
     assert_eq!(inbox.ledger().stream(&TREND).unwrap().cumulative(), 40, "never backward");
     name(&mut inbox, false, 2, 0);
     assert_eq!(inbox.ledger().streams().len(), 2);
+    let alarm = [StreamEntry { index: 1, lane: Lane::Alarm, oldest: 0 }];
+    with_streams(true, &[(1, TAG, &alarm), (2, TAG, &trend(0))], |frame| inbox.handle_streams(frame));
+    assert_eq!(inbox.offer(TREND, 38, 2), Offer::Repeated, "another stream of its boot was named");
     name(&mut inbox, true, 2, 0);
     assert_eq!(inbox.offer(TREND, 40, 1), Offer::Unnamed);
     // The batch of the closed stream still ends well, and opens nothing.
