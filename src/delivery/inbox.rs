@@ -128,20 +128,8 @@ impl Inbox {
         };
         let known = streams.iter().find_map(|named| conflict(&self.ledger, named.stream.key));
         let mut named = Named { conflict: known, refused: 0 };
-        //= SPEC.md#stream-names
-        //# A backend MUST keep the ledger state of a stream until a complete Streams frame does not name it.
         if frame.complete {
-            let is_named = |known: &StreamKey| streams.iter().any(|named| named.stream.key == *known);
-            let (closed, closings) = (&mut self.closed, &mut self.closings);
-            for (key, state) in self.ledger.streams().filter(|(key, _)| !is_named(key)) {
-                closed.retain(|(_, older)| older.stream != *key);
-                // One for which there is no room stays in the application's ledger until the next session.
-                if closed.len() < MAX_LEDGER_STREAMS {
-                    closed.push((*closings, ClosedStream { stream: *key, end: state.end() }));
-                    *closings = closings.saturating_add(1);
-                }
-            }
-            self.ledger.retain(is_named);
+            self.close_others(|known| streams.iter().any(|named| named.stream.key == *known));
         }
         for NamedStream { stream, oldest } in streams {
             //= SPEC.md#stream-names
@@ -152,6 +140,22 @@ impl Inbox {
             named.conflict = named.conflict.or_else(|| conflict(&self.ledger, stream.key));
         }
         named
+    }
+
+    /// Forgets the streams for which `is_named` does not hold: the device has closed them.
+    //= SPEC.md#stream-names
+    //# A backend MUST keep the ledger state of a stream until a complete Streams frame does not name it.
+    pub fn close_others(&mut self, is_named: impl Fn(&StreamKey) -> bool) {
+        let (closed, closings) = (&mut self.closed, &mut self.closings);
+        for (key, state) in self.ledger.streams().filter(|(key, _)| !is_named(key)) {
+            closed.retain(|(_, older)| older.stream != *key);
+            // One for which there is no room stays in the application's ledger until the next session.
+            if closed.len() < MAX_LEDGER_STREAMS {
+                closed.push((*closings, ClosedStream { stream: *key, end: state.end() }));
+                *closings = closings.saturating_add(1);
+            }
+        }
+        self.ledger.retain(is_named);
     }
 
     /// Decides about a batch: `count` records (1 to 64) from `first` on.
