@@ -227,4 +227,22 @@ mod tests {
         assert_eq!(claims.claim(UnixSeconds(1501), &claim(1)), ClaimOutcome::Same);
         assert_eq!(claims.len(), 2);
     }
+
+    #[test]
+    fn a_misuse_that_finds_no_room_stops_the_tickets_of_its_time() {
+        let mut claims = Claims::new(1);
+        let of = |subject: u8, id: u8, origin: u64| TicketClaim {
+            identity: Identity { subject: SubjectId([subject; 16]), ..claim(1).identity },
+            origin: UnixSeconds(origin),
+            ..claim(id)
+        };
+        assert_eq!(claims.claim(NOW, &of(1, 1, 900)), ClaimOutcome::New);
+        for subject in [1, 2] {
+            let other = TicketClaim { hello: [9; 32], ..of(subject, 1, 900) };
+            assert_eq!(claims.claim(NOW, &other), ClaimOutcome::Other);
+        }
+        // Nobody knows any more whose it was.
+        assert_eq!(claims.claim(UnixSeconds(2001), &of(2, 2, 900)), ClaimOutcome::Unavailable);
+        assert_eq!(claims.claim(UnixSeconds(2001), &of(2, 3, 901)), ClaimOutcome::New);
+    }
 }
