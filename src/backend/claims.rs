@@ -16,7 +16,8 @@ pub struct TicketClaim {
     pub hello: [u8; 32],
     /// When the full handshake was from which the ticket descends.
     pub origin: UnixSeconds,
-    /// The last second of the ticket's life: so long the claim must be kept.
+    /// So long the claim must be kept: to the last second of the ticket's life, and 300 s more, as the clocks of the
+    /// nodes differ.
     pub expires: UnixSeconds,
     /// The serial number of the device's credential.
     pub serial: u32,
@@ -71,6 +72,8 @@ pub struct Claims {
     cap: usize,
     claimed: BTreeMap<TicketId, Claimed>,
     void: BTreeMap<Identity, Void>,
+    /// There was no room in `void` for a device with a ticket of this origin.
+    forgotten: Option<UnixSeconds>,
 }
 
 #[derive(Debug)]
@@ -92,21 +95,22 @@ struct Void {
 impl Claims {
     /// Makes a store for at most `cap` claims of tickets whose time is not over, and as many devices with void ones.
     pub const fn new(cap: usize) -> Self {
-        Self { cap, claimed: BTreeMap::new(), void: BTreeMap::new() }
+        Self { cap, claimed: BTreeMap::new(), void: BTreeMap::new(), forgotten: None }
     }
 
     /// Claims a ticket; `now` is the wall clock.
     //= SPEC.md#claims
     //# The store MUST keep a claim until its ticket has expired.
     pub fn claim(&mut self, now: UnixSeconds, claim: &TicketClaim) -> ClaimOutcome {
-        if let Some(known) = self.claimed.get(&claim.id) {
-            if known.hello == claim.hello {
-                return ClaimOutcome::Same;
-            }
-            return self.misused(now, claim);
-        }
+        let known = self.claimed.get(&claim.id).map(|known| known.hello == claim.hello);
         match self.void.get_mut(&claim.identity) {
+            // Before all else: the thief may have been the first, and sends his own Hello again.
             Some(void) if claim.origin <= void.origin => return self.misused(now, claim),
+            _ if self.forgotten.is_some_and(|forgotten| claim.origin <= forgotten) => {
+                return ClaimOutcome::Unavailable;
+            }
+            _ if known == Some(true) => return ClaimOutcome::Same,
+            _ if known.is_some() => return self.misused(now, claim),
             // It has a ticket of a later origin, so it has read what came with that.
             Some(void) => void.told = true,
             None => {}
@@ -130,6 +134,8 @@ impl Claims {
             self.void.retain(|_, void| void.expires >= now);
         }
         if self.void.len() >= self.cap && !self.void.contains_key(&claim.identity) {
+            // Nobody's tickets of that time are taken any more: it costs their devices a full handshake.
+            self.forgotten = self.forgotten.max(Some(claim.origin));
             return ClaimOutcome::Other;
         }
         let (origin, expires) = (claim.origin, claim.expires);
@@ -189,7 +195,11 @@ mod tests {
             claims.claim(NOW, &TicketClaim { origin: UnixSeconds(899), ..claim(3) }),
             ClaimOutcome::Other
         );
-        assert_eq!(claims.claim(NOW, &claim(1)), ClaimOutcome::Same, "the first one's own copies do no harm");
+        assert_eq!(
+            claims.claim(NOW, &claim(1)),
+            ClaimOutcome::Other,
+            "the thief may have been the first: his own Hello opens no session again"
+        );
         let other = Identity { subject: SubjectId([3; 16]), ..claim(1).identity };
         assert_eq!(claims.claim(NOW, &TicketClaim { identity: other, ..claim(4) }), ClaimOutcome::New);
         assert!(claims.is_misused(&claim(1).identity) && !claims.is_misused(&other));
@@ -216,5 +226,23 @@ mod tests {
         assert_eq!(claims.claim(UnixSeconds(1501), &claim(3)), ClaimOutcome::New);
         assert_eq!(claims.claim(UnixSeconds(1501), &claim(1)), ClaimOutcome::Same);
         assert_eq!(claims.len(), 2);
+    }
+
+    #[test]
+    fn a_misuse_that_finds_no_room_stops_the_tickets_of_its_time() {
+        let mut claims = Claims::new(1);
+        let of = |subject: u8, id: u8, origin: u64| TicketClaim {
+            identity: Identity { subject: SubjectId([subject; 16]), ..claim(1).identity },
+            origin: UnixSeconds(origin),
+            ..claim(id)
+        };
+        assert_eq!(claims.claim(NOW, &of(1, 1, 900)), ClaimOutcome::New);
+        for subject in [1, 2] {
+            let other = TicketClaim { hello: [9; 32], ..of(subject, 1, 900) };
+            assert_eq!(claims.claim(NOW, &other), ClaimOutcome::Other);
+        }
+        // Nobody knows any more whose it was.
+        assert_eq!(claims.claim(UnixSeconds(2001), &of(2, 2, 900)), ClaimOutcome::Unavailable);
+        assert_eq!(claims.claim(UnixSeconds(2001), &of(2, 3, 901)), ClaimOutcome::New);
     }
 }

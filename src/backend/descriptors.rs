@@ -138,9 +138,16 @@ impl<P: Path> Backend<P> {
         if check == StreamsCheck::Overtaken {
             return;
         }
+        //= SPEC.md#early-records
+        //# A backend MUST NOT take the Streams frame of a Hello as complete before the session is proved.
+        let mut streams = *streams;
+        if !live.proved {
+            live.names_all = streams.complete;
+            streams.complete = false;
+        }
         let (identity, device) = (live.identity, live.device);
         let Some(device) = device.and_then(|device| self.devices.get_mut(device)) else { return };
-        if let Some(conflict) = device.inbox.handle_streams(streams).conflict {
+        if let Some(conflict) = device.inbox.handle_streams(&streams).conflict {
             self.push_event(BackendEvent::TagConflict { identity, conflict });
         }
     }

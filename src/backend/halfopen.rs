@@ -134,7 +134,7 @@ impl<P: Path> Backend<P> {
             return Err(Discard::CookieRequired);
         }
         //= SPEC.md#admission
-        //# A backend MUST keep at most two half-open handshakes per identity, and a capped number in all.
+        //# A backend MUST keep at most two half-open handshakes per identity whose Hello may be a replay, four in all, and a capped number of all identities.
         if self.half_open >= self.config.max_half_open {
             return Err(Discard::TooManyPending);
         }
@@ -319,8 +319,13 @@ impl<P: Path> Backend<P> {
         identity: Identity,
         stage: Stage,
     ) -> bool {
+        // Anybody can send an old Hello of IK or of a resumption again, but nobody an XX Finish: it finds room.
+        let most = match &stage {
+            Stage::AcceptFinish(_) => MAX_HALF_OPEN_PER_IDENTITY.saturating_mul(2),
+            _ => MAX_HALF_OPEN_PER_IDENTITY,
+        };
         let pending = self.pending_of.entry(identity).or_default();
-        if *pending >= MAX_HALF_OPEN_PER_IDENTITY {
+        if *pending >= most {
             self.discards.count(Discard::TooManyPending);
             self.drop_half_open(at);
             return false;

@@ -99,6 +99,8 @@ pub(super) struct Live<P> {
     last_heard: Instant,
     pub(super) born: Instant,
     pub(super) streams: StreamTable,
+    /// The Streams frame that rode in the Hello is complete.
+    pub(super) names_all: bool,
     /// The descriptor sets of the stream indices, as far as they are known.
     pub(super) sets: Vec<Arc<SharedSet>>,
     pub(super) assembly: Option<Box<Assembly>>,
@@ -163,6 +165,7 @@ impl<P: Path> Live<P> {
             last_heard: now,
             born: now,
             streams: StreamTable::default(),
+            names_all: false,
             sets: Vec::new(),
             assembly: None,
             dirty: 0,
@@ -410,13 +413,13 @@ impl<P: Path> Backend<P> {
         }
         let Some(live) = self.slots.live_mut(at) else { return false };
         live.proved = true;
+        let mut early: Vec<StreamKey> = Vec::new();
         if live.lineage.resumed {
             // What rode in the Hello may be committed by now.
-            let keys: Vec<StreamKey> = live.streams.iter().map(|known| known.key).collect();
-            for key in keys {
-                live.mark_stream(&key);
-            }
+            early.extend(live.streams.iter().map(|known| known.key));
+            early.iter().for_each(|key| live.mark_stream(key));
         }
+        let names_all = core::mem::take(&mut live.names_all);
         let (identity, scopes, pattern) = (live.identity, live.scopes, live.pattern);
         let (device, path) = (live.device, live.path.clone());
         self.forget_pending(identity);
@@ -424,6 +427,9 @@ impl<P: Path> Backend<P> {
         // Without a device it is there only to be closed.
         let Some(device) = device.and_then(|device| self.devices.get_mut(device)) else { return true };
         device.inbox.handle_session();
+        if names_all {
+            device.inbox.close_others(early.iter().copied());
+        }
         let older = device.current.replace(at);
         if let Some(older) = older {
             self.displace(older, &path);

@@ -7,7 +7,7 @@ use super::job::Work;
 use super::live::{Joined, Live};
 use super::{Backend, Grant, Path};
 use crate::codec::Writer;
-use crate::crypto::TAG_LEN;
+use crate::crypto::{TAG_LEN, hash_parts};
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason, Discard};
 use crate::framing::{Frame, Frames, StreamsFrame, TicketFrame};
@@ -15,7 +15,7 @@ use crate::handshake::{
     Established, HandshakeError, ResumeRead, Resumed, TicketContents, TicketId, TicketKeys,
 };
 use crate::identity::{Identity, VerifiedCredential};
-use crate::limits::{MAX_RTO, TICKET_LEN, TICKET_SENDS};
+use crate::limits::{CLOCK_TOLERANCE_SECS, MAX_RTO, TICKET_LEN, TICKET_SENDS};
 use crate::session::RekeyPolicy;
 use crate::time::{Duration, Instant, UnixSeconds};
 use crate::wire::{ConnectionId, Pattern, RetryHeader};
@@ -169,7 +169,7 @@ impl<P: Path> Backend<P> {
         let hello = keys.check_hello(packet).map_err(HandshakeError::discard)?;
         self.answer_duplicate(hello.mac(), &path)?;
         //= SPEC.md#admission
-        //# A backend MUST keep at most two half-open handshakes per identity, and a capped number in all.
+        //# A backend MUST keep at most two half-open handshakes per identity whose Hello may be a replay, four in all, and a capped number of all identities.
         if self.half_open >= self.config.max_half_open {
             return Err(Discard::TooManyPending);
         }
@@ -220,7 +220,7 @@ impl<P: Path> Backend<P> {
         hello: [u8; 32],
     ) {
         let TicketContents { identity, serial, revocation, origin, .. } = *read.contents();
-        let expires = read.contents().expires();
+        let expires = UnixSeconds(read.contents().expires().0.saturating_add(CLOCK_TOLERANCE_SECS));
         if self.hold_pending(now, at, identity, Stage::AcceptResume(read, id)) {
             let claim = TicketClaim { identity, id, hello, origin, expires, serial, revocation };
             self.push_event(BackendEvent::Resuming { pending: PendingId(at), claim });
@@ -398,9 +398,13 @@ impl<P: Path> Backend<P> {
         let age = age_of(contents.origin, clock);
         let left = self.config.rekey.resumed_after(age)?.longest_session();
         let expires = UnixSeconds(contents.expires().0.min(clock.0.saturating_add(left.as_secs())));
-        let mut id = TicketId([0; 16]);
-        rng.fill(&mut id.0).ok()?;
-        let ticket = keys.seal(id, &contents, live.session.resume_secret(live.session.epoch())?);
+        let resume = live.session.resume_secret(live.session.epoch())?;
+        let mut fresh = [0u8; 16];
+        rng.fill(&mut fresh).ok()?;
+        // Hedged with the session's secret: a generator that repeats itself, as in a copied machine, gives no id twice.
+        let digest = hash_parts(&[b"vitalwire ticket id", resume.ticket_psk(&fresh).bytes()]);
+        let id = TicketId(*digest.first_chunk()?);
+        let ticket = keys.seal(id, &contents, resume);
         Some(NewTicket { ticket, keys, expires, misused: live.ticket.misused })
     }
 }

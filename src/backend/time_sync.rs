@@ -38,6 +38,8 @@ pub(super) struct SessionClock {
     latest: Option<(Instant, Instant)>,
     /// The first stamp of this end's: there is no echo of an earlier one.
     first: Option<Instant>,
+    /// The latest stamp of this end's whose echo was taken: one gives one reading.
+    echoed: Option<Instant>,
     /// When the device is to be asked next, and how often it was without an answer.
     ask: Option<(Instant, u32)>,
     /// An exchange is wanted, whatever commands want.
@@ -115,8 +117,11 @@ impl SessionClock {
         }
         let round_trip = match frame.echo {
             None => None,
-            Some(echo) => Some(self.round_trip(now, echo)?),
+            Some(echo) => Some(self.round_trip(now, echo)?).filter(|_| self.echoed < Some(echo.sent)),
         };
+        if let (Some(_), Some(echo)) = (round_trip, frame.echo) {
+            self.echoed = Some(echo.sent);
+        }
         let stamp = Stamp { device: frame.sent, arrived: now };
         // Each says what the clock at least shows; the one that says most is the best.
         if self.stamp.is_none_or(|known| known.at_least(now) <= stamp.at_least(now)) {

@@ -128,24 +128,8 @@ impl Inbox {
         };
         let known = streams.iter().find_map(|named| conflict(&self.ledger, named.stream.key));
         let mut named = Named { conflict: known, refused: 0 };
-        //= SPEC.md#stream-names
-        //# A backend MUST keep the ledger state of a stream until a complete Streams frame names no stream of its boot.
         if frame.complete {
-            // One that rode in a Hello may be older than the boot's other streams.
-            let is_named = |known: &StreamKey| {
-                let of_boot = |named: &StreamKey| (named.boot, named.tag) == (known.boot, known.tag);
-                streams.iter().any(|named| of_boot(&named.stream.key))
-            };
-            let (closed, closings) = (&mut self.closed, &mut self.closings);
-            for (key, state) in self.ledger.streams().filter(|(key, _)| !is_named(key)) {
-                closed.retain(|(_, older)| older.stream != *key);
-                // One for which there is no room stays in the application's ledger until the next session.
-                if closed.len() < MAX_LEDGER_STREAMS {
-                    closed.push((*closings, ClosedStream { stream: *key, end: state.end() }));
-                    *closings = closings.saturating_add(1);
-                }
-            }
-            self.ledger.retain(is_named);
+            self.close_others(streams.iter().map(|named| named.stream.key));
         }
         for NamedStream { stream, oldest } in streams {
             //= SPEC.md#stream-names
@@ -156,6 +140,25 @@ impl Inbox {
             named.conflict = named.conflict.or_else(|| conflict(&self.ledger, stream.key));
         }
         named
+    }
+
+    /// Forgets the boots of which no stream is in `named`: the device has closed them. A stream that is missing of a boot
+    /// which is there stays: a frame that rode in a Hello may be older than it.
+    //= SPEC.md#stream-names
+    //# A backend MUST keep the ledger state of a stream until a complete Streams frame names no stream of its boot.
+    pub fn close_others(&mut self, named: impl Iterator<Item = StreamKey> + Clone) {
+        let is_named =
+            |known: &StreamKey| named.clone().any(|named| (named.boot, named.tag) == (known.boot, known.tag));
+        let (closed, closings) = (&mut self.closed, &mut self.closings);
+        for (key, state) in self.ledger.streams().filter(|(key, _)| !is_named(key)) {
+            closed.retain(|(_, older)| older.stream != *key);
+            // One for which there is no room stays in the application's ledger until the next session.
+            if closed.len() < MAX_LEDGER_STREAMS {
+                closed.push((*closings, ClosedStream { stream: *key, end: state.end() }));
+                *closings = closings.saturating_add(1);
+            }
+        }
+        self.ledger.retain(is_named);
     }
 
     /// Decides about a batch: `count` records (1 to 64) from `first` on.

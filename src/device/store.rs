@@ -4,6 +4,7 @@ use super::pin::StoredPin;
 use super::region::{Earlier, Region, StreamName};
 use super::tickets::TicketWant;
 use super::{Device, DeviceEvent, StorageConfig, StorageTrouble};
+use crate::crypto::hash_parts;
 use crate::delivery::{Backlog, Outbox, StoredRun};
 use crate::entropy::Entropy;
 use crate::error::Discard;
@@ -14,7 +15,7 @@ use crate::storage::{
     open_ticket, seal_descriptors, seal_pin, seal_ticket,
 };
 use crate::time::{Duration, Instant};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// How far this boot has come with its storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,8 @@ pub(super) struct Store<'m> {
     /// The descriptor set that is stored for this boot.
     set_stored: Option<SetHash>,
     counter: u32,
+    /// How many salts this boot has drawn.
+    salts: u32,
     pub(super) pending: Option<Pending>,
     pub(super) regions: [Region; 4],
     /// Every record is to be stored at once.
@@ -112,6 +115,7 @@ impl<'m> Store<'m> {
             listed: false,
             set_stored: None,
             counter: 0,
+            salts: 0,
             pending: None,
             regions: [const { Region::NEW }; 4],
             hurry: false,
@@ -196,9 +200,29 @@ impl<'m> Store<'m> {
         })
     }
 
+    /// Draws a salt, hedged so that none comes twice where the generator repeats itself at each start: the boot number
+    /// does not, nor the number of salts that the boot has drawn.
+    //= SPEC.md#stored-entries
+    //# A device MUST NOT use a salt twice, also where its generator gives the same bytes after each start.
+    fn draw_salt(&mut self, rng: &mut dyn Entropy) -> Option<[u8; 32]> {
+        let mut fresh = Zeroizing::new([0u8; 32]);
+        rng.fill(&mut *fresh).ok()?;
+        let (number, tag) = self.boot();
+        let drawn = self.salts;
+        self.salts = drawn.checked_add(1)?;
+        let parts: [&[u8]; 6] = [
+            b"vitalwire storage salt",
+            self.config.key.expose(),
+            &*fresh,
+            &number.to_le_bytes(),
+            &tag.0,
+            &drawn.to_le_bytes(),
+        ];
+        Some(hash_parts(&parts))
+    }
+
     fn put_boots(&mut self, rng: &mut dyn Entropy) -> Option<Pending> {
-        let mut salt = [0; 32];
-        rng.fill(&mut salt).ok()?;
+        let salt = self.draw_salt(rng)?;
         self.len = self.table.seal(&self.config.key, salt, self.buffer)?;
         Some(Pending::PutBoots)
     }
@@ -206,7 +230,8 @@ impl<'m> Store<'m> {
     /// Draws this boot's tag and salt.
     fn draw(&mut self, rng: &mut dyn Entropy) -> Option<()> {
         rng.fill(&mut self.table.latest_tag.0).ok()?;
-        rng.fill(&mut self.salt).ok()
+        self.salt = self.draw_salt(rng)?;
+        Some(())
     }
 
     /// Puts this boot into the table, first its descriptors.
@@ -229,8 +254,7 @@ impl<'m> Store<'m> {
         if self.set_stored == Some(hash) {
             return self.put_boots(rng);
         }
-        let mut salt = [0; 32];
-        rng.fill(&mut salt).ok()?;
+        let salt = self.draw_salt(rng)?;
         self.set_of = None;
         self.set_len =
             seal_descriptors(&self.config.key, (number, tag), salt, set.as_bytes(), self.set_space)?;
@@ -427,8 +451,7 @@ impl Device<'_> {
     fn next_ticket(&mut self, want: TicketWant, rng: &mut dyn Entropy) -> Option<Pending> {
         let store = self.store.as_mut()?;
         if want == TicketWant::Store {
-            let mut salt = [0; 32];
-            rng.fill(&mut salt).ok()?;
+            let salt = store.draw_salt(rng)?;
             let value = self.tickets.value()?;
             store.len = seal_ticket(&store.config.key, salt, value.as_slice(), store.buffer)?;
         }

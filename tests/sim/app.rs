@@ -86,6 +86,8 @@ pub(crate) struct App {
     pub(crate) clock: UnixSeconds,
     /// Batches that came in Hellos.
     pub(crate) early: usize,
+    /// Streams that came as closed with a batch.
+    pub(crate) closed: Vec<vitalwire::delivery::StreamKey>,
     rng: Rng,
 }
 
@@ -102,6 +104,7 @@ impl App {
             claimed: Vec::new(),
             clock: crate::kit::CLOCK,
             early: 0,
+            closed: Vec::new(),
             rng,
         }
     }
@@ -141,6 +144,7 @@ impl App {
             self.store.set_of.insert(id, batch.descriptors().hash());
             records.push((record.sequence, content));
         }
+        self.closed.extend(batch.closed().iter().map(|closed| closed.stream));
         let set = batch.descriptors();
         self.store.sets.entry(set.hash()).or_insert_with(|| set.as_bytes().to_vec());
         assert!(!records.is_empty(), "an empty batch was delivered");

@@ -296,3 +296,28 @@ fn echoes_of_what_was_never_sent_are_ignored() {
     let now = facing.device.wall_time(facing.now).unwrap();
     assert!(now.unix_millis == EPOCH + 90_000 && now.error >= secs(89), "{now:?}");
 }
+
+#[test]
+fn a_device_cannot_flood_the_application_with_readings() {
+    let mut against = Against::new(40);
+    let identity = against.puppet.identity.identity().unwrap();
+    let now = against.world.now;
+    against.world.backend.set_wall_time(now, wall(EPOCH));
+    against.world.backend.sync_time(now, &identity).unwrap();
+    against.world.settle();
+    let echo = Some(TimeEcho { sent: now, held: ms(0) });
+    let frame = TimeSyncFrame { boot: Some((1, TAG)), echo, ..TimeSyncFrame::stamp(at(5)) };
+    against.frames(&[Frame::TimeSync(frame); 30]);
+    let readings = |against: &Against| {
+        let clock = |event: &&BackendEvent| matches!(event, BackendEvent::Clock { identity: of, .. } if *of == identity);
+        against.world.backend_events.iter().filter(clock).count()
+    };
+    assert_eq!(readings(&against), 1, "one question, one reading");
+    against.world.run(secs(1));
+    let now = against.world.now;
+    against.world.backend.sync_time(now, &identity).unwrap();
+    against.world.settle();
+    let echo = Some(TimeEcho { sent: now, held: ms(0) });
+    against.frames(&[Frame::TimeSync(TimeSyncFrame { echo, ..frame })]);
+    assert_eq!(readings(&against), 2);
+}

@@ -44,6 +44,7 @@ mod reconnect;
 mod rekeys;
 mod resume;
 mod roaming;
+mod salts;
 mod sessions;
 mod storage;
 mod world;

@@ -255,6 +255,9 @@ fn an_old_hello_that_was_held_back_changes_nothing_of_a_later_boot() {
     world.connect(0);
     world.wait_all_drained_and_check(secs(60));
     let (_, hello) = hellos(&world).remove(0);
+    world.node(0).device.disconnect();
+    world.run(secs(2));
+    assert_eq!(world.backend.devices(), 0);
     // The device has rebooted meanwhile, and its old streams are closed.
     let identity = world.identity(0);
     let stream = vitalwire::delivery::StreamKey {
@@ -265,7 +268,6 @@ fn an_old_hello_that_was_held_back_changes_nothing_of_a_later_boot() {
     let ledger = world.app.store.ledgers.get_mut(&identity).unwrap();
     ledger.retain(|_| false);
     ledger.settle_below(stream, 5).unwrap();
-    world.restart_backend();
     let stored = world.app.store.stored.len();
     world.deliver(To::Backend(1000), hello);
     world.settle();
@@ -743,8 +745,11 @@ fn a_stolen_ticket_is_found_out_whoever_uses_it_first() {
         }
         let answers = first.ping(&mut world, PATH);
         assert!(answers.is_empty(), "the first one is out: {answers:?}");
-        // Nobody has a ticket of this origin that is good for anything.
+        // Nobody has a ticket of this origin that is good for anything; nor is a copy of the first one's own Hello,
+        // long after: the thief may have been the first.
         assert!(holder.resume(&mut world, 3, 66).is_none());
+        world.run(secs(30));
+        assert!(holder.resume(&mut world, 1, PATH).is_none());
         // Its owner shows its credential, and is told.
         world.run(secs(1));
         world.set_clock(1);
@@ -798,4 +803,122 @@ fn early_frames_of_other_kinds_close_the_session() {
         assert_eq!(joined.ping(&mut world, PATH).contains(&close), bad, "{early:02x?}");
         assert!(world.backend.poll_early().is_none());
     }
+}
+
+#[test]
+fn an_old_hello_that_was_held_back_makes_nobody_forget_a_stream() {
+    //= SPEC.md#early-records
+    //= type=test
+    //# A backend MUST NOT take the Streams frame of a Hello as complete before the session is proved.
+    let mut world = with_ticket(31);
+    world.link.filter = Some(Box::new(|to, packet| match to {
+        To::Backend(_) if packet[0] == 0x11 && packet[1] == 5 => Verdict::Drop,
+        _ => Verdict::Pass,
+    }));
+    // Its Hello names trend and alarm. The event lane is opened after it.
+    world.record(0, Lane::Alarm, &alarm(1)).unwrap();
+    world.connect(0);
+    world.wait_all_drained_and_check(secs(60));
+    world.record(0, Lane::Event, &event(1)).unwrap();
+    world.wait_all_drained_and_check(secs(60));
+    let (_, hello) = hellos(&world).remove(0);
+    assert_eq!(hello[1], 5);
+    world.deliver(To::Backend(1000), hello);
+    world.settle();
+    assert_eq!(world.app.claimed.last().unwrap().1, ClaimOutcome::New, "nobody had seen it");
+    world.run(secs(2));
+    world.record(0, Lane::Event, &event(2)).unwrap();
+    world.wait_all_drained_and_check(secs(20));
+    let lanes = |world: &World| {
+        let ledger = &world.app.store.ledgers[&world.identity(0)];
+        ledger.streams().map(|(key, _)| key.lane).collect::<Vec<_>>()
+    };
+    assert_eq!(lanes(&world), [Lane::Alarm, Lane::Event, Lane::Trend]);
+    assert_whole(world);
+}
+
+#[test]
+fn what_a_hello_says_of_all_streams_counts_once_its_session_is_proved() {
+    let mut world = with_ticket(32);
+    // A stream of an earlier boot, which the device has closed.
+    let identity = world.identity(0);
+    let tag = vitalwire::framing::BootTag([1; 4]);
+    let stream = vitalwire::delivery::StreamKey { boot: 0, tag, lane: Lane::Event };
+    let ledger = world.app.store.ledgers.get_mut(&identity).unwrap();
+    ledger.settle_below(stream, 5).unwrap();
+    world.record(0, Lane::Alarm, &alarm(1)).unwrap();
+    world.connect(0);
+    world.link.filter = Some(Box::new(|to, packet| match to {
+        To::Backend(_) if packet[0] & 0x80 != 0 => Verdict::Drop,
+        _ => Verdict::Pass,
+    }));
+    world.run(secs(3));
+    assert_eq!((world.app.early, world.app.closed.len()), (1, 0), "not proved yet");
+    world.link.filter = None;
+    world.record(0, Lane::Alarm, &alarm(2)).unwrap();
+    world.wait_all_drained_and_check(secs(20));
+    assert_eq!(patterns(&world)[1], Pattern::Resume);
+    assert!(!world.app.closed.is_empty() && world.app.closed.iter().all(|closed| *closed == stream));
+}
+
+#[test]
+fn a_device_with_a_window_hears_the_reply_to_its_resumption() {
+    use vitalwire::device::Radio;
+    let mut world = with_ticket_and(33, |_| {}, |config| config.listen = Some(secs(1)));
+    world.link.filter = Some(Box::new(|to, _| match to {
+        To::Device(_) => Verdict::Drop,
+        To::Backend(_) => Verdict::Pass,
+    }));
+    world.connect(0);
+    world.run(ms(10));
+    assert_eq!(hellos(&world).len(), 1);
+    let now = world.now;
+    let Radio::Listen { until: Some(until) } = world.node(0).device.radio(now) else { panic!("a handshake") };
+    assert!(until >= now + ms(900), "until the Hello is repeated");
+}
+
+#[test]
+fn replayed_hellos_do_not_keep_their_device_out() {
+    let mut world = Setup::new(34).build();
+    let pin = world.pinned();
+    world.add(pin);
+    world.link.log = Some(Vec::new());
+    for _ in 0..2 {
+        world.connect(0);
+        world.run_to_connected(0);
+        world.node(0).device.disconnect();
+        world.run(secs(30));
+    }
+    let old: Vec<Vec<u8>> = hellos(&world).into_iter().map(|(_, hello)| hello).collect();
+    assert_eq!(old.len(), 2);
+    assert!(old.iter().all(|hello| hello[1] == 2), "IK");
+
+    // Somebody who has recorded them takes both places, whenever they are free.
+    let flood =
+        |world: &mut World| old.iter().for_each(|hello| world.deliver(To::Backend(66), hello.clone()));
+    flood(&mut world);
+    world.settle();
+    world.connect(0);
+    let start = world.now;
+    while !world.nodes[0].device.is_connected() {
+        flood(&mut world);
+        world.run(ms(500));
+        assert!(world.now.since(start) < secs(200), "kept out");
+    }
+    assert!(world.backend.discards().of(Discard::TooManyPending) > 0, "the attack works");
+    world.record(0, Lane::Alarm, &alarm(1)).unwrap();
+    world.wait_all_drained_and_check(secs(20));
+}
+
+#[test]
+fn no_ticket_id_comes_twice_where_the_generator_repeats_itself() {
+    let (mut world, mut puppet) = puppet_world(35);
+    full(&mut world, &mut puppet);
+    let mut ids = [1, 2].map(|_| {
+        // A copy of the machine goes on from the same state.
+        world.rng = Rng::new(7);
+        TicketId::of(&full(&mut world, &mut puppet).ticket)
+    });
+    ids.sort();
+    assert_ne!(ids[0], ids[1]);
 }

@@ -18,7 +18,6 @@ mod error;
 mod schema;
 mod store;
 
-pub use claims::Claim;
 pub use error::StoreError;
 pub use store::{Opened, Store, Stored, StoredRecord};
 

@@ -47,6 +47,14 @@ CREATE TABLE claims (
     hello BLOB NOT NULL,
     expires INTEGER NOT NULL     -- seconds since 1970
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE void_tickets (
+    issuer BLOB NOT NULL,
+    subject BLOB NOT NULL,
+    origin INTEGER NOT NULL,     -- tickets of this one and earlier ones are void, seconds since 1970
+    expires INTEGER NOT NULL,
+    told INTEGER NOT NULL,       -- the device knows
+    PRIMARY KEY (issuer, subject)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX claims_by_expiry ON claims (expires);
 ";
 

@@ -5,11 +5,13 @@ mod common;
 use common::*;
 use std::fs;
 use tempfile::TempDir;
-use vitalwire::backend::Batch;
+use vitalwire::backend::{Batch, ClaimOutcome, TicketClaim};
 use vitalwire::delivery::{Ledger, StreamKey};
 use vitalwire::framing::Lane;
+use vitalwire::handshake::TicketId;
+use vitalwire::identity::{Identity, IssuerId, SubjectId};
 use vitalwire::{Duration, Instant, UnixSeconds};
-use vitalwire_sqlite::{Claim, Opened, Store, StoreError, Stored};
+use vitalwire_sqlite::{Opened, Store, StoreError, Stored};
 
 const SEED: u64 = 42;
 
@@ -337,6 +339,18 @@ fn a_commit_is_on_the_disk() {
     assert_eq!(setting(&mut store, "synchronous").unwrap(), "2");
 }
 
+fn claim_of(device: u8, ticket: u8, hello: u8, origin: u64) -> TicketClaim {
+    TicketClaim {
+        identity: Identity { issuer: IssuerId([1; 8]), subject: SubjectId([device; 16]) },
+        id: TicketId([ticket; 16]),
+        hello: [hello; 32],
+        origin: UnixSeconds(origin),
+        expires: UnixSeconds(2_000),
+        serial: 1,
+        revocation: 0,
+    }
+}
+
 #[test]
 fn a_ticket_is_claimed_once_on_all_nodes() {
     let dir = tempfile::tempdir().unwrap();
@@ -344,24 +358,41 @@ fn a_ticket_is_claimed_once_on_all_nodes() {
     let (now, expires) = (UnixSeconds(1_000), UnixSeconds(2_000));
     drop(Store::open(&file).unwrap());
     for ticket in 0..20u8 {
-        let claims: Vec<Claim> = std::thread::scope(|scope| {
+        let claims: Vec<ClaimOutcome> = std::thread::scope(|scope| {
             let claim = |hello: u8| {
                 let mut store = Store::open(&file).unwrap();
-                store.claim_ticket(&[ticket; 16], &[hello; 32], now, expires).unwrap()
+                store.claim_ticket(&claim_of(ticket, ticket, hello, 900), now).unwrap()
             };
             let threads: Vec<_> = (0..4).map(|hello| scope.spawn(move || claim(hello))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        assert_eq!(claims.iter().filter(|claim| **claim == Claim::New).count(), 1, "{claims:?}");
-        assert_eq!(claims.iter().filter(|claim| **claim == Claim::Other).count(), 3, "{claims:?}");
+        assert_eq!(claims.iter().filter(|claim| **claim == ClaimOutcome::New).count(), 1, "{claims:?}");
+        assert_eq!(claims.iter().filter(|claim| **claim == ClaimOutcome::Other).count(), 3, "{claims:?}");
     }
     let mut store = Store::open(&file).unwrap();
-    let winner = (0..4)
-        .filter(|hello| store.claim_ticket(&[0; 16], &[*hello; 32], now, expires).unwrap() == Claim::Same);
-    assert_eq!(winner.count(), 1);
-    assert!(matches!(store.claim_ticket(&[0; 16], &[0; 32], expires, expires), Err(StoreError::Expired)));
+    assert!(matches!(store.claim_ticket(&claim_of(0, 0, 0, 900), expires), Err(StoreError::Expired)));
     assert_eq!(store.forget_expired(UnixSeconds(1_999)).unwrap(), 0);
     assert_eq!(store.forget_expired(expires).unwrap(), 20);
+}
+
+#[test]
+fn a_misuse_voids_all_tickets_of_its_origin_and_no_later_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path().join("store.db")).unwrap();
+    let mut claim = |device, ticket, hello, origin| {
+        let claim = claim_of(device, ticket, hello, origin);
+        let outcome = store.claim_ticket(&claim, UnixSeconds(1_000)).unwrap();
+        (outcome, store.is_ticket_misused(&claim.identity).unwrap())
+    };
+    assert_eq!(claim(1, 1, 1, 900), (ClaimOutcome::New, false));
+    assert_eq!(claim(1, 1, 1, 900), (ClaimOutcome::Same, false));
+    assert_eq!(claim(1, 1, 9, 900), (ClaimOutcome::Other, true));
+    assert_eq!(claim(1, 1, 1, 900), (ClaimOutcome::Other, true), "the thief may have been the first");
+    assert_eq!(claim(1, 2, 2, 900), (ClaimOutcome::Other, true), "another ticket of the origin");
+    assert_eq!(claim(1, 3, 3, 899), (ClaimOutcome::Other, true), "an earlier one");
+    assert_eq!(claim(2, 4, 4, 900), (ClaimOutcome::New, false), "another device");
+    assert_eq!(claim(1, 5, 5, 901), (ClaimOutcome::New, false), "a later full handshake, which was told");
+    assert_eq!(claim(1, 5, 6, 901), (ClaimOutcome::Other, true), "misused once more");
 }
 
 #[test]
