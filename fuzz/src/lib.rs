@@ -8,6 +8,7 @@ pub mod blocks;
 pub mod credential;
 pub mod descriptors;
 pub mod device;
+pub mod disk;
 pub mod fhir;
 pub mod floats;
 pub mod frames;
@@ -18,8 +19,11 @@ pub mod links;
 pub mod pair;
 pub mod records;
 pub mod responder;
+pub mod rig;
 pub mod serialised;
 pub mod session;
+pub mod storage;
+pub mod tickets;
 pub mod trend;
 pub mod waveform;
 pub mod world;
@@ -44,6 +48,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("responder", responder::run),
     ("serialised", serialised::run),
     ("session", session::run),
+    ("storage", storage::run),
+    ("tickets", tickets::run),
     ("trend", trend::run),
     ("waveform", waveform::run),
 ];
