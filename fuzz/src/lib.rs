@@ -10,6 +10,7 @@ pub mod descriptors;
 pub mod device;
 pub mod disk;
 pub mod fhir;
+pub mod flash;
 pub mod floats;
 pub mod frames;
 pub mod headers;
@@ -38,6 +39,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("descriptors", descriptors::run),
     ("device", device::run),
     ("fhir", fhir::run),
+    ("flash", flash::run),
     ("floats", floats::run),
     ("frames", frames::run),
     ("headers", headers::run),
