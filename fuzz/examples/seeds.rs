@@ -115,7 +115,8 @@ fn payloads() {
         service_key: &[7; 32],
         expires: vitalwire::UnixSeconds(1_780_000_000),
     };
-    let command = CommandFrame { id: 3, boot: 7, tag: BootTag([1; 4]), deadline: now, kind: 1, body: b"stop" };
+    let command =
+        CommandFrame { id: 3, boot: 7, tag: BootTag([1; 4]), deadline: now, kind: 1, body: b"stop" };
     let frames = [
         Frame::Descriptors(DescriptorsFrame { stream: 1, total: 2048, offset: 40, bytes: &set[..20] }),
         Frame::Ping([1; 8]),
@@ -273,15 +274,16 @@ fn operations() {
             7, // and a set that grows, in a session and without
             0x8e, 8, 3, 8, 3, 7, 7, 11, 0, 0x8e, 0x8e, 8, 3, 8, 3, 14, 0x8e, 8, 3, 15, 7, 7, 7,
             // clocks, commands, and a storage that fails
-            0x3e, 7, 7, 0x1e, 0x40, 0, 0, 7, 7, 0x2e, 7, 0x1e, 1, 0, 0, 7, 14, 7, 15, 8, 9, 7, 7, 0x4e, 7, 7, 0x5e,
+            0x3e, 7, 7, 0x1e, 0x40, 0, 0, 7, 7, 0x2e, 7, 0x1e, 1, 0, 0, 7, 14, 7, 15, 8, 9, 7, 7, 0x4e, 7, 7,
+            0x5e,
         ];
         save("pair", &format!("{settings}"), &[&[settings], &ops[..]].concat());
         let ops = [
             2, 3, 0x22, 9, 0, 4, 0, 0, 4, 0, 10, 4, 0, 0, 10, 4, 0, 3, 5, 1, 2, 3, 4, 5, 0, 10, 4, 0, 7, 0,
             6, 0, 0, 1, 0, 3, 1, 11, 4, 0, 0, 9, 0, 9, 1, 1, 2, 3, 4, 5, 6, 7, 8, 4, 0, 0, 15, 0, 0, 4, 0, 0,
             10, 4, 0, 0, 13, 4, 0, 0, // a command, a stamp, a ticket, and storage
-            15, 1, 3, 80, 4, 4, 0, 0x7c, 9, 0, 15, 1, 0, 0, 5, 4, 0, 0, 15, 2, 0, 0, 3, 4, 0, 0x2c, 0x6c, 0, 0xfc, 4, 1,
-            3, 1, 2, 3, 0,
+            15, 1, 3, 80, 4, 4, 0, 0x7c, 9, 0, 15, 1, 0, 0, 5, 4, 0, 0, 15, 2, 0, 0, 3, 4, 0, 0x2c, 0x6c, 0,
+            0xfc, 4, 1, 3, 1, 2, 3, 0,
         ];
         save("device", &format!("{settings}"), &[&[settings], &ops[..]].concat());
     }
@@ -320,12 +322,27 @@ fn operations() {
 fn stored() {
     let sequences: [(&str, &[u8]); 6] = [
         // It connects, records, is cut off, stores, loses power, connects again.
-        ("orderly", &[15, 3, 5, 15, 8, 0x13, 9, 3, 3, 10, 1, 5, 15, 15, 0x23, 4, 15, 4, 0x20, 0, 15, 12, 15, 15, 0x1c]),
+        (
+            "orderly",
+            &[
+                15, 3, 5, 15, 8, 0x13, 9, 3, 3, 10, 1, 5, 15, 15, 0x23, 4, 15, 4, 0x20, 0, 15, 12, 15, 15,
+                0x1c,
+            ],
+        ),
         ("full", &[15, 8, 3, 23, 3, 23, 1, 3, 23, 3, 23, 10, 1, 4, 20, 0, 1, 5, 15, 4, 20, 0, 15, 15]),
-        ("failing", &[15, 8, 3, 9, 10, 2, 5, 4, 0, 6, 0, 4, 20, 0, 2, 0, 0, 0x17, 15, 3, 4, 2, 5, 15, 4, 20, 0, 15]),
-        ("damaged", &[15, 8, 0x33, 9, 3, 9, 10, 1, 6, 0xc5, 0, 0, 1, 0, 30, 3, 6, 1, 0, 1, 5, 15, 15, 6, 8, 5, 15]),
+        (
+            "failing",
+            &[15, 8, 3, 9, 10, 2, 5, 4, 0, 6, 0, 4, 20, 0, 2, 0, 0, 0x17, 15, 3, 4, 2, 5, 15, 4, 20, 0, 15],
+        ),
+        (
+            "damaged",
+            &[15, 8, 0x33, 9, 3, 9, 10, 1, 6, 0xc5, 0, 0, 1, 0, 30, 3, 6, 1, 0, 1, 5, 15, 15, 6, 8, 5, 15],
+        ),
         ("put-back", &[15, 8, 3, 9, 10, 1, 7, 0x18, 15, 15, 0x17, 15, 15, 3, 4, 0x17, 15, 6, 0x38, 0, 5, 15]),
-        ("lies", &[15, 8, 3, 9, 10, 2, 12, 0, 1, 0, 9, 3, 5, 2, 9, 0, 3, 1, 2, 3, 11, 4, 0, 0, 8, 1, 2, 5, 5, 15]),
+        (
+            "lies",
+            &[15, 8, 3, 9, 10, 2, 12, 0, 1, 0, 9, 3, 5, 2, 9, 0, 3, 1, 2, 3, 11, 4, 0, 0, 8, 1, 2, 5, 5, 15],
+        ),
     ];
     for (name, ops) in sequences {
         for settings in [0u8, 1, 2, 9, 16] {
@@ -339,8 +356,17 @@ fn stored() {
     let resumes: [(&str, &[u8]); 4] = [
         ("again", &[15, 3, 5, 15, 0x09, 15, 3, 7, 0x19, 15, 15, 9, 0x19, 15, 5, 15, 15, 5, 3, 2, 15, 15]),
         ("replayed", &[15, 15, 9, 15, 3, 7, 0x19, 1, 0x10, 14, 2, 14, 3, 0x1e, 2, 0, 0, 1, 0, 9, 3, 15, 15]),
-        ("claims", &[15, 15, 9, 15, 0x2d, 3, 3, 0x19, 15, 15, 13, 9, 15, 0x1d, 0x19, 15, 13, 9, 0x3d, 0x19, 15, 15]),
-        ("kept", &[15, 15, 5, 2, 0, 0, 0, 0, 5, 15, 9, 0x19, 2, 4, 4, 4, 15, 7, 15, 0x17, 15, 0x3b, 7, 9, 0x19, 15]),
+        (
+            "claims",
+            &[15, 15, 9, 15, 0x2d, 3, 3, 0x19, 15, 15, 13, 9, 15, 0x1d, 0x19, 15, 13, 9, 0x3d, 0x19, 15, 15],
+        ),
+        (
+            "kept",
+            &[
+                15, 15, 5, 2, 0, 0, 0, 0, 5, 15, 9, 0x19, 2, 4, 4, 4, 15, 7, 15, 0x17, 15, 0x3b, 7, 9, 0x19,
+                15,
+            ],
+        ),
     ];
     for (name, ops) in resumes {
         for settings in [0u8, 2, 4, 8] {
@@ -364,8 +390,9 @@ fn stored() {
     let mut writer = BatchWriter::new(&mut batch, 2, 0);
     let values = Values::valid(&[72]).expect("one value");
     let mut record = [0u8; 16];
-    let len = encode_record(&Record::Measurement(Measurement::new(0, values)), &world().channels(), &mut record)
-        .expect("it fits its channel");
+    let len =
+        encode_record(&Record::Measurement(Measurement::new(0, values)), &world().channels(), &mut record)
+            .expect("it fits its channel");
     writer.push(vitalwire::Instant::from_millis(80), &record[..len]).expect("room");
     let early = [&streams[..], &[FrameKind::Records as u8], writer.finish()].concat();
     save("tickets", "early", &[&[1, 0, early.len() as u8], &early[..], &[0, 0, 0, 0, 0, 0, 0]].concat());

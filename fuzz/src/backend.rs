@@ -381,8 +381,11 @@ impl Sim {
             5 => self.run_jobs(op & 0x80 != 0),
             6 if !self.pending.is_empty() => {
                 let (pending, who) = self.pending[input.below(self.pending.len())];
-                let mut grant =
-                    Grant { scopes: Scopes::from_bits(0x3f), ledger: self.ledgers[who].clone(), ..Grant::default() };
+                let mut grant = Grant {
+                    scopes: Scopes::from_bits(0x3f),
+                    ledger: self.ledgers[who].clone(),
+                    ..Grant::default()
+                };
                 if op & 0x80 != 0 {
                     grant.psk = Some(psk());
                 }

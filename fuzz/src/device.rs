@@ -223,7 +223,10 @@ impl Sim<'_> {
                 let idle = self.max_packet == 0 || due.is_none_or(|at| at > self.now);
                 return assert!(idle, "nothing is left to do, and the timer is due: a run loop would spin");
             }
-            assert!(due.is_some_and(|at| at <= self.now), "there is something to ask, and nobody wakes for it");
+            assert!(
+                due.is_some_and(|at| at <= self.now),
+                "there is something to ask, and nobody wakes for it"
+            );
         }
     }
 
@@ -376,8 +379,7 @@ impl Sim<'_> {
                 let (number, (boot, tag)) = (input.u8(), self.hand.boot);
                 let body = [b'h', b'a', b'n', b'd', number];
                 let deadline = self.now + Duration::from_millis(u64::from(input.u8()) * 100);
-                let command =
-                    CommandFrame { id: number.into(), boot, tag, deadline, kind: 1, body: &body };
+                let command = CommandFrame { id: number.into(), boot, tag, deadline, kind: 1, body: &body };
                 let ask = TimeSyncFrame { ask: true, ..TimeSyncFrame::stamp(self.now) };
                 let frames = [
                     Frame::RekeyHint,

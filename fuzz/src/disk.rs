@@ -83,7 +83,8 @@ impl Disk {
             Asked::Read(lane, after) => {
                 let from = after.map_or(0, |after| after.saturating_add(1));
                 let next = self.regions[lane.index()].range(from..).next();
-                let entry = |(&number, bytes): (&u64, &Vec<u8>)| Answer::Entry { number, bytes: bytes.clone() };
+                let entry =
+                    |(&number, bytes): (&u64, &Vec<u8>)| Answer::Entry { number, bytes: bytes.clone() };
                 next.map_or(Answer::End, entry)
             }
             Asked::Trim(lane, through) => {

@@ -22,9 +22,12 @@ type Store<const W: usize, const E: usize> = FlashStore<Blocking<Nor<W, E>>>;
 /// CRC-32 (ISO 3309), bit by bit.
 fn crc(parts: &[&[u8]]) -> u32 {
     !parts.iter().copied().flatten().fold(!0u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 }
-        })
+        (0..8).fold(
+            crc ^ u32::from(*byte),
+            |crc, _| {
+                if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 }
+            },
+        )
     })
 }
 
@@ -64,7 +67,8 @@ fn piece<const W: usize, const E: usize>(flash: &mut Nor<W, E>, input: &mut Inpu
             let place = 24usize.div_ceil(unit) + input.below(E / unit);
             let at = (sequence << 16).wrapping_add(place as u64);
             let kind = 1 + choice / 16 % 3;
-            let payload = if kind == 2 { number(input).to_le_bytes().to_vec() } else { input.short().to_vec() };
+            let payload =
+                if kind == 2 { number(input).to_le_bytes().to_vec() } else { input.short().to_vec() };
             let len = payload.len() as u16 + if choice & 128 == 0 { 0 } else { u16::from(input.u8()) << 4 };
             let about = [len as u8, (len >> 8) as u8, kind];
             let check = (crc(&[&at.to_le_bytes(), &about]) >> 24) as u8;
@@ -76,7 +80,10 @@ fn piece<const W: usize, const E: usize>(flash: &mut Nor<W, E>, input: &mut Inpu
     let mut bytes = bytes;
     bytes.resize(bytes.len().next_multiple_of(W), 0xff);
     at += page * E;
-    bytes.truncate((PAGES * E).saturating_sub(at));
+    if at >= PAGES * E {
+        return;
+    }
+    bytes.truncate(PAGES * E - at);
     flash.write(at as u32, &bytes).expect("it is in range");
 }
 
@@ -192,13 +199,17 @@ fn play<const W: usize, const E: usize>(input: &mut Input<'_>) {
             (_, Answer::Failed) => held = list(&mut store),
             (Asked::Append(..) | Asked::Put(..), Answer::Full) => {}
             (Asked::Append(lane, entry), Answer::Appended { number, .. }) => {
-                assert!(number > core::mem::replace(&mut highest[lane.index()], number), "it does not ascend");
+                assert!(
+                    number > core::mem::replace(&mut highest[lane.index()], number),
+                    "it does not ascend"
+                );
                 held.regions[lane.index()].insert(number, entry.clone());
             }
             (Asked::Read(lane, after), answer) => {
                 let from = after.map_or(0, |after| after.saturating_add(1));
                 let next = held.regions[lane.index()].range(from..).next();
-                let entry = |(&number, bytes): (&u64, &Vec<u8>)| Answer::Entry { number, bytes: bytes.clone() };
+                let entry =
+                    |(&number, bytes): (&u64, &Vec<u8>)| Answer::Entry { number, bytes: bytes.clone() };
                 assert_eq!(answer, next.map_or(Answer::End, entry));
             }
             (Asked::Trim(lane, through), Answer::Done) => {

@@ -255,11 +255,7 @@ impl Sim<'_> {
                 Record::Waveform(block) => block.samples().collect(),
                 _ => panic!("another kind"),
             };
-            assert_eq!(
-                self.recorded.get(&id),
-                Some(&(record.time.as_millis(), values)),
-                "never recorded"
-            );
+            assert_eq!(self.recorded.get(&id), Some(&(record.time.as_millis(), values)), "never recorded");
             assert!(!self.committed.contains(&id), "delivered after its commit");
             assert!(self.outstanding.insert(id), "delivered twice");
             ids.push(id);

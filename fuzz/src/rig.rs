@@ -219,7 +219,8 @@ impl Rig {
             9 => Answer::Value(Some(input.long().to_vec())),
             10 => [Answer::Done, Answer::End, Answer::Value(None), Answer::Full][input.below(4)].clone(),
             11 => {
-                let number = if choice & 0x10 == 0 { input.u8().into() } else { u64::MAX - u64::from(input.u8()) };
+                let number =
+                    if choice & 0x10 == 0 { input.u8().into() } else { u64::MAX - u64::from(input.u8()) };
                 Answer::Appended { number, free: input.u16().into() }
             }
             12 => match self.disk.serve(asked) {
@@ -601,7 +602,9 @@ impl Life<'_, '_> {
             let next = next.max(self.rig.now + Duration::from_millis(1));
             if next > end {
                 let (connected, drained) = (self.device.is_connected(), self.device.is_drained());
-                let discards = |discards: &vitalwire::Discards| discards.iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>();
+                let discards = |discards: &vitalwire::Discards| {
+                    discards.iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>()
+                };
                 let (here, there) = (discards(self.device.discards()), discards(self.rig.backend.discards()));
                 let left: Vec<_> = self.rig.disk.entries().map(|(lane, number, _)| (lane, number)).collect();
                 panic!("connected {connected}, drained {drained}, stored {left:?}, {here:?}, {there:?}");

@@ -116,7 +116,8 @@ fn hello(input: &mut Input<'_>) {
     let mut backend: Backend<u64> = Backend::new(world.backend_config()).expect("the configuration is valid");
     backend.set_ticket_keys(keys());
     let mut claims = Claims::new(3);
-    let (now, mut rng, mut answered, mut waiting) = (Instant::from_millis(1000), SeedRng(5), 0, Some(waiting));
+    let (now, mut rng, mut answered, mut waiting) =
+        (Instant::from_millis(1000), SeedRng(5), 0, Some(waiting));
     for round in 0..4u64 {
         let mut copy = packet.to_vec();
         let mutated = round > 0 && input.u8() & 1 == 1 && input.mutate(&mut copy);
@@ -245,7 +246,9 @@ fn settle(now: Instant, backend: &mut Backend<u64>, rng: &mut SeedRng) {
         while let Some(event) = backend.poll_event() {
             let grant = Grant { scopes: Scopes::PUBLISH, ..Grant::default() };
             match event {
-                BackendEvent::Pending { pending, .. } => backend.accept(now, pending, grant).expect("pending"),
+                BackendEvent::Pending { pending, .. } => {
+                    backend.accept(now, pending, grant).expect("pending")
+                }
                 BackendEvent::Resuming { pending, .. } => {
                     backend.claimed(now, pending, ClaimOutcome::New, grant).expect("pending");
                 }
