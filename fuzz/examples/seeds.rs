@@ -23,6 +23,7 @@ fn main() {
     payloads();
     operations();
     stored();
+    flash();
     blocks();
     floats();
     serialised();
@@ -396,4 +397,14 @@ fn stored() {
     writer.push(vitalwire::Instant::from_millis(80), &record[..len]).expect("room");
     let early = [&streams[..], &[FrameKind::Records as u8], writer.finish()].concat();
     save("tickets", "early", &[&[1, 0, early.len() as u8], &early[..], &[0, 0, 0, 0, 0, 0, 0]].concat());
+}
+
+/// Garbage or a page head, then requests and a restart.
+fn flash() {
+    let requests = [0, 7, 30, 0, 0x10, 7, 40, 15, 8, 0, 10, 3, 9, 0, 13, 0, 6, 0, 0, 14, 0];
+    for size in 0..5 {
+        let pieces = [size, 2, 3, 0, 2, 1, 4, 2, 1, 3, 5, 1, 2, 3, 4, 5, 0, 9, 5];
+        save("flash", &format!("pieces-{size}"), &[&pieces[..], &requests[..]].concat());
+        save("flash", &format!("garbage-{size}"), &[&[size, 1, 1, 0, 9, 3][..], &requests[..]].concat());
+    }
 }
