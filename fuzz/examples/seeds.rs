@@ -22,6 +22,8 @@ fn main() {
     links();
     payloads();
     operations();
+    stored();
+    flash();
     blocks();
     floats();
     serialised();
@@ -82,7 +84,7 @@ fn payloads() {
     [0, 3, 200].into_iter().for_each(|bit| settled.insert(bit));
     let body = batch();
     let records = RecordsFrame::parse(&body).expect("well-formed");
-    let mut payload = [0u8; 1200];
+    let mut payload = [0u8; 1400];
     let mut writer = FrameWriter::new(&mut payload);
     writer.frame_with(FrameKind::Ack, |body| {
         let mut ack = AckWriter::new(body, 300).ok()?;
@@ -108,7 +110,14 @@ fn payloads() {
         wall: Some(wall),
         ..TimeSyncFrame::stamp(now)
     };
-    let command = CommandFrame { id: 3, boot: 7, tag: BootTag([1; 4]), deadline: now, kind: 1, body: b"stop" };
+    let ticket = TicketFrame {
+        misused: true,
+        ticket: &[6; vitalwire::limits::TICKET_LEN],
+        service_key: &[7; 32],
+        expires: vitalwire::UnixSeconds(1_780_000_000),
+    };
+    let command =
+        CommandFrame { id: 3, boot: 7, tag: BootTag([1; 4]), deadline: now, kind: 1, body: b"stop" };
     let frames = [
         Frame::Descriptors(DescriptorsFrame { stream: 1, total: 2048, offset: 40, bytes: &set[..20] }),
         Frame::Ping([1; 8]),
@@ -124,6 +133,7 @@ fn payloads() {
         Frame::CommandResult(CommandResultFrame { id: 3, result: CommandResult::Done(b"done") }),
         Frame::CommandResult(CommandResultFrame { id: 4, result: CommandResult::Failed(300) }),
         Frame::Listen(vitalwire::Duration::from_millis(200)),
+        Frame::Ticket(ticket),
         Frame::Extension { kind: 100, body: b"later" },
         Frame::Close(vitalwire::CloseReason::Idle),
         Frame::Padding(3),
@@ -256,7 +266,7 @@ fn serialised() {
 
 /// Sequences of operations that get each simulation to where it delivers records.
 fn operations() {
-    for settings in [0, 1, 2, 3, 6, 8, 10, 16, 24, 26, 32] {
+    for settings in [0, 1, 2, 3, 6, 8, 10, 16, 24, 26, 32, 64, 72, 96, 128, 192] {
         // records, exchanges, some time, losses, a replay, a commit and a release
         let ops = [
             8, 3, 0x28, 9, 7, 7, 7, 11, 0, 0x1b, 0, 10, 1, 0, 7, 0x59, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
@@ -264,12 +274,17 @@ fn operations() {
             0x2d, 7, 0x3d, 7, 0x5d, 2, 8, 5, 7, 10, 9, 0,
             7, // and a set that grows, in a session and without
             0x8e, 8, 3, 8, 3, 7, 7, 11, 0, 0x8e, 0x8e, 8, 3, 8, 3, 14, 0x8e, 8, 3, 15, 7, 7, 7,
+            // clocks, commands, and a storage that fails
+            0x3e, 7, 7, 0x1e, 0x40, 0, 0, 7, 7, 0x2e, 7, 0x1e, 1, 0, 0, 7, 14, 7, 15, 8, 9, 7, 7, 0x4e, 7, 7,
+            0x5e,
         ];
         save("pair", &format!("{settings}"), &[&[settings], &ops[..]].concat());
         let ops = [
             2, 3, 0x22, 9, 0, 4, 0, 0, 4, 0, 10, 4, 0, 0, 10, 4, 0, 3, 5, 1, 2, 3, 4, 5, 0, 10, 4, 0, 7, 0,
             6, 0, 0, 1, 0, 3, 1, 11, 4, 0, 0, 9, 0, 9, 1, 1, 2, 3, 4, 5, 6, 7, 8, 4, 0, 0, 15, 0, 0, 4, 0, 0,
-            10, 4, 0, 0, 13, 4, 0, 0,
+            10, 4, 0, 0, 13, 4, 0, 0, // a command, a stamp, a ticket, and storage
+            15, 1, 3, 80, 4, 4, 0, 0x7c, 9, 0, 15, 1, 0, 0, 5, 4, 0, 0, 15, 2, 0, 0, 3, 4, 0, 0x2c, 0x6c, 0,
+            0xfc, 4, 1, 3, 1, 2, 3, 0,
         ];
         save("device", &format!("{settings}"), &[&[settings], &ops[..]].concat());
     }
@@ -302,4 +317,94 @@ fn operations() {
         "sleepy",
         &[9, 9, 7, 0, 2, 6, 9, 0x1c, 80, 0, 0, 3, 6, 9, 1, 2, 7, 9, 0x1c, 255, 0, 14, 0, 1, 6, 4, 1, 1, 7, 4],
     );
+}
+
+/// Lives of a device with storage: the first byte is the target's choice.
+fn stored() {
+    let sequences: [(&str, &[u8]); 6] = [
+        // It connects, records, is cut off, stores, loses power, connects again.
+        (
+            "orderly",
+            &[
+                15, 3, 5, 15, 8, 0x13, 9, 3, 3, 10, 1, 5, 15, 15, 0x23, 4, 15, 4, 0x20, 0, 15, 12, 15, 15,
+                0x1c,
+            ],
+        ),
+        ("full", &[15, 8, 3, 23, 3, 23, 1, 3, 23, 3, 23, 10, 1, 4, 20, 0, 1, 5, 15, 4, 20, 0, 15, 15]),
+        (
+            "failing",
+            &[15, 8, 3, 9, 10, 2, 5, 4, 0, 6, 0, 4, 20, 0, 2, 0, 0, 0x17, 15, 3, 4, 2, 5, 15, 4, 20, 0, 15],
+        ),
+        (
+            "damaged",
+            &[15, 8, 0x33, 9, 3, 9, 10, 1, 6, 0xc5, 0, 0, 1, 0, 30, 3, 6, 1, 0, 1, 5, 15, 15, 6, 8, 5, 15],
+        ),
+        ("put-back", &[15, 8, 3, 9, 10, 1, 7, 0x18, 15, 15, 0x17, 15, 15, 3, 4, 0x17, 15, 6, 0x38, 0, 5, 15]),
+        (
+            "lies",
+            &[15, 8, 3, 9, 10, 2, 12, 0, 1, 0, 9, 3, 5, 2, 9, 0, 3, 1, 2, 3, 11, 4, 0, 0, 8, 1, 2, 5, 5, 15],
+        ),
+    ];
+    for (name, ops) in sequences {
+        for settings in [0u8, 1, 2, 9, 16] {
+            save("storage", &format!("{name}-{settings}"), &[&[settings << 1], ops].concat());
+        }
+    }
+    save("storage", "boots", &[1, 0, 0, 0, 0, 40, 1]);
+    save("storage", "entry", &[3, 0, 0, 1, 0, 30, 1]);
+    save("storage", "items", &[5, 3, 3, 0]);
+    save("storage", "records", &[7, 0xd0, 0x0f, 3, 1, 2, 3, 0x13, 1, 9]);
+    let resumes: [(&str, &[u8]); 4] = [
+        ("again", &[15, 3, 5, 15, 0x09, 15, 3, 7, 0x19, 15, 15, 9, 0x19, 15, 5, 15, 15, 5, 3, 2, 15, 15]),
+        ("replayed", &[15, 15, 9, 15, 3, 7, 0x19, 1, 0x10, 14, 2, 14, 3, 0x1e, 2, 0, 0, 1, 0, 9, 3, 15, 15]),
+        (
+            "claims",
+            &[15, 15, 9, 15, 0x2d, 3, 3, 0x19, 15, 15, 13, 9, 15, 0x1d, 0x19, 15, 13, 9, 0x3d, 0x19, 15, 15],
+        ),
+        (
+            "kept",
+            &[
+                15, 15, 5, 2, 0, 0, 0, 0, 5, 15, 9, 0x19, 2, 4, 4, 4, 15, 7, 15, 0x17, 15, 0x3b, 7, 9, 0x19,
+                15,
+            ],
+        ),
+    ];
+    for (name, ops) in resumes {
+        for settings in [0u8, 2, 4, 8] {
+            save("tickets", &format!("{name}-{settings}"), &[&[settings << 3 | 3], ops].concat());
+        }
+    }
+    save("tickets", "open", &[0, 0x20, 0, 0, 0, 1, 0, 30, 1]);
+    save("tickets", "hello", &[1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2]);
+    save("tickets", "stored", &[2, 0]);
+    save("tickets", "stored-altered", &[2, 1, 0, 1, 0, 200, 3]);
+    save("tickets", "stuck", &[2, 8]);
+    // Early records behind a ticket.
+    let mut body = [0u8; 128];
+    let mut streams = StreamsWriter::new(&mut body, true).expect("room");
+    let hash = SetHash::from_digest(vitalwire::crypto::hazmat::blake2s(&world().set));
+    let entries = Lane::ALL.map(|lane| StreamEntry { index: lane.code(), lane, oldest: 0 });
+    streams.push(1, BootTag([1; 4]), hash, &entries).expect("room");
+    let len = streams.finish();
+    let streams = [&[0x80 | FrameKind::Streams as u8, len as u8], &body[..len]].concat();
+    let mut batch = [0u8; 64];
+    let mut writer = BatchWriter::new(&mut batch, 2, 0);
+    let values = Values::valid(&[72]).expect("one value");
+    let mut record = [0u8; 16];
+    let len =
+        encode_record(&Record::Measurement(Measurement::new(0, values)), &world().channels(), &mut record)
+            .expect("it fits its channel");
+    writer.push(vitalwire::Instant::from_millis(80), &record[..len]).expect("room");
+    let early = [&streams[..], &[FrameKind::Records as u8], writer.finish()].concat();
+    save("tickets", "early", &[&[1, 0, early.len() as u8], &early[..], &[0, 0, 0, 0, 0, 0, 0]].concat());
+}
+
+/// Garbage or a page head, then requests and a restart.
+fn flash() {
+    let requests = [0, 7, 30, 0, 0x10, 7, 40, 15, 8, 0, 10, 3, 9, 0, 13, 0, 6, 0, 0, 14, 0];
+    for size in 0..5 {
+        let pieces = [size, 2, 3, 0, 2, 1, 4, 2, 1, 3, 5, 1, 2, 3, 4, 5, 0, 9, 5];
+        save("flash", &format!("pieces-{size}"), &[&pieces[..], &requests[..]].concat());
+        save("flash", &format!("garbage-{size}"), &[&[size, 1, 1, 0, 9, 3][..], &requests[..]].concat());
+    }
 }

@@ -4,13 +4,14 @@
 //!
 //! Held: no panic; a packet that is no genuine news delivers nothing and connects nobody; a record is not delivered
 //! while an earlier delivery of it is uncommitted, nor, to devices that never lied, after its commit; what is
-//! delivered was sent; a path that nobody genuine uses gets at most three times its bytes; the run loop comes to rest.
+//! delivered was sent; a path that nobody genuine uses gets at most three times its bytes; a command ends
+//! once; the run loop comes to rest.
 //!
 //! Input: settings (1 byte) ‖ operations.
 
 use crate::input::Input;
 use crate::world::{CLOCK, PSK_ID, SeedRng, Shape, World, psk, time, world};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use vitalwire::backend::*;
 use vitalwire::delivery::{Ledger, StreamKey};
 use vitalwire::framing::*;
@@ -63,6 +64,7 @@ struct Sim {
     sent_to: BTreeMap<u64, u64>,
     /// What the application has stored, one ledger per device.
     ledgers: [Ledger; 2],
+    commands: HashSet<CommandId>,
 }
 
 impl Hand {
@@ -117,11 +119,21 @@ impl Hand {
                 let mut packet = packet.to_vec();
                 let opened = self.session.as_mut()?.open(now, &header, &mut packet).ok()?;
                 let frames = Frames::parse(opened.payload).expect("a backend writes nothing malformed");
-                let mut pong = None;
+                let mut answers = Vec::new();
+                let stamp = TimeSyncFrame::stamp(now);
                 for frame in frames {
                     assert!(frame.allowed_from(Sender::Backend));
                     match frame {
-                        Frame::Ping(token) => pong = Some(token),
+                        Frame::Ping(token) => answers.push(Frame::Pong(token)),
+                        Frame::Command(command) => {
+                            let result = CommandResult::Done(b"done");
+                            answers.push(Frame::CommandResult(CommandResultFrame { id: command.id, result }));
+                        }
+                        Frame::TimeSync(asked) if asked.ask => {
+                            let echo = Some(TimeEcho { sent: asked.sent, held: Duration::ZERO });
+                            let boot = Some((1, BootTag(self.tag)));
+                            answers.push(Frame::TimeSync(TimeSyncFrame { boot, echo, ..stamp }));
+                        }
                         Frame::Close(_) => {
                             self.session = None;
                             return None;
@@ -129,7 +141,7 @@ impl Hand {
                         _ => {}
                     }
                 }
-                return self.seal_frames(now, &[Frame::Pong(pong?)]);
+                return if answers.is_empty() { None } else { self.seal_frames(now, &answers) };
             }
             _ => {}
         }
@@ -255,8 +267,12 @@ impl Sim {
 
     fn events(&mut self) {
         while let Some(event) = self.backend.poll_event() {
-            if let BackendEvent::Pending { pending, credential, .. } = event {
-                self.pending.push((pending, self.who(credential.identity())));
+            match event {
+                BackendEvent::Pending { pending, credential, .. } => {
+                    self.pending.push((pending, self.who(credential.identity())));
+                }
+                BackendEvent::CommandEnded { id, .. } => assert!(self.commands.remove(&id), "it ends once"),
+                _ => {}
             }
         }
     }
@@ -365,8 +381,11 @@ impl Sim {
             5 => self.run_jobs(op & 0x80 != 0),
             6 if !self.pending.is_empty() => {
                 let (pending, who) = self.pending[input.below(self.pending.len())];
-                let mut grant =
-                    Grant { scopes: Scopes::PUBLISH, ledger: self.ledgers[who].clone(), ..Grant::default() };
+                let mut grant = Grant {
+                    scopes: Scopes::from_bits(0x3f),
+                    ledger: self.ledgers[who].clone(),
+                    ..Grant::default()
+                };
                 if op & 0x80 != 0 {
                     grant.psk = Some(psk());
                 }
@@ -461,6 +480,26 @@ impl Sim {
                 self.hands[hand].tag = [tag.wrapping_add(1); 4];
                 self.hands[hand].lied = true;
             }
+            _ if input.below(2) == 1 => {
+                let body = input.short();
+                let ttl = Duration::from_millis(u64::from(input.u16()) * 60);
+                let command = Command { kind: u16::from(op) << 8, body, ttl };
+                match self.backend.command(self.now, &identity, command) {
+                    Ok(id) => assert!(self.commands.insert(id), "an id twice"),
+                    Err(error) => assert!(matches!(
+                        error,
+                        CallError::NoSession
+                            | CallError::OutOfScope
+                            | CallError::BadCommand(_)
+                            | CallError::TooManyCommands
+                    )),
+                }
+                let unix_millis = (CLOCK.0 + u64::from(input.u8())) * 1000;
+                let error = Duration::from_millis(20);
+                let wall = WallReading { unix_millis, quality: ClockQuality::Synchronised, error };
+                self.backend.set_wall_time(self.now, wall);
+                let _ = self.backend.sync_time(self.now, &identity);
+            }
             _ => {
                 let _ = (self.backend.ratchets(&identity), self.backend.devices());
                 self.backend.forget_enrolment(PSK_ID);
@@ -501,6 +540,7 @@ pub fn run(data: &[u8]) {
         received_from: BTreeMap::new(),
         sent_to: BTreeMap::new(),
         ledgers: Default::default(),
+        commands: HashSet::new(),
     };
     for _ in 0..200 {
         if input.is_empty() {

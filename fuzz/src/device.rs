@@ -1,23 +1,27 @@
 //! A device with real keys against a backend that is driven by hand: genuine, forged and replayed packets, and
 //! authentic ones whose frames are the fuzzer's.
 //!
+//! With settings it has storage, whose answers are the fuzzer's, and listens in windows. The backend's commands name its boot.
+//!
 //! Held: no panic; a packet that is no genuine news is counted as discarded and neither connects nor disconnects;
 //! a buffer that is too small costs nothing; every packet fits the link; every record that is sent was recorded, under
-//! its own id and time; the run loop comes to rest.
+//! its own id and time; a command is given out once; an answer of the storage that nobody asked for is counted; the run
+//! loop comes to rest.
 //!
 //! Input: settings (1 byte) ‖ operations.
 
+use crate::disk::{Answer, Asked, Disk};
 use crate::input::Input;
 use crate::world::{PSK_ID, SeedRng, World, anchor, psk, time, world};
-use std::collections::BTreeMap;
-use vitalwire::crypto::{EphemeralSecret, HedgeKey, PublicKey, SignatureKey};
+use std::collections::{BTreeMap, BTreeSet};
+use vitalwire::crypto::{EphemeralSecret, HedgeKey, PublicKey, SignatureKey, StorageKey};
 use vitalwire::device::*;
 use vitalwire::framing::*;
 use vitalwire::handshake::{AwaitingFinish, Established, HelloKey, ReplyWritten};
-use vitalwire::limits::{MAX_HELLO, MAX_REPLY};
+use vitalwire::limits::{MAX_HELLO, MAX_REPLY, TICKET_LEN};
 use vitalwire::session::{RekeyPolicy, Session, Side};
-use vitalwire::wire::{ConnectionId, DataHeader, Finish, PacketKind};
-use vitalwire::{CallError, Duration, Instant};
+use vitalwire::wire::{ConnectionId, DataHeader, Finish, Hello, PacketKind};
+use vitalwire::{CallError, Duration, Instant, UnixSeconds};
 
 /// More packets than this at one instant are a loop.
 const MAX_BURST: usize = 400;
@@ -31,6 +35,9 @@ struct Hand {
     rng: SeedRng,
     heard: Vec<Vec<u8>>,
     asked: bool,
+    /// The device's boot, as it has named it.
+    boot: (u32, BootTag),
+    sessions: u64,
 }
 
 struct Sim<'m> {
@@ -46,6 +53,10 @@ struct Sim<'m> {
     /// Packets to the device: not delivered yet, and all that ever were.
     queue: Vec<Vec<u8>>,
     past: Vec<Vec<u8>>,
+    disk: Option<Disk>,
+    /// Commands that came: their handles, and (session, number).
+    commands: Vec<CommandId>,
+    begun: BTreeSet<(u64, u32)>,
 }
 
 impl Hand {
@@ -55,6 +66,7 @@ impl Hand {
 
     fn establish(&mut self, now: Instant, done: Established) {
         let window = done.peer_limits.window();
+        self.sessions += 1;
         self.session = Some(Session::new(now, Side::Backend, done.secrets, window, RekeyPolicy::default()));
     }
 
@@ -64,6 +76,10 @@ impl Hand {
         match PacketKind::parse(packet, Side::Device).expect("a device writes nothing malformed") {
             PacketKind::Hello => {
                 self.last_hello = packet.to_vec();
+                // A ticket out of the fuzzer's hands: nobody can open it.
+                if Hello::parse(packet).expect("a device's own Hello").ticket.is_some() {
+                    return None;
+                }
                 let (hello, _) = world.responder.check_hello(packet).expect("a device's own Hello");
                 let psk = psk();
                 let early = hello.psk_id().is_some().then_some(&psk);
@@ -110,6 +126,10 @@ impl Hand {
                             self.asked = true;
                         }
                         Frame::Ack(ack) => session.peer_acked(ack.packet),
+                        Frame::Streams(streams) => {
+                            let latest = streams.boots().max_by_key(|boot| boot.boot);
+                            self.boot = latest.map_or(self.boot, |latest| (latest.boot, latest.tag));
+                        }
                         _ => {}
                     }
                 }
@@ -160,8 +180,57 @@ impl Hand {
 }
 
 impl Sim<'_> {
-    /// Polls until nothing is left; packets reach the hand, or are lost.
+    /// The storage answers as it should.
+    fn serve(&mut self) {
+        let Some(disk) = &mut self.disk else { return };
+        for burst in 0.. {
+            assert!(burst < MAX_BURST, "the device never stops asking");
+            let Some(request) = self.device.poll_storage(self.now, &mut self.rng) else { break };
+            let answer = disk.serve(&request.into());
+            self.device.handle_storage(self.now, answer.lend());
+        }
+    }
+
+    /// The storage answers with anything, asked for or not.
+    fn answer_storage(&mut self, input: &mut Input<'_>) {
+        let choice = input.u8();
+        let asked = self.device.poll_storage(self.now, &mut self.rng).map(Asked::from);
+        let answer = match (choice & 7, &asked, &mut self.disk) {
+            (0, ..) => Answer::Failed,
+            (1, ..) => Answer::Full,
+            (2, ..) => Answer::Done,
+            (3, ..) => Answer::Appended { number: input.u16().into(), free: 0 },
+            (4, ..) => Answer::Entry { number: input.u8().into(), bytes: input.short().to_vec() },
+            (5, ..) => Answer::Value((choice & 8 == 0).then(|| input.short().to_vec())),
+            (_, Some(asked), Some(disk)) => disk.serve(asked),
+            _ => Answer::End,
+        };
+        let before = self.device.discards().total();
+        self.device.handle_storage(self.now, answer.lend());
+        assert!(asked.is_some() || self.device.discards().total() == before + 1, "an unasked reply");
+    }
+
+    /// Turns of the run loop until nothing is left; packets reach the hand, or are lost.
     fn drain(&mut self, lost: bool) {
+        for turn in 0.. {
+            assert!(turn < 40, "the run loop never ends");
+            self.serve();
+            self.transmit(lost);
+            while self.device.poll_event().is_some() {}
+            let _ = (self.device.radio(self.now), self.device.wall_time(self.now));
+            let due = self.device.poll_timeout();
+            if self.device.poll_storage(self.now, &mut self.rng).is_none() {
+                let idle = self.max_packet == 0 || due.is_none_or(|at| at > self.now);
+                return assert!(idle, "nothing is left to do, and the timer is due: a run loop would spin");
+            }
+            assert!(
+                due.is_some_and(|at| at <= self.now),
+                "there is something to ask, and nobody wakes for it"
+            );
+        }
+    }
+
+    fn transmit(&mut self, lost: bool) {
         for burst in 0.. {
             assert!(burst < MAX_BURST, "the device never stops sending");
             let mut out = [0u8; 1500];
@@ -179,12 +248,6 @@ impl Sim<'_> {
             }
         }
         self.check_records();
-        while self.device.poll_event().is_some() {}
-        if self.max_packet > 0
-            && let Some(at) = self.device.poll_timeout()
-        {
-            assert!(at > self.now, "nothing is left to do, and the timer is due: a run loop would spin");
-        }
     }
 
     /// Every record that arrived is one that the device was given.
@@ -207,7 +270,17 @@ impl Sim<'_> {
 
     fn deliver(&mut self, packet: &[u8]) {
         let mut copy = packet.to_vec();
-        self.device.handle_packet(self.now, &mut copy, &mut |_| {});
+        let (now, begun, commands) = (self.now, &mut self.begun, &mut self.commands);
+        let session = self.hand.sessions;
+        self.device.handle_packet(now, &mut copy, &mut |received| {
+            let DeviceReceived::Command { id, body, deadline, .. } = received else { return };
+            assert!(deadline > now, "too late");
+            commands.push(id);
+            // The hand's own: the number is in the body, too.
+            if let Ok([b'h', b'a', b'n', b'd', number]) = <[u8; 5]>::try_from(body) {
+                assert!(begun.insert((session, number.into())), "a command twice");
+            }
+        });
     }
 
     /// Delivers what must have no effect but a count.
@@ -289,6 +362,8 @@ impl Sim<'_> {
                 3 => self.device.rekey(),
                 4 => self.hand.session = None,
                 5 => self.small_buffer(usize::from(input.u16() % 600)),
+                7 if op & 0x80 != 0 => self.answer_storage(input),
+                7 => self.answer_commands(input),
                 _ => self.device.connect(self.now),
             },
             13 => self.retry(),
@@ -298,12 +373,41 @@ impl Sim<'_> {
                 self.deliver(&reset);
             }
             _ => {
-                let frames = [Frame::RekeyHint, Frame::Credit(input.u8().into()), Frame::Ping([3; 8])];
-                let mut payload = [0u8; 64];
+                let ticket = [input.u8(); TICKET_LEN];
+                let expires = UnixSeconds(crate::world::CLOCK.0 + 900);
+                let ticket = TicketFrame { misused: false, ticket: &ticket, service_key: &[1; 32], expires };
+                let (number, (boot, tag)) = (input.u8(), self.hand.boot);
+                let body = [b'h', b'a', b'n', b'd', number];
+                let deadline = self.now + Duration::from_millis(u64::from(input.u8()) * 100);
+                let command = CommandFrame { id: number.into(), boot, tag, deadline, kind: 1, body: &body };
+                let ask = TimeSyncFrame { ask: true, ..TimeSyncFrame::stamp(self.now) };
+                let frames = [
+                    Frame::RekeyHint,
+                    Frame::Credit(number.into()),
+                    Frame::Ping([3; 8]),
+                    Frame::Ticket(ticket),
+                    Frame::Command(command),
+                    Frame::TimeSync(ask),
+                ];
+                let mut payload = [0u8; 256];
                 let mut writer = FrameWriter::new(&mut payload);
-                writer.push(&frames[input.below(3)]).expect("room");
+                writer.push(&frames[input.below(6)]).expect("room");
                 let len = writer.finish().len();
                 self.queue.extend(self.hand.seal(self.now, &payload[..len]));
+            }
+        }
+    }
+
+    fn answer_commands(&mut self, input: &mut Input<'_>) {
+        let _ = self.device.sync_time(self.now);
+        for id in core::mem::take(&mut self.commands) {
+            let len = usize::from(input.u8() & 0x7f);
+            let body = vec![9; len];
+            let result = if len == 0 { Err(300) } else { Ok(&body[..]) };
+            match self.device.command_result(id, result) {
+                Ok(()) => assert!(len <= 64),
+                Err(CallError::BadCommand(_)) => self.commands.push(id),
+                Err(error) => assert_eq!(error, CallError::StaleHandle),
             }
         }
     }
@@ -379,7 +483,13 @@ pub fn run(data: &[u8]) {
     if settings & 16 != 0 {
         config.linger = [Duration::from_millis(200); 4];
     }
-    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &world.set, backlog: &mut [] };
+    let mut backlog = vec![0u8; 2 * 1088 + 4 * 400];
+    let disk = (settings & 32 != 0).then(Disk::default);
+    if settings & 32 != 0 {
+        config.storage = Some(StorageConfig::new(StorageKey::from_bytes([0x77; 32]), backlog.len()));
+    }
+    config.listen = (settings & 64 != 0).then(|| Duration::from_millis(400));
+    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &world.set, backlog: &mut backlog };
     let device = Device::new(config, memory).expect("the configuration is valid");
     let hand = Hand {
         world,
@@ -389,6 +499,8 @@ pub fn run(data: &[u8]) {
         rng: SeedRng(2),
         heard: Vec::new(),
         asked: false,
+        boot: (1, BootTag([0; 4])),
+        sessions: 0,
     };
     let mut sim = Sim {
         device,
@@ -401,6 +513,9 @@ pub fn run(data: &[u8]) {
         first_sample: 0,
         queue: Vec::new(),
         past: Vec::new(),
+        disk,
+        commands: Vec::new(),
+        begun: BTreeSet::new(),
     };
     sim.link(Link::Up { max_packet: 512 });
     sim.device.connect(sim.now);

@@ -8,7 +8,9 @@ pub mod blocks;
 pub mod credential;
 pub mod descriptors;
 pub mod device;
+pub mod disk;
 pub mod fhir;
+pub mod flash;
 pub mod floats;
 pub mod frames;
 pub mod headers;
@@ -18,8 +20,11 @@ pub mod links;
 pub mod pair;
 pub mod records;
 pub mod responder;
+pub mod rig;
 pub mod serialised;
 pub mod session;
+pub mod storage;
+pub mod tickets;
 pub mod trend;
 pub mod waveform;
 pub mod world;
@@ -34,6 +39,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("descriptors", descriptors::run),
     ("device", device::run),
     ("fhir", fhir::run),
+    ("flash", flash::run),
     ("floats", floats::run),
     ("frames", frames::run),
     ("headers", headers::run),
@@ -44,6 +50,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("responder", responder::run),
     ("serialised", serialised::run),
     ("session", session::run),
+    ("storage", storage::run),
+    ("tickets", tickets::run),
     ("trend", trend::run),
     ("waveform", waveform::run),
 ];

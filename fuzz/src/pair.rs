@@ -1,21 +1,29 @@
 //! A device and a backend, both genuine, over a hostile network, with an application that stores late and fails at
 //! times.
 //!
-//! The device's descriptor set grows at times.
+//! The device's descriptor set grows at times. With settings it has storage and gets tickets, and listens in windows only. The
+//! backend sends commands and compares clocks.
 //!
 //! Held: what is delivered was recorded, unaltered, under its own time; each record is committed once, and delivered
-//! once per failed store; forgeries and replays have no effect; and once the network is faithful and the application stores
+//! once per failed store; forgeries and replays have no effect; once the network is faithful and the application stores
 //! all, everything arrives within half an hour of virtual time and both ends are in step.
+//!
+//! A command is done once at the most, in its time; what is said of its end is what happened.
 //!
 //! Input: settings (1 byte) ‖ operations.
 
+use crate::disk::{Answer, Disk};
 use crate::input::Input;
-use crate::world::{FURTHER, PSK_ID, SeedRng, psk, world};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::world::{CLOCK, FURTHER, PSK_ID, SeedRng, psk, world};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use vitalwire::backend::*;
+use vitalwire::crypto::{ServiceKey, StorageKey, TicketKey};
 use vitalwire::delivery::Ledger;
-use vitalwire::device::*;
+use vitalwire::device::{
+    BackendPin, CommandId as Handle, Device, DeviceMemory, DeviceReceived, Link, StorageConfig,
+};
 use vitalwire::framing::*;
+use vitalwire::handshake::TicketKeys;
 use vitalwire::identity::Scopes;
 use vitalwire::session::RekeyPolicy;
 use vitalwire::wire::ConnectionId;
@@ -52,6 +60,16 @@ struct Sim<'m> {
     psk: bool,
     /// How often the device's descriptor set has grown.
     grown: usize,
+    /// The device's storage, if it has one, and whether it fails now.
+    disk: Option<Disk>,
+    failing: bool,
+    claims: Claims,
+    /// The commands that have not ended, by their bodies, and those that were begun.
+    commands: HashMap<CommandId, u32>,
+    next_command: u32,
+    begun: BTreeSet<u32>,
+    /// Commands that the device has not answered yet.
+    unanswered: Vec<Handle>,
 }
 
 impl Sim<'_> {
@@ -92,7 +110,41 @@ impl Sim<'_> {
         }
     }
 
+    fn serve_storage(&mut self) {
+        let Some(disk) = &mut self.disk else { return };
+        for burst in 0.. {
+            assert!(burst < MAX_BURST, "the device never stops asking");
+            let Some(request) = self.device.poll_storage(self.now, &mut self.rng) else { break };
+            let answer = if self.failing { Answer::Failed } else { disk.serve(&request.into()) };
+            self.device.handle_storage(self.now, answer.lend());
+        }
+    }
+
+    fn command(&mut self, input: &mut Input<'_>) {
+        let identity = world().devices[0].identity().expect("a genuine credential");
+        self.next_command += 1;
+        let body = self.next_command.to_le_bytes();
+        let ttl = Duration::from_millis(1 + u64::from(input.u16()));
+        let kind = u16::from(input.u8()) << 8;
+        match self.backend.command(self.now, &identity, Command { kind, body: &body, ttl }) {
+            Ok(id) => assert_eq!(self.commands.insert(id, self.next_command), None, "an id twice"),
+            Err(error) => assert!(matches!(error, CallError::NoSession | CallError::TooManyCommands)),
+        }
+    }
+
+    fn command_ended(&mut self, id: CommandId, outcome: CommandOutcome) {
+        let number = self.commands.remove(&id).expect("it ends once");
+        let begun = self.begun.contains(&number);
+        match outcome {
+            CommandOutcome::Done | CommandOutcome::Failed(_) => assert!(begun, "{outcome:?}, and not begun"),
+            CommandOutcome::Refused(_) | CommandOutcome::NotSent => assert!(!begun, "{outcome:?}, and begun"),
+            CommandOutcome::Unknown => {}
+            other => panic!("an unknown outcome: {other:?}"),
+        }
+    }
+
     fn poll_device(&mut self) {
+        self.serve_storage();
         for burst in 0.. {
             assert!(burst < MAX_BURST, "the device never stops sending");
             let mut out = [0u8; 1500];
@@ -102,6 +154,7 @@ impl Sim<'_> {
             }
         }
         while self.device.poll_event().is_some() {}
+        self.serve_storage();
     }
 
     fn poll_backend(&mut self) {
@@ -110,19 +163,35 @@ impl Sim<'_> {
             self.backend.handle_handshake(self.now, done);
         }
         while let Some(event) = self.backend.poll_event() {
-            if let BackendEvent::Pending { pending, .. } = event {
-                if self.refusing {
-                    self.backend.refuse(self.now, pending, CloseReason::Refused).expect("it is pending");
+            let pending = match event {
+                BackendEvent::Pending { pending, .. } | BackendEvent::Resuming { pending, .. } => pending,
+                BackendEvent::CommandEnded { id, outcome, .. } => {
+                    self.command_ended(id, outcome);
                     continue;
                 }
-                let (ledger, psk) = (self.ledger.clone(), self.psk.then(psk));
-                let grant = Grant { scopes: Scopes::PUBLISH, ledger, psk, ..Grant::default() };
-                self.backend.accept(self.now, pending, grant).expect("it is pending");
+                _ => continue,
+            };
+            if self.refusing {
+                self.backend.refuse(self.now, pending, CloseReason::Refused).expect("it is pending");
+                continue;
             }
+            let (ledger, psk) = (self.ledger.clone(), self.psk.then(psk));
+            let grant = Grant { scopes: Scopes::from_bits(0x3f), ledger, psk, ..Grant::default() };
+            let decided = match event {
+                BackendEvent::Resuming { claim, .. } => {
+                    let outcome = self.claims.claim(CLOCK, &claim);
+                    self.backend.claimed(self.now, pending, outcome, grant)
+                }
+                _ => self.backend.accept(self.now, pending, grant),
+            };
+            decided.expect("it is pending");
         }
         while let Some(job) = self.backend.poll_handshake() {
             let done = job.run(&mut self.rng);
             self.backend.handle_handshake(self.now, done);
+        }
+        while let Some(batch) = self.backend.poll_early() {
+            self.deliver(&batch);
         }
         for burst in 0.. {
             assert!(burst < MAX_BURST, "the backend never stops sending");
@@ -137,7 +206,25 @@ impl Sim<'_> {
 
     fn give_device(&mut self, packet: &[u8]) {
         let mut copy = packet.to_vec();
-        self.device.handle_packet(self.now, &mut copy, &mut |_| {});
+        let (now, begun, unanswered) = (self.now, &mut self.begun, &mut self.unanswered);
+        let next = self.next_command;
+        self.device.handle_packet(now, &mut copy, &mut |received| {
+            if let DeviceReceived::Command { id, body, deadline, .. } = received {
+                let number = u32::from_le_bytes(body.try_into().expect("as it was given"));
+                assert!((1..=next).contains(&number) && deadline > now);
+                assert!(begun.insert(number), "a command twice");
+                unanswered.push(id);
+            }
+        });
+    }
+
+    fn answer_commands(&mut self) {
+        for (index, id) in core::mem::take(&mut self.unanswered).into_iter().enumerate() {
+            let result = if index % 2 == 0 { Ok(&b"done"[..]) } else { Err(7) };
+            let answered = self.device.command_result(id, result);
+            assert!(matches!(answered, Ok(()) | Err(CallError::StaleHandle)));
+            assert_eq!(self.device.command_result(id, result), Err(CallError::StaleHandle), "answered twice");
+        }
     }
 
     fn give_backend(&mut self, path: u64, packet: &[u8]) -> usize {
@@ -150,32 +237,30 @@ impl Sim<'_> {
             }
         });
         let count = batches.len();
-        for owned in batches {
-            let batch = owned.as_batch();
-            let lane = batch.stream().lane.code();
-            let mut ids = Vec::new();
-            for record in batch.records() {
-                let id = (lane, record.sequence);
-                let values: Vec<i32> = match &record.record {
-                    Record::Measurement(measurement) => {
-                        let values = measurement.values.iter().map(|value| value.valid().expect("valid"));
-                        [measurement.channel.into()].into_iter().chain(values).collect()
-                    }
-                    Record::Waveform(block) => block.samples().collect(),
-                    _ => panic!("another kind"),
-                };
-                assert_eq!(
-                    self.recorded.get(&id),
-                    Some(&(record.time.as_millis(), values)),
-                    "never recorded"
-                );
-                assert!(!self.committed.contains(&id), "delivered after its commit");
-                assert!(self.outstanding.insert(id), "delivered twice");
-                ids.push(id);
-            }
-            self.batches.push((batch.handle(), ids));
-        }
+        batches.iter().for_each(|batch| self.deliver(batch));
         count
+    }
+
+    fn deliver(&mut self, owned: &OwnedBatch) {
+        let batch = owned.as_batch();
+        let lane = batch.stream().lane.code();
+        let mut ids = Vec::new();
+        for record in batch.records() {
+            let id = (lane, record.sequence);
+            let values: Vec<i32> = match &record.record {
+                Record::Measurement(measurement) => {
+                    let values = measurement.values.iter().map(|value| value.valid().expect("valid"));
+                    [measurement.channel.into()].into_iter().chain(values).collect()
+                }
+                Record::Waveform(block) => block.samples().collect(),
+                _ => panic!("another kind"),
+            };
+            assert_eq!(self.recorded.get(&id), Some(&(record.time.as_millis(), values)), "never recorded");
+            assert!(!self.committed.contains(&id), "delivered after its commit");
+            assert!(self.outstanding.insert(id), "delivered twice");
+            ids.push(id);
+        }
+        self.batches.push((batch.handle(), ids));
     }
 
     fn settle(&mut self, at: usize, stored: bool) {
@@ -265,9 +350,30 @@ impl Sim<'_> {
                     self.grown += 1;
                 }
             }
-            14 => self.device.disconnect(),
+            14 => match op >> 4 {
+                1 => self.command(input),
+                2 => self.answer_commands(),
+                3 => self.compare_clocks(),
+                4 => self.failing = !self.failing,
+                5 => self.device.store_all(),
+                6 => drop((self.device.radio(self.now), self.device.wall_time(self.now))),
+                _ => self.device.disconnect(),
+            },
             _ => self.device.connect(self.now),
         }
+    }
+
+    fn compare_clocks(&mut self) {
+        let wall = WallReading {
+            unix_millis: CLOCK.0 * 1000 + self.now.as_millis(),
+            quality: ClockQuality::Synchronised,
+            error: Duration::from_millis(20),
+        };
+        self.backend.set_wall_time(self.now, wall);
+        let identity = world().devices[0].identity().expect("a genuine credential");
+        let connected = self.device.is_connected();
+        assert_eq!(self.device.sync_time(self.now).is_ok(), connected);
+        let _ = self.backend.sync_time(self.now, &identity);
     }
 
     /// Replays and forgeries.
@@ -309,10 +415,11 @@ impl Sim<'_> {
             self.give_device(&packet);
             self.past[1].push(packet);
         }
+        self.serve_storage();
     }
 
     fn heal(&mut self) {
-        self.refusing = false;
+        (self.refusing, self.failing) = (false, false);
         self.to_backend.clear();
         self.to_device.clear();
         if self.max_packet == 0 {
@@ -326,6 +433,7 @@ impl Sim<'_> {
             while !self.batches.is_empty() {
                 self.settle(0, true);
             }
+            self.answer_commands();
             self.exchange();
             if self.device.is_drained() && self.device.is_connected() {
                 break;
@@ -405,7 +513,15 @@ pub fn run(data: &[u8]) {
     }
     let mut backend = Backend::new(backend_config).expect("the configuration is valid");
     backend.enrol(PSK_ID, psk(), world.devices[0].identity().expect("a genuine credential"));
-    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &world.set, backlog: &mut [] };
+    let mut backlog = vec![0u8; 2 * 1088 + 4 * 400];
+    let disk = (settings & 64 != 0).then(Disk::default);
+    if settings & 64 != 0 {
+        config.storage = Some(StorageConfig::new(StorageKey::from_bytes([0x77; 32]), backlog.len()));
+        let keys = TicketKeys::new(ServiceKey::from_bytes([1; 32]), TicketKey::from_bytes([2; 32]), None);
+        backend.set_ticket_keys(keys);
+    }
+    config.listen = (settings & 128 != 0).then(|| Duration::from_millis(400));
+    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &world.set, backlog: &mut backlog };
     let mut sim = Sim {
         device: Device::new(config, memory).expect("the configuration is valid"),
         backend,
@@ -426,6 +542,13 @@ pub fn run(data: &[u8]) {
         ledger: Ledger::default(),
         psk: settings & 1 != 0,
         grown: 0,
+        disk,
+        failing: false,
+        claims: Claims::new(1000),
+        commands: HashMap::new(),
+        next_command: 0,
+        begun: BTreeSet::new(),
+        unanswered: Vec::new(),
     };
     sim.link(512);
     sim.device.connect(sim.now);

@@ -59,7 +59,7 @@ pub fn identity(authority: &Authority, subject: u8, role: Role) -> LocalIdentity
         serial: u32::from(subject),
         subject: SubjectId([subject; 16]),
         role,
-        scopes: Scopes::PUBLISH,
+        scopes: Scopes::from_bits(0x3f),
         issued: UnixSeconds(CLOCK.0 - 1000),
         not_before: UnixSeconds(CLOCK.0 - 1000),
         not_after: UnixSeconds(CLOCK.0 + 1000),

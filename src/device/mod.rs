@@ -364,7 +364,7 @@ impl<'m> Device<'m> {
             // The storage's answer is what is waited for.
             return None;
         }
-        let storage = self.store.as_ref().and_then(|store| store.poll_timeout(&self.outbox));
+        let storage = self.store.as_ref().and_then(|store| store.poll_timeout(&self.outbox, &self.tickets));
         let up = self.link != Link::Down;
         let handshake = self.connector.poll_timeout(up);
         let live = self.live.as_ref().and_then(|live| self.live_timeout(live, up));

@@ -2,7 +2,7 @@
 
 use super::pin::StoredPin;
 use super::region::{Earlier, Region, StreamName};
-use super::tickets::TicketWant;
+use super::tickets::{TicketWant, Tickets};
 use super::{Device, DeviceEvent, StorageConfig, StorageTrouble};
 use crate::crypto::hash_parts;
 use crate::delivery::{Backlog, Outbox, StoredRun};
@@ -300,12 +300,16 @@ impl<'m> Store<'m> {
     }
 
     /// When storage is to be asked again, if nothing else happens.
-    pub(super) fn poll_timeout(&self, outbox: &Outbox<'_>) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self, outbox: &Outbox<'_>, tickets: &Tickets) -> Option<Instant> {
         if self.pending.is_some() || self.phase == Phase::Off {
             return None;
         }
         if self.retry_at.is_some() {
             return self.retry_at;
+        }
+        // An attempt to connect wants the stored ticket erased: it comes up after this turn's requests.
+        if self.phase == Phase::Ready && tickets.wants().is_some() {
+            return Some(Instant::ZERO);
         }
         if !self.can_list() {
             return None;

@@ -183,7 +183,10 @@ impl<F: NorFlash> Medium<F> {
             && crc == Crc::new().with(fields).0.to_le_bytes()
             && (u64::from(area.pages)..SEQ_MAX).contains(&seq)
             && seq.checked_rem(u64::from(area.pages)) == Some(u64::from(place));
-        Ok(if known { Head::Page { seq, first: number(fields, 12) } } else { Head::Damaged })
+        // Whoever opens a page has trimmed what is before it at the most.
+        let first = number(fields, 12);
+        let known = known && first <= seq << UNIT_BITS;
+        Ok(if known { Head::Page { seq, first } } else { Head::Damaged })
     }
 
     /// Writes the head of a page, and reads it back.
@@ -320,11 +323,14 @@ impl<F: NorFlash> Medium<F> {
         let (mut unit, mut used, mut trimmed, mut damaged) = (Self::HEAD, Self::HEAD, None, false);
         while unit < units {
             let mut payload = [0; 8];
-            match self.slot(area, (seq << UNIT_BITS) + u64::from(unit), &mut payload).await? {
+            let at = (seq << UNIT_BITS) + u64::from(unit);
+            match self.slot(area, at, &mut payload).await? {
                 Slot::Blank => unit += 1,
                 Slot::Record { kind, extent, .. } => {
                     if kind == Kind::Trim {
-                        trimmed = trimmed.max(Some(u64::from_le_bytes(payload)));
+                        // A watermark ahead of itself would trim what is still to come.
+                        let first = Some(u64::from_le_bytes(payload));
+                        trimmed = trimmed.max(first.filter(|first| *first <= at));
                     }
                     unit += extent;
                     used = used.max(unit);
