@@ -294,7 +294,7 @@ impl Connector {
     /// Returns until when a Reply to the Hello that was sent is waited for.
     pub(super) fn answer_due(&self) -> Option<Instant> {
         let attempt = self.attempt.as_ref()?;
-        matches!(attempt.stage, Stage::Hello(_)).then_some(attempt.due)
+        matches!(attempt.stage, Stage::Hello(_) | Stage::Resume(_)).then_some(attempt.due)
     }
 
     /// Tells whether another session is wanted, and nothing is under way for it yet.
