@@ -199,7 +199,7 @@ fn run(args: Args) -> Result<Report, Error> {
         let dies_at = Instant::from_millis(args.measured().as_millis() / 2);
         let threads = Threads { jobs: send_jobs, done, batches: send_batches, verdicts };
         spawn("backend", move || {
-            service::run(config, &tickets, dies_at, &socket, (&ward, &charts), clock, &threads, &stop)
+            service::run(config, &tickets, &socket, (&ward, &charts), (clock, dies_at), &threads, &stop)
         })?
     };
 

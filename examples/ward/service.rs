@@ -248,10 +248,9 @@ impl Tickets {
 pub fn run(
     config: impl Fn() -> Result<BackendConfig, CallError>,
     tickets: &Tickets,
-    dies_at: Instant,
     socket: &UdpSocket,
     (ward, charts): (&BTreeSet<Identity>, &Charts),
-    clock: Clock,
+    (clock, dies_at): (Clock, Instant),
     threads: &Threads,
     stop: &AtomicBool,
 ) -> Result<Summary, String> {

@@ -68,7 +68,7 @@ impl Device<'_> {
     }
 
     /// Returns the descriptor set that the backend wants, as far as it is in memory, and the index of its stream.
-    fn wanted_set(&self, live: &Live) -> Option<(u8, &[u8])> {
+    pub(super) fn wanted_set(&self, live: &Live) -> Option<(u8, &[u8])> {
         let index = live.set_wanted?;
         match live.stream_of(index)? {
             Indexed::Earlier(name) if name.set != self.set_hash => {

@@ -263,6 +263,7 @@ impl<'m> Device<'m> {
         if let Err(discard) = self.receive(now, packet, sink) {
             self.discards.count(discard);
         }
+        self.note_settled();
     }
 
     /// Writes the next packet to send into `out` and returns it, or `None` if there is nothing to send now.
@@ -365,6 +366,7 @@ impl<'m> Device<'m> {
             return None;
         }
         let storage = self.store.as_ref().and_then(|store| store.poll_timeout(&self.outbox, &self.tickets));
+        let storage = if self.has_request() { Some(Instant::ZERO) } else { storage };
         let up = self.link != Link::Down;
         let handshake = self.connector.poll_timeout(up);
         let live = self.live.as_ref().and_then(|live| self.live_timeout(live, up));

@@ -140,6 +140,8 @@ impl Device<'_> {
 
     /// The backend asks for the descriptor set of an index.
     fn handle_descriptors_request(&mut self, now: Instant, index: u8) {
+        // A set that storage does not give out must not stand in the way of others.
+        let sends = self.live.as_ref().is_some_and(|live| self.wanted_set(live).is_some());
         let Some(live) = &mut self.live else { return };
         let index = match live.stream_of(index) {
             // All of the present boot have one set.
@@ -149,10 +151,10 @@ impl Device<'_> {
         };
         // One after the other: the backend asks again for what it still lacks.
         if live.set_wanted.is_some_and(|wanted| wanted != index) {
-            if live.descriptors_from.is_some() {
+            if sends && live.descriptors_from.is_some() {
                 return;
             }
-            live.descriptors = Repeat::now(now);
+            (live.descriptors, live.descriptors_from) = (Repeat::now(now), None);
         }
         live.set_wanted = Some(index);
         if let Some(Indexed::Earlier(name)) = live.stream_of(index)

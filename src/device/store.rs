@@ -626,7 +626,7 @@ impl Device<'_> {
     /// Takes the descriptor set of an earlier boot.
     fn handle_descriptors(&mut self, boot: u32, tag: BootTag, value: &[u8]) {
         let Some(store) = self.store.as_mut() else { return };
-        store.set_wanted = None;
+        store.set_wanted = store.set_wanted.filter(|wanted| *wanted != (boot, tag));
         let set = store.set_space.get_mut(..value.len()).and_then(|copy| {
             copy.copy_from_slice(value);
             let set = open_descriptors(&store.config.key, (boot, tag), copy).ok()?;
@@ -655,8 +655,21 @@ impl Device<'_> {
         }
     }
 
+    /// Tells whether a packet that came has made something due in storage: an entry is to be trimmed, or another one can
+    /// be read.
+    pub(super) fn has_request(&self) -> bool {
+        let Some(store) = self.store.as_ref() else { return false };
+        if store.phase != Phase::Ready || store.pending.is_some() || store.retry_at.is_some() {
+            return false;
+        }
+        let unread = |(boot, tag)| store.set_of != Some((boot, tag)) && store.table.find(boot, tag).is_some();
+        store.regions.iter().any(|region| region.to_trim().is_some())
+            || store.set_wanted.is_some_and(unread)
+            || Lane::ALL.into_iter().any(|lane| self.next_read(lane).is_some())
+    }
+
     /// Takes note of what the backend has settled.
-    fn note_settled(&mut self) {
+    pub(super) fn note_settled(&mut self) {
         let Some(store) = self.store.as_mut().filter(|store| store.phase == Phase::Ready) else { return };
         let gone = store.is_earlier_gone();
         for lane in Lane::ALL {

@@ -3,14 +3,17 @@
 //! Devices of all kinds with their records in four lanes, on links that lose, repeat, reorder, delay, alter and replay
 //! packets, shrink, go and come, some of them in pieces of 20 bytes; devices sleep, roam, use two paths by turns, and
 //! lose their power; of the two nodes of the service each dies now and then, and devices are sent from one to the
-//! other; the application is slow, and fails to store. Then all is well again, and in the end there must be, in the
+//! other; the application is slow, and fails to store. Some devices
+//! resume with tickets, whose keys change and whose claims cannot be asked at times; some listen only after they have
+//! spoken; and now and then one is told to do something. Then all is well again, and in the end there must be, in the
 //! store that the nodes share:
 //!
 //! - each record that a device accepted, once, and unaltered; but for what was only in the memory of a device whose
 //!   power went, at any request to its storage too;
 //! - nothing else; what a device has freed has been stored;
 //! - each alarm by its time, where nothing disturbed its device ([`world`]);
-//! - and no session was shown twice.
+//! - no session was shown twice, and no ticket was used twice;
+//! - and each command was done at most once and in time, and reported once, and truly ([`orders`]).
 //!
 //! A seed that fails prints the command that runs it alone; with `VITALWIRE_TRACE=1` that tells what happens. On demand,
 //! `VITALWIRE_SEEDS=n` runs n times as many seeds.
@@ -30,6 +33,7 @@ mod kit;
 #[allow(dead_code)]
 #[path = "../sim/link.rs"]
 mod link;
+mod orders;
 mod plan;
 #[allow(dead_code)]
 #[path = "../sim/storage.rs"]
@@ -100,6 +104,13 @@ fn nothing_is_lost_whatever_happens() {
         sum(&outcomes, |outcome| outcome.accepted as u64),
         sum(&outcomes, |outcome| outcome.stored as u64),
         sum(&outcomes, |outcome| outcome.repeats as u64),
+    );
+    println!(
+        "{} resumptions, {} batches in their Hellos; {} commands, {} done",
+        sum(&outcomes, |outcome| outcome.resumed as u64),
+        sum(&outcomes, |outcome| outcome.early as u64),
+        sum(&outcomes, |outcome| outcome.commands[0] as u64),
+        sum(&outcomes, |outcome| outcome.commands[1] as u64),
     );
     for (works, name) in ["after a disturbance", "in a session that works"].into_iter().enumerate() {
         let mut waits: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.alarm_waits[works]).collect();

@@ -18,6 +18,8 @@ pub(crate) struct Plan {
     pub(crate) accept_delay: (u64, u64),
     pub(crate) commit_delay: (u64, u64),
     pub(crate) job_delay: (u64, u64),
+    /// The service gives tickets.
+    pub(crate) tickets: bool,
 }
 
 /// A device, and the link that it has.
@@ -39,6 +41,8 @@ pub(crate) struct UnitPlan {
     pub(crate) channels: u8,
     /// It has storage, which survives.
     pub(crate) storage: bool,
+    /// For how long its radio is on after each of its packets, in milliseconds, if it is off otherwise.
+    pub(crate) listen: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +76,12 @@ pub(crate) enum Action {
     Disconnect(usize),
     /// The application takes long, and fails to store this share.
     Slow(Duration, f64),
+    /// The store of claims does not answer.
+    NoClaims(Duration),
+    /// New tickets are sealed with another key.
+    RotateTickets,
+    /// The service has a device do something, within a time, of which its application takes so much.
+    Command(usize, Duration, Duration),
     Heal,
 }
 
@@ -83,7 +93,7 @@ const TICK: u64 = 500;
 impl Plan {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed.wrapping_mul(0x9e37_79b9));
-        let units: Vec<_> = (0..1 + rng.below(3)).map(|_| UnitPlan::draw(&mut rng)).collect();
+        let mut units: Vec<_> = (0..1 + rng.below(3)).map(|_| UnitPlan::draw(&mut rng)).collect();
         let calm = 20_000 + rng.below(60_000);
         let end = calm + 20_000;
         let mut actions = Vec::new();
@@ -141,6 +151,7 @@ impl Plan {
                 time += 500 + rng.below(1_000_000 / unit.pace[0]);
             }
         }
+        Self::extras(seed, calm, &mut units, &mut actions);
         actions.push((Instant::from_millis(calm), Action::Heal));
         actions.sort_by_key(|(time, _)| *time);
         Self {
@@ -152,6 +163,33 @@ impl Plan {
             accept_delay: (0, rng.below(2) * 300),
             commit_delay: (0, rng.below(3) * 100),
             job_delay: (0, rng.below(2) * 20),
+            tickets: Rng::new(seed).chance(0.7),
+        }
+    }
+
+    /// Tickets, commands, and radios that are off most of the time; with chance of their own, so that all else stays as
+    /// it is without them.
+    fn extras(seed: u64, calm: u64, units: &mut [UnitPlan], actions: &mut Vec<(Instant, Action)>) {
+        let mut rng = Rng::new(seed.wrapping_mul(0x51_7cc1_b727));
+        for unit in units.iter_mut().filter(|_| rng.chance(0.25)) {
+            // There and back with pieces and whole packets, and a commit.
+            let round = 2 * unit.faults.delay.1 + 4 * 1200 / unit.speed + 300;
+            unit.listen = Some(2 * round + Rng::new(seed).below(2_000));
+        }
+        let often = [3_000, 10_000, 40_000][rng.below(3) as usize];
+        let mut time = rng.below(often);
+        while time < calm {
+            let span = ms(rng.below(15_000));
+            let action = match rng.below(10) {
+                0 => Action::NoClaims(span),
+                1 => Action::RotateTickets,
+                _ => {
+                    let unit = rng.below(units.len() as u64) as usize;
+                    Action::Command(unit, ms(1 + rng.below(10_000)), ms(rng.below(3) * rng.below(1_500)))
+                }
+            };
+            actions.push((Instant::from_millis(time), action));
+            time += 1 + rng.below(often);
         }
     }
 
@@ -206,6 +244,7 @@ impl UnitPlan {
             pace: [20 + rng.below(200), rng.below(1_000), rng.below(4_000), rng.below(3_000)],
             channels: [0, 0, 20][rng.below(3) as usize],
             storage: rng.chance(0.4),
+            listen: None,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The service's durable store, which all nodes share, and what it must hold in the end.
 
-use crate::kit::{number_of, sample};
+use crate::kit::{CLOCK, number_of, sample};
 use std::collections::{BTreeMap, BTreeSet};
-use vitalwire::backend::Batch;
+use vitalwire::backend::{Batch, ClaimOutcome, Claims, TicketClaim};
 use vitalwire::delivery::{ClosedStream, Ledger, Mark, StreamKey};
 use vitalwire::framing::{BootTag, Lane, Record};
 use vitalwire::identity::Identity;
@@ -38,6 +38,8 @@ pub(crate) struct Pending {
     fence: u64,
     closed: Vec<ClosedStream>,
     records: Vec<Id>,
+    /// It came in a Hello, which shows no session that works.
+    pub(crate) early: bool,
 }
 
 /// What the store keeps of a device: its ledger, and which session of which node has it.
@@ -48,7 +50,6 @@ struct Row {
     node: usize,
 }
 
-#[derive(Default)]
 pub(crate) struct Store {
     pub(crate) accepted: BTreeMap<Id, Fact>,
     /// By what they say: no two of a device are alike.
@@ -62,6 +63,11 @@ pub(crate) struct Store {
     /// How often each device had been disturbed when an alarm came through that was accepted since.
     pub(crate) works: BTreeMap<usize, u32>,
     pub(crate) repeats: usize,
+    claims: Claims,
+    /// Until then no claim is answered.
+    pub(crate) no_claims: Instant,
+    /// Tickets that were claimed anew.
+    pub(crate) resumed: usize,
 }
 
 /// What a record says, and when.
@@ -75,6 +81,33 @@ pub(crate) fn content(unit: usize, time: Instant, record: &Record<'_>) -> String
 }
 
 impl Store {
+    pub(crate) fn new() -> Self {
+        Self {
+            accepted: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            stored: BTreeSet::new(),
+            rows: BTreeMap::new(),
+            boots: BTreeMap::new(),
+            alarm_waits: Default::default(),
+            works: BTreeMap::new(),
+            repeats: 0,
+            claims: Claims::new(10_000),
+            no_claims: Instant::ZERO,
+            resumed: 0,
+        }
+    }
+
+    /// Claims a ticket, for any node.
+    pub(crate) fn claim(&mut self, now: Instant, claim: &TicketClaim) -> ClaimOutcome {
+        if now < self.no_claims {
+            return ClaimOutcome::Unavailable;
+        }
+        let outcome = self.claims.claim(CLOCK, claim);
+        assert_ne!(outcome, ClaimOutcome::Other, "an honest device used a ticket twice");
+        self.resumed += usize::from(outcome == ClaimOutcome::New);
+        outcome
+    }
+
     pub(crate) fn accept(&mut self, id: Id, content: String, alarm: Option<(Instant, Option<Due>)>) {
         assert!(self.contents.insert((id.0, content), id).is_none(), "{id:?} says what another one said");
         let fact = Fact { may_be_lost: false, alarm };
@@ -97,7 +130,15 @@ impl Store {
             records.push(id);
         }
         assert!(!records.is_empty(), "an empty batch was delivered");
-        Pending { unit, identity, mark, fence: batch.fence(), closed: batch.closed().to_vec(), records }
+        Pending {
+            unit,
+            identity,
+            mark,
+            fence: batch.fence(),
+            closed: batch.closed().to_vec(),
+            records,
+            early: false,
+        }
     }
 
     /// One transaction: the records, and the mark; `false` if the batch's session has lost the device to another one.
@@ -109,7 +150,7 @@ impl Store {
         pending: Pending,
         disturbed: u32,
     ) -> bool {
-        let Pending { identity, mark, fence, closed, records, .. } = pending;
+        let Pending { identity, mark, fence, closed, records, early, .. } = pending;
         let row = self.rows.entry(identity).or_default();
         let owns = row.fence == fence && row.node == node;
         if !owns && row.fence + 1 != fence {
@@ -127,7 +168,9 @@ impl Store {
             assert!(self.stored.insert(id), "{id:?} was stored twice");
             let Some((at, due)) = self.accepted[&id].alarm else { continue };
             let Some(due) = due.filter(|due| due.disturbed == disturbed) else { continue };
-            self.works.insert(id.0, disturbed);
+            if !early {
+                self.works.insert(id.0, disturbed);
+            }
             self.alarm_waits[usize::from(due.works)].push(now.since(at));
             assert!(now <= due.by, "{id:?} of {at:?} was stored at {now:?}, due {:?}", due.by);
         }

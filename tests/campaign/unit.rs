@@ -2,11 +2,14 @@
 
 use crate::kit::*;
 use crate::link::{Faults, Link, To};
+use crate::orders::{Order, Orders, TOO_LATE};
 use crate::plan::{UnitPlan, quiet};
 use crate::storage::Storage;
 use crate::store::{Due, Store, content};
 use std::collections::BTreeSet;
-use vitalwire::device::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceMemory, StorageConfig};
+use vitalwire::device::{
+    BackendPin, Device, DeviceConfig, DeviceEvent, DeviceMemory, DeviceReceived, Radio, StorageConfig,
+};
 use vitalwire::framing::{Lane, Record, WaveformBlock};
 use vitalwire::handshake::Limits;
 use vitalwire::identity::LocalIdentity;
@@ -59,6 +62,8 @@ pub(crate) struct Unit<'m> {
     samples: u64,
     hellos: BTreeSet<Vec<u8>>,
     pub(crate) events: Vec<DeviceEvent>,
+    /// What it was told to do and has not done yet.
+    orders: Vec<(Instant, Order)>,
     /// How often something was done to it, and until when.
     pub(crate) disturbed: u32,
     pub(crate) disturbed_until: Instant,
@@ -106,6 +111,7 @@ impl<'m> Unit<'m> {
             samples: 0,
             hellos: BTreeSet::new(),
             events: Vec::new(),
+            orders: Vec::new(),
             disturbed: 0,
             disturbed_until: Instant::ZERO,
             air: Air::default(),
@@ -160,6 +166,7 @@ impl<'m> Unit<'m> {
         config.smallest_packet = 64;
         config.limits = Limits::new(512, 128, secs(7200)).unwrap();
         config.linger = [ms(0), ms(self.plan.linger), ms(self.plan.linger), ms(0)];
+        config.listen = self.plan.listen.map(ms);
         if self.plan.storage {
             config.boot = 1;
             let key = StorageKey::from_bytes([self.number as u8; 32]);
@@ -203,6 +210,7 @@ impl<'m> Unit<'m> {
             store.power_cut(self.number, self.boot, |id| id.3 < safe[id.2.code() as usize]);
         }
         (self.sending, self.radio) = (None, Reassembler::new());
+        self.orders.clear();
     }
 
     /// Goes off and on once more, if it has storage, which works now.
@@ -275,7 +283,8 @@ impl<'m> Unit<'m> {
                     Lane::Event => self.record(now, lane, &event(self.value), None, store),
                     Lane::Trend => self.record(now, lane, &rate(self.value as i32), None, store),
                     _ => {
-                        let count = 1 + rng.below(4);
+                        // They fit one record on every link.
+                        let count = 1 + rng.below(3);
                         let samples = self.samples..self.samples + count;
                         let samples: Vec<i32> = samples.map(|index| sample(self.number, index)).collect();
                         let block = Record::Waveform(WaveformBlock::new(3, self.samples, &samples));
@@ -314,7 +323,8 @@ impl<'m> Unit<'m> {
         let due = due.map(|due| due.max(self.busy_until));
         assert!(due.is_none_or(|due| due > now), "device {} spins at {now:?}: {due:?}", self.number);
         let ends = [self.down_until, self.also.1, self.faults.1];
-        due.into_iter().chain(ends).filter(|at| *at > now).min()
+        let orders = self.orders.iter().map(|(due, _)| (*due).max(now + ms(1)));
+        due.into_iter().chain(orders).chain(ends).filter(|at| *at > now).min()
     }
 
     /// Does what is to be done now; tells how many packets went out.
@@ -324,6 +334,7 @@ impl<'m> Unit<'m> {
         rng: &mut Rng,
         link: &mut Link,
         store: &mut Store,
+        orders: &mut Orders,
     ) -> usize {
         if self.device.is_none() && self.off_until <= now {
             self.start(now);
@@ -341,9 +352,11 @@ impl<'m> Unit<'m> {
             self.set_link(now);
         }
         let local = self.local(now);
-        let mut moved = 0;
+        // What the storage has answered may have something sent.
+        let (mut moved, asked) = (0, self.storage.requests);
         let mut out = [0; 1500];
         self.with_device(now, Device::handle_timeout);
+        self.obey(now, orders);
         if !self.serve(now, rng, store) {
             return 1;
         }
@@ -386,7 +399,7 @@ impl<'m> Unit<'m> {
         if !self.serve(now, rng, store) {
             return 1;
         }
-        moved
+        moved + (self.storage.requests - asked) as usize
     }
 
     /// Carries out what the device asks of its storage; `false` if its power went.
@@ -418,7 +431,12 @@ impl<'m> Unit<'m> {
                 self.safe[lane.code() as usize] = through + 1;
             }
             assert!(
-                !matches!(event, DeviceEvent::RecordsRefused { .. } | DeviceEvent::EventsLost(_)),
+                !matches!(
+                    event,
+                    DeviceEvent::RecordsRefused { .. }
+                        | DeviceEvent::EventsLost(_)
+                        | DeviceEvent::TicketMisused
+                ),
                 "{event:?}"
             );
             trace!("device {}: {event:?}", self.number);
@@ -461,17 +479,42 @@ impl<'m> Unit<'m> {
     }
 
     /// Takes a packet, or a piece of one, from the link.
-    pub(crate) fn hear(&mut self, now: Instant, mut packet: Vec<u8>) {
-        if !self.is_awake(now) || self.down_until > now {
+    pub(crate) fn hear(&mut self, now: Instant, mut packet: Vec<u8>, orders: &mut Orders) {
+        let local = self.local(now);
+        let off = self.device.as_ref().is_none_or(|device| device.radio(local) == Radio::Off);
+        if !self.is_awake(now) || self.down_until > now || off && self.sending.is_none() {
             return;
         }
-        let local = self.local(now);
         trace!("{now:?} device {} hears {} bytes: {:02x?}", self.number, packet.len(), packet.get(..8));
         let Some(device) = &mut self.device else { return };
-        if self.down.is_none() {
-            device.handle_packet(local, &mut packet, &mut |_| {});
-        } else if let Some(packet) = self.radio.handle(now, &mut packet) {
-            device.handle_packet(local, packet, &mut |_| {});
+        let packet = match self.down {
+            None => Some(&mut packet[..]),
+            Some(_) => self.radio.handle(now, &mut packet),
+        };
+        let Some(packet) = packet else { return };
+        let (started, given) = (self.started, &mut self.orders);
+        device.handle_packet(local, packet, &mut |received| {
+            if let DeviceReceived::Command { id, body, deadline, .. } = received {
+                let deadline = started + deadline.since(Instant::ZERO);
+                let number = u32::from_le_bytes(body.try_into().unwrap());
+                given.push((now + orders.given(now, number, deadline), Order { id, number, deadline }));
+            }
+        });
+    }
+
+    /// Does what it was told to do, unless it is too late for it.
+    fn obey(&mut self, now: Instant, orders: &mut Orders) {
+        while let Some(at) = self.orders.iter().position(|(due, _)| *due <= now) {
+            let Order { id, number, deadline } = self.orders.swap_remove(at).1;
+            let in_time = now < deadline;
+            if in_time {
+                orders.done(now, number);
+            }
+            let body = number.to_le_bytes();
+            // Nobody waits for the result any more if its session is over.
+            self.with_device(now, |device, _| {
+                let _ = device.command_result(id, if in_time { Ok(&body) } else { Err(TOO_LATE) });
+            });
         }
     }
 

@@ -2,15 +2,18 @@
 
 use crate::kit::*;
 use crate::link::{Faults, Link, To};
+use crate::orders::Orders;
 use crate::plan::{Action, NODES, Plan};
 use crate::store::{Due, Pending, Store};
 use crate::unit::{Air, BACKLOG, Memory, Unit};
 use std::collections::BTreeSet;
 use vitalwire::backend::*;
+use vitalwire::crypto::{ServiceKey, TicketKey};
 use vitalwire::delivery::Ledger;
 use vitalwire::device::Device;
+use vitalwire::handshake::TicketKeys;
 use vitalwire::identity::{Identity, LocalIdentity, Scopes};
-use vitalwire::{CloseReason, Discard, Duration, Instant};
+use vitalwire::{CallError, CloseReason, Discard, Duration, Instant};
 
 /// One node of the service: all of it but the store is gone when it dies.
 struct Node {
@@ -23,6 +26,7 @@ struct Node {
 
 enum Task {
     Accept(PendingId, Identity, (Ledger, u64)),
+    Claim(PendingId, TicketClaim, (Ledger, u64)),
     /// One transaction of the store, and then the word to the backend, unless the node dies in between.
     Store(BatchRef, Box<Pending>),
     Commit(BatchRef),
@@ -38,9 +42,14 @@ pub(crate) struct World<'m> {
     nodes: Vec<Node>,
     link: Link,
     pub(crate) store: Store,
+    orders: Orders,
+    /// How often the ticket key was changed.
+    ticket_key: u8,
     rng: Rng,
     slow: (Instant, Duration, f64),
     connects: Vec<usize>,
+    /// Batches that came in Hellos.
+    early: usize,
 }
 
 /// What a run came to.
@@ -51,6 +60,11 @@ pub(crate) struct Outcome {
     pub(crate) repeats: usize,
     pub(crate) boots: u32,
     pub(crate) sessions: usize,
+    /// Tickets that were used, and batches that came in Hellos.
+    pub(crate) resumed: usize,
+    pub(crate) early: usize,
+    /// Commands, and those of them that were done.
+    pub(crate) commands: [usize; 2],
     /// Of alarms under a bound: before one had come through, and after.
     pub(crate) alarm_waits: [Vec<Duration>; 2],
     pub(crate) air: Air,
@@ -73,6 +87,28 @@ pub(crate) fn memory(plan: &Plan) -> Vec<Memory> {
     (0..plan.units.len()).map(of).collect()
 }
 
+fn grant(unit: &Unit<'_>, (ledger, fence): (Ledger, u64)) -> Grant {
+    let psk = unit.plan.psk.then(|| psk(unit.number as u8));
+    Grant { scopes: Scopes::PUBLISH | Scopes::COMMANDS, ledger, psk, fence, ..Grant::default() }
+}
+
+/// What the application does with a batch, and when.
+fn take_batch(
+    now: Instant,
+    batch: &Batch<'_>,
+    slow: (Instant, Duration, f64),
+    plan: &Plan,
+    rng: &mut Rng,
+    store: &mut Store,
+) -> (Instant, Task) {
+    let pending = Box::new(store.read(batch));
+    let is_slow = now < slow.0;
+    let delay = if is_slow { ms(rng.below(slow.1.as_millis())) } else { rng.between(plan.commit_delay) };
+    let fails = is_slow && rng.chance(slow.2);
+    let handle = batch.handle();
+    (now + delay, if fails { Task::Release(handle) } else { Task::Store(handle, pending) })
+}
+
 impl<'m> World<'m> {
     pub(crate) fn new(plan: &'m Plan, memory: &'m mut [Memory]) -> Self {
         let mut pki = Pki::new(plan.seed);
@@ -92,9 +128,12 @@ impl<'m> World<'m> {
             units,
             nodes: Vec::new(),
             link: Link::new(plan.seed, Faults::NONE),
-            store: Store::default(),
+            store: Store::new(),
+            orders: Orders::default(),
+            ticket_key: 0,
             rng: Rng::new(plan.seed ^ 0x77),
             slow: (Instant::ZERO, ms(0), 0.0),
+            early: 0,
             pki,
             service,
         };
@@ -112,7 +151,17 @@ impl<'m> World<'m> {
         for unit in self.units.iter().filter(|unit| unit.plan.psk) {
             backend.enrol(unit.psk_id(), psk(unit.number as u8), unit.identity());
         }
+        if self.plan.tickets {
+            backend.set_ticket_keys(self.ticket_keys());
+        }
         backend
+    }
+
+    /// What all nodes have.
+    fn ticket_keys(&self) -> TicketKeys {
+        let key = |number| TicketKey::from_bytes([number; 32]);
+        let previous = self.ticket_key.checked_sub(1).map(key);
+        TicketKeys::new(ServiceKey::from_bytes([0x5e; 32]), key(self.ticket_key), previous)
     }
 
     /// Runs the plan, and then as long as it takes to deliver everything.
@@ -134,6 +183,9 @@ impl<'m> World<'m> {
                 self.units.iter_mut().for_each(|unit| unit.restart(&mut self.store));
             }
         }
+        if self.now < self.orders.settled_by() {
+            self.run_until(self.orders.settled_by(), |_| false);
+        }
         self.check()
     }
 
@@ -146,6 +198,9 @@ impl<'m> World<'m> {
             stored: self.store.stored(),
             repeats: self.store.repeats,
             alarm_waits: self.store.alarm_waits.clone(),
+            resumed: self.store.resumed,
+            early: self.early,
+            commands: self.orders.check(),
             ..Outcome::default()
         };
         for (unit, connects) in self.units.iter().zip(&self.connects) {
@@ -239,11 +294,40 @@ impl<'m> World<'m> {
                 self.slow = (now + span, ms(3_000), share);
                 self.note_all(now + span + secs(3));
             }
+            Action::NoClaims(span) => self.store.no_claims = now + span,
+            Action::RotateTickets => {
+                self.ticket_key = self.ticket_key.wrapping_add(1);
+                if self.plan.tickets {
+                    let keys = [(); NODES].map(|()| self.ticket_keys());
+                    for (node, keys) in self.nodes.iter_mut().zip(keys) {
+                        if let Some(backend) = &mut node.backend {
+                            backend.set_ticket_keys(keys);
+                        }
+                    }
+                }
+            }
+            Action::Command(unit, ttl, delay) => self.command(unit, ttl, delay),
             Action::Heal => {
+                self.store.no_claims = now;
                 self.slow.0 = now;
                 self.units.iter_mut().for_each(|unit| unit.heal(now));
                 for node in &mut self.nodes {
                     node.back_at = node.back_at.min(now);
+                }
+            }
+        }
+    }
+
+    /// Has each node that knows the device have it do something.
+    fn command(&mut self, unit: usize, ttl: Duration, delay: Duration) {
+        let (now, identity) = (self.now, self.units[unit].identity());
+        for (number, node) in self.nodes.iter_mut().enumerate() {
+            let Some(backend) = &mut node.backend else { continue };
+            let body = self.orders.next().to_le_bytes();
+            match backend.command(now, &identity, Command { kind: 7, body: &body, ttl }) {
+                Ok(id) => self.orders.sent(number, id, now + ttl, delay),
+                Err(error) => {
+                    assert!(matches!(error, CallError::NoSession | CallError::TooManyCommands), "{error}");
                 }
             }
         }
@@ -254,6 +338,7 @@ impl<'m> World<'m> {
     }
 
     fn kill(&mut self, node: usize) {
+        self.orders.node_died(node);
         let node = &mut self.nodes[node];
         node.backend = None;
         node.jobs.clear();
@@ -318,7 +403,7 @@ impl<'m> World<'m> {
     fn deliver(&mut self, to: To, mut packet: Vec<u8>) {
         let now = self.now;
         match to {
-            To::Device(unit) => self.units[unit].hear(now, packet),
+            To::Device(unit) => self.units[unit].hear(now, packet, &mut self.orders),
             To::Backend(path) => {
                 let Some(unit) = self.units.get_mut((path / 1000) as usize - 1) else { return };
                 let packet = if unit.plan.piece.is_some() {
@@ -333,19 +418,23 @@ impl<'m> World<'m> {
                 let (slow, plan, rng) = (self.slow, self.plan, &mut self.rng);
                 backend.handle_packets(now, &mut inbound, &mut |received| {
                     let Received::Batch(batch) = received else { return };
-                    let pending = Box::new(store.read(&batch));
-                    let is_slow = now < slow.0;
-                    let delay = if is_slow {
-                        ms(rng.below(slow.1.as_millis()))
-                    } else {
-                        rng.between(plan.commit_delay)
-                    };
-                    let fails = is_slow && rng.chance(slow.2);
-                    let handle = batch.handle();
-                    let task = if fails { Task::Release(handle) } else { Task::Store(handle, pending) };
-                    node.tasks.push((now + delay, task));
+                    node.tasks.push(take_batch(now, &batch, slow, plan, rng, store));
                 });
             }
+        }
+    }
+
+    /// Takes the batches that came in the Hellos of resumptions.
+    fn take_early(&mut self, node: usize) {
+        let Node { backend: Some(backend), tasks, .. } = &mut self.nodes[node] else { return };
+        while let Some(early) = backend.poll_early() {
+            self.early += 1;
+            let (slow, plan, rng, store) = (self.slow, self.plan, &mut self.rng, &mut self.store);
+            let mut task = take_batch(self.now, &early.as_batch(), slow, plan, rng, store);
+            if let Task::Store(_, pending) = &mut task.1 {
+                pending.early = true;
+            }
+            tasks.push(task);
         }
     }
 
@@ -354,7 +443,9 @@ impl<'m> World<'m> {
         loop {
             let nodes: usize = (0..NODES).map(|node| self.settle_node(node)).sum();
             let (now, rng, link, store) = (self.now, &mut self.rng, &mut self.link, &mut self.store);
-            let units: usize = self.units.iter_mut().map(|unit| unit.settle(now, rng, link, store)).sum();
+            let orders = &mut self.orders;
+            let units: usize =
+                self.units.iter_mut().map(|unit| unit.settle(now, rng, link, store, orders)).sum();
             if nodes + units == 0 {
                 return;
             }
@@ -366,9 +457,10 @@ impl<'m> World<'m> {
         if self.nodes[number].backend.is_none() && self.nodes[number].back_at <= now {
             self.nodes[number].backend = Some(self.make_backend());
         }
-        let Node { backend: Some(backend), jobs, tasks, online, .. } = &mut self.nodes[number] else {
+        let Node { backend: Some(backend), jobs, .. } = &mut self.nodes[number] else {
             return 0;
         };
+        backend.handle_timeout(now);
         let mut moved = 0;
         while let Some(job) = backend.poll_handshake() {
             let delay = self.rng.between(self.plan.job_delay);
@@ -378,6 +470,10 @@ impl<'m> World<'m> {
             backend.handle_handshake(now, jobs.swap_remove(at).1);
             moved += 1;
         }
+        self.take_early(number);
+        let Node { backend: Some(backend), tasks, online, .. } = &mut self.nodes[number] else {
+            return moved;
+        };
         while let Some(event) = backend.poll_event() {
             match event {
                 BackendEvent::Pending { pending, credential, .. } => {
@@ -385,6 +481,14 @@ impl<'m> World<'m> {
                     let ledger = self.store.open(&identity);
                     let due = now + self.rng.between(self.plan.accept_delay);
                     tasks.push((due, Task::Accept(pending, identity, ledger)));
+                }
+                BackendEvent::Resuming { pending, claim } => {
+                    let ledger = self.store.open(&claim.identity);
+                    let due = now + self.rng.between(self.plan.accept_delay);
+                    tasks.push((due, Task::Claim(pending, claim, ledger)));
+                }
+                BackendEvent::CommandEnded { id, outcome, .. } => {
+                    self.orders.ended(now, number, id, outcome);
                 }
                 BackendEvent::Connected { identity, .. } => {
                     assert!(online.insert(identity), "two sessions of one device");
@@ -400,14 +504,14 @@ impl<'m> World<'m> {
         while let Some(at) = tasks.iter().position(|(due, _)| *due <= now) {
             moved += 1;
             match tasks.swap_remove(at).1 {
-                Task::Accept(pending, identity, (ledger, fence)) => {
-                    let unit = &self.units[number_of(&identity)];
-                    let psk = unit.plan.psk.then(|| psk(unit.number as u8));
-                    let _ = backend.accept(
-                        now,
-                        pending,
-                        Grant { scopes: Scopes::PUBLISH, ledger, psk, fence, ..Grant::default() },
-                    );
+                Task::Accept(pending, identity, opened) => {
+                    let grant = grant(&self.units[number_of(&identity)], opened);
+                    let _ = backend.accept(now, pending, grant);
+                }
+                Task::Claim(pending, claim, opened) => {
+                    let outcome = self.store.claim(now, &claim);
+                    let grant = grant(&self.units[number_of(&claim.identity)], opened);
+                    let _ = backend.claimed(now, pending, outcome, grant);
                 }
                 Task::Store(batch, pending) => {
                     let disturbed = self.units[pending.unit].disturbed;

@@ -999,3 +999,38 @@ fn a_ticket_survives_a_power_cut_and_is_used_once() {
     ward.drain();
     ward.check();
 }
+
+#[test]
+fn several_earlier_boots_have_sets_of_their_own() {
+    // The n-th boot stores records of these lanes only.
+    let one: [&[Lane]; 3] = [&[Lane::Trend]; 3];
+    let apart: [&[Lane]; 3] = [&[Lane::Event], &[Lane::Trend], &[Lane::Alarm]];
+    for lanes in [[&Lane::ALL[..]; 3], apart, one] {
+        for lost in [0.0, 0.3] {
+            let mut ward = Ward::new();
+            ward.linked = false;
+            let mut accepted = 0;
+            for (boot, lanes) in lanes.iter().enumerate() {
+                ward.set = descriptors(boot as u8);
+                ward.boot();
+                for lane in *lanes {
+                    assert!(ward.record(*lane));
+                    accepted += 1;
+                }
+                ward.run(secs(7));
+                ward.cut();
+            }
+            ward.set = descriptors(9);
+            ward.linked = true;
+            ward.loss = lost;
+            ward.boot();
+            ward.record(Lane::Trend);
+            ward.run(secs(300));
+            ward.loss = 0.0;
+            ward.drain();
+            ward.check();
+            assert_eq!(ward.delivered.len(), accepted + 1);
+            assert_eq!(ward.sets.len(), 4);
+        }
+    }
+}
