@@ -7,6 +7,7 @@ use crate::plan::{UnitPlan, quiet};
 use crate::storage::Storage;
 use crate::store::{Due, Store, content};
 use std::collections::BTreeSet;
+use vitalwire::delivery::LanePolicy;
 use vitalwire::device::{
     BackendPin, Device, DeviceConfig, DeviceEvent, DeviceMemory, DeviceReceived, Radio, StorageConfig,
 };
@@ -167,6 +168,8 @@ impl<'m> Unit<'m> {
         config.limits = Limits::new(512, 128, secs(7200)).unwrap();
         config.linger = [ms(0), ms(self.plan.linger), ms(self.plan.linger), ms(0)];
         config.listen = self.plan.listen.map(ms);
+        // Nothing is given up: whoever finds no room keeps it.
+        config.policies = [LanePolicy::Refuse; 4];
         if self.plan.storage {
             config.boot = 1;
             let key = StorageKey::from_bytes([self.number as u8; 32]);
@@ -283,8 +286,8 @@ impl<'m> Unit<'m> {
                     Lane::Event => self.record(now, lane, &event(self.value), None, store),
                     Lane::Trend => self.record(now, lane, &rate(self.value as i32), None, store),
                     _ => {
-                        // They fit one record on every link.
-                        let count = 1 + rng.below(3);
+                        // Of one sample: more might become two records where the lane's memory ends.
+                        let count = 1;
                         let samples = self.samples..self.samples + count;
                         let samples: Vec<i32> = samples.map(|index| sample(self.number, index)).collect();
                         let block = Record::Waveform(WaveformBlock::new(3, self.samples, &samples));
