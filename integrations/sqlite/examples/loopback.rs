@@ -98,7 +98,7 @@ fn main() -> Result<(), Failure> {
     let len = encode_descriptors(&[channel], &mut descriptors)?;
     let mut outbox = [0u8; 4096];
     let config = DeviceConfig::new(patch, anchors, Time::floor_only(TODAY), 1, outbox.len());
-    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &descriptors[..len] };
+    let memory = DeviceMemory { outbox: &mut outbox, descriptors: &descriptors[..len], backlog: &mut [] };
     let mut device = Device::new(config, memory)?;
     let config = BackendConfig::new(service, anchors, Time::known(TODAY));
     let mut service = Service::start(config.clone(), &file)?;

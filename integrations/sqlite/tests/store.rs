@@ -251,7 +251,7 @@ fn what_the_ledger_does_not_take_is_not_stored() {
     bench.deliver(&mut node, 1);
     // Somebody has filled the ledger with streams that the device never closed.
     let mut full = Ledger::default();
-    for boot in 100..132 {
+    for boot in 100..100 + vitalwire::limits::MAX_LEDGER_STREAMS as u32 {
         let key = StreamKey { boot, tag: vitalwire::framing::BootTag([0; 4]), lane: Lane::Event };
         full.settle_below(key, 1).unwrap();
     }

@@ -149,7 +149,7 @@ fn boot(local: &LocalIdentity, anchors: TrustAnchors, number: u32, now: Instant)
     let outbox = Box::leak(Box::new([0u8; 8192]));
     let descriptors = Box::leak(descriptors(147_842).into_boxed_slice());
     let config = DeviceConfig::new(local.clone(), anchors, Time::known(CLOCK), number, outbox.len());
-    let mut device = Device::new(config, DeviceMemory { outbox, descriptors }).unwrap();
+    let mut device = Device::new(config, DeviceMemory { outbox, descriptors, backlog: &mut [] }).unwrap();
     device.handle_link(now, Link::Up { max_packet: 128 });
     device.connect(now);
     device
