@@ -2,6 +2,8 @@
 
 use crate::{Store, StoreError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// The version of the tables, in SQLite's `user_version`.
 pub(crate) const VERSION: i64 = 1;
@@ -59,7 +61,20 @@ CREATE INDEX claims_by_expiry ON claims (expires);
 ";
 
 /// Makes the tables in a new file, or checks those that are there.
+///
+/// SQLite does not wait where two connections would block each other, as when several make the file and change its journal
+/// mode at once: it says busy, whatever the time-out. So it is tried again.
 pub(crate) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
+    let deadline = Instant::now() + Store::BUSY_TIMEOUT;
+    loop {
+        match try_prepare(connection) {
+            Err(StoreError::Busy) if Instant::now() < deadline => sleep(Duration::from_millis(5)),
+            other => return other,
+        }
+    }
+}
+
+fn try_prepare(connection: &mut Connection) -> Result<(), StoreError> {
     connection.busy_timeout(Store::BUSY_TIMEOUT)?;
     let number = |tx: &Transaction<'_>, sql: &str| tx.query_row(sql, [], |row| row.get::<_, i64>(0));
     // Looked at first: nothing of another application's database is changed, not even its journal mode.
