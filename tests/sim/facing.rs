@@ -161,6 +161,7 @@ impl Facing {
         let backend = pki.identity(SubjectId([0xbe; 16]), Role::Backend, backend);
         let device = pki.identity(subject(0), Role::Device, device);
         let mut config = DeviceConfig::new(device, pki.anchors(), pki.time(), u32::MAX, 8192);
+        config.policies = [vitalwire::delivery::LanePolicy::Refuse; 4];
         if pinned {
             config.pin = Some(pin_of(&backend));
         }
