@@ -177,6 +177,8 @@ impl Device<'_> {
         let wanted = live.set_wanted.and_then(|index| live.stream_of(index)).and_then(hash);
         if known.is_some() && known == wanted {
             (live.set_wanted, live.descriptors_from) = (None, None);
+            // The next one is another set: it need not wait as a repetition does.
+            live.descriptors = Repeat::now(Instant::ZERO);
         }
     }
 
