@@ -58,6 +58,9 @@ pub(crate) struct Outcome {
     pub(crate) accepted: usize,
     pub(crate) stored: usize,
     pub(crate) repeats: usize,
+    /// Records that devices gave up, and gap records that came.
+    pub(crate) dropped: usize,
+    pub(crate) gaps: usize,
     pub(crate) boots: u32,
     pub(crate) sessions: usize,
     /// Tickets that were used, and batches that came in Hellos.
@@ -192,10 +195,13 @@ impl<'m> World<'m> {
     fn check(&self) -> Outcome {
         let missing = self.store.missing();
         assert!(missing.is_empty(), "{} records were lost: {:?}", missing.len(), missing.first());
-        self.store.check_sequences();
+        let dropped = self.store.check_gaps();
+        self.store.check_streams();
         let mut outcome = Outcome {
             accepted: self.store.accepted.len(),
             stored: self.store.stored(),
+            dropped,
+            gaps: self.store.gaps.len(),
             repeats: self.store.repeats,
             alarm_waits: self.store.alarm_waits.clone(),
             resumed: self.store.resumed,
