@@ -222,6 +222,9 @@ impl<'m> Unit<'m> {
     pub(crate) fn restart(&mut self, store: &mut Store) {
         if self.plan.storage {
             self.storage.mishap = None;
+            self.note_events(store);
+            // It is drained: nothing is in its memory only.
+            self.safe = [u64::MAX; 4];
             self.power_cut(store);
         }
     }
