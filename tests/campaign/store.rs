@@ -12,6 +12,9 @@ use vitalwire::{Duration, Instant};
 /// A record's id, by the number of its device and how often that was switched on before.
 pub(crate) type Id = (usize, u32, Lane, u64);
 
+/// The id of a gap record, with the boot number and tag of its stream.
+type GapId = (usize, (u32, BootTag), Lane, u64);
+
 /// What the world knows of a record that a device has accepted.
 #[derive(Debug)]
 pub(crate) struct Fact {
@@ -66,7 +69,7 @@ pub(crate) struct Store {
     contents: BTreeMap<(usize, String), Id>,
     stored: BTreeSet<Id>,
     /// What the gap records name that were stored, by the streams' ids, which need not be known yet.
-    pub(crate) gaps: BTreeMap<(usize, (u32, BootTag), Lane, u64), Range<u64>>,
+    pub(crate) gaps: BTreeMap<GapId, Range<u64>>,
     /// How many records each device said that it gave up.
     pub(crate) dropped: BTreeMap<(usize, u32, Lane), usize>,
     /// Of each boot that ended, one above what was safe then in each lane.
