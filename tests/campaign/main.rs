@@ -9,8 +9,8 @@
 //! store that the nodes share:
 //!
 //! - each record that a device accepted, once, and unaltered; but for what was only in the memory of a device whose
-//!   power went, at any request to its storage too;
-//! - nothing else; what a device has freed has been stored;
+//!   power went, at any request to its storage too, and for what a full lane gave up and a gap record names ([`store`]);
+//! - nothing else, and in the order in which it was accepted; what a device has freed has been stored;
 //! - each alarm by its time, where nothing disturbed its device ([`world`]);
 //! - no session was shown twice, and no ticket was used twice;
 //! - and each command was done at most once and in time, and reported once, and truly ([`orders`]).
@@ -104,6 +104,11 @@ fn nothing_is_lost_whatever_happens() {
         sum(&outcomes, |outcome| outcome.accepted as u64),
         sum(&outcomes, |outcome| outcome.stored as u64),
         sum(&outcomes, |outcome| outcome.repeats as u64),
+    );
+    println!(
+        "{} records given up by full lanes, {} gap records",
+        sum(&outcomes, |outcome| outcome.dropped as u64),
+        sum(&outcomes, |outcome| outcome.gaps as u64),
     );
     println!(
         "{} resumptions, {} batches in their Hellos; {} commands, {} done",

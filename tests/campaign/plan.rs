@@ -3,6 +3,7 @@
 use crate::kit::{Rng, ms};
 use crate::link::Faults;
 use crate::storage::Mishap;
+use vitalwire::delivery::LanePolicy;
 use vitalwire::{Duration, Instant};
 
 /// One run.
@@ -43,6 +44,10 @@ pub(crate) struct UnitPlan {
     pub(crate) storage: bool,
     /// For how long its radio is on after each of its packets, in milliseconds, if it is off otherwise.
     pub(crate) listen: Option<u64>,
+    /// What its lanes do when they are full.
+    pub(crate) policies: [LanePolicy; 4],
+    /// Bytes of trends, and of waveforms, that its storage takes.
+    pub(crate) capacity: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -151,6 +156,7 @@ impl Plan {
                 time += 500 + rng.below(1_000_000 / unit.pace[0]);
             }
         }
+        units.iter_mut().zip(0..).for_each(|(unit, number)| unit.overflow(&mut Rng::new(seed << 2 | number)));
         Self::extras(seed, calm, &mut units, &mut actions);
         actions.push((Instant::from_millis(calm), Action::Heal));
         actions.sort_by_key(|(time, _)| *time);
@@ -245,6 +251,25 @@ impl UnitPlan {
             channels: [0, 0, 20][rng.below(3) as usize],
             storage: rng.chance(0.4),
             listen: None,
+            policies: [LanePolicy::Refuse; 4],
+            capacity: None,
         }
+    }
+
+    /// A quarter of the devices have more trends and waveforms than they have memory for, and give up the oldest; with
+    /// chance of its own, so that all other devices stay as they are.
+    fn overflow(&mut self, rng: &mut Rng) {
+        if !rng.chance(0.25) {
+            return;
+        }
+        self.policies = match rng.below(3) {
+            0 => LanePolicy::USUAL,
+            1 => [LanePolicy::Refuse, LanePolicy::DropOldest, LanePolicy::DropOldest, LanePolicy::DropOldest],
+            _ => [LanePolicy::Refuse, LanePolicy::Refuse, LanePolicy::Thin, LanePolicy::Thin],
+        };
+        self.outbox = [2048, 3000, 4096][rng.below(3) as usize];
+        self.capacity = Some(200 + rng.below(1_500) as usize);
+        let lanes = [1, 1 + rng.below(3), 1 + rng.below(6), 1 + rng.below(6)];
+        self.pace.iter_mut().zip(lanes).for_each(|(pace, times)| *pace *= times);
     }
 }

@@ -82,12 +82,14 @@ impl<'m> Unit<'m> {
     pub(crate) fn new(number: usize, plan: UnitPlan, memory: &'m mut Memory, pki: &mut Pki) -> Self {
         let Memory { outboxes, set } = memory;
         let piece = |link: u16| Fragmenter::new(link).unwrap();
+        let mut storage = Storage::default();
+        storage.capacity = [None, None, plan.capacity, plan.capacity];
         Self {
             number,
             identity: pki.device(number),
             anchors: pki.anchors(),
             memory: outboxes.iter_mut(),
-            storage: Storage::default(),
+            storage,
             safe: [0; 4],
             set,
             pin: None,
@@ -168,8 +170,7 @@ impl<'m> Unit<'m> {
         config.limits = Limits::new(512, 128, secs(7200)).unwrap();
         config.linger = [ms(0), ms(self.plan.linger), ms(self.plan.linger), ms(0)];
         config.listen = self.plan.listen.map(ms);
-        // Nothing is given up: whoever finds no room keeps it.
-        config.policies = [LanePolicy::Refuse; 4];
+        config.policies = self.plan.policies;
         if self.plan.storage {
             config.boot = 1;
             let key = StorageKey::from_bytes([self.number as u8; 32]);
@@ -207,10 +208,11 @@ impl<'m> Unit<'m> {
     }
 
     pub(crate) fn power_cut(&mut self, store: &mut Store) {
+        self.note_events(store);
         self.check_freed(store);
         if self.device.take().is_some() {
             let safe = self.safe;
-            store.power_cut(self.number, self.boot, |id| id.3 < safe[id.2.code() as usize]);
+            store.power_cut(self.number, self.boot, safe);
         }
         (self.sending, self.radio) = (None, Reassembler::new());
         self.orders.clear();
@@ -220,14 +222,19 @@ impl<'m> Unit<'m> {
     pub(crate) fn restart(&mut self, store: &mut Store) {
         if self.plan.storage {
             self.storage.mishap = None;
+            self.note_events(store);
+            // It is drained: nothing is in its memory only.
+            self.safe = [u64::MAX; 4];
             self.power_cut(store);
         }
     }
 
-    /// What the device has freed, the application has stored.
+    /// What a lane that refuses has freed, the application has stored.
     pub(crate) fn check_freed(&self, store: &Store) {
         let Some(device) = self.device.as_ref().filter(|_| !self.plan.storage) else { return };
-        for lane in Lane::ALL {
+        // What another lane gave up in flight is neither dropped nor stored until the flight ends.
+        let refuses = |lane: &Lane| self.plan.policies[lane.code() as usize] == LanePolicy::Refuse;
+        for lane in Lane::ALL.into_iter().filter(refuses) {
             let ids = (self.number, self.boot, lane, 0)..=(self.number, self.boot, lane, u64::MAX);
             let accepted = store.accepted.range(ids).map(|(id, _)| id);
             let (mut count, mut stored) = (0, 0);
@@ -267,7 +274,7 @@ impl<'m> Unit<'m> {
                 }
                 true
             }
-            Err(CallError::LaneFull) => false,
+            Err(CallError::LaneFull | CallError::QuotaExceeded | CallError::Thinned) => false,
             Err(error) => panic!("{error}"),
         }
     }
@@ -413,7 +420,6 @@ impl<'m> Unit<'m> {
             let Some(request) = device.poll_storage(local, rng) else { break };
             trace!("{now:?} device {} asks its storage: {request:?}", self.number);
             let Some(answer) = self.storage.handle(&request) else {
-                self.note_events();
                 self.power_cut(store);
                 self.off_until = now + ms(100);
                 self.note(self.off_until);
@@ -421,17 +427,21 @@ impl<'m> Unit<'m> {
             };
             device.handle_storage(local, answer.as_reply());
         }
-        self.note_events();
+        self.note_events(store);
         true
     }
 
-    fn note_events(&mut self) {
+    fn note_events(&mut self, store: &mut Store) {
         while let Some(event) = self.device.as_mut().and_then(Device::poll_event) {
             if let DeviceEvent::Connected { backend, .. } = event {
                 self.pin = Some(backend);
             }
             if let DeviceEvent::Stored { lane, through } = event {
                 self.safe[lane.code() as usize] = through + 1;
+            }
+            if let DeviceEvent::RecordsDropped { lane, count, .. } = event {
+                assert_ne!(self.plan.policies[lane.code() as usize], LanePolicy::Refuse);
+                *store.dropped.entry((self.number, self.boot, lane)).or_default() += count as usize;
             }
             assert!(
                 !matches!(
