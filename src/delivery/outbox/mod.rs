@@ -176,7 +176,7 @@ impl<'m> Outbox<'m> {
         }
         //= SPEC.md#retransmission
         //# A device MUST wait at least the time-out of RFC 6298, between 200 ms and 60 s, before it sends a record again in the same session, unless the backend has asked for its descriptor set since.
-        //# The wait of a flight that is not overtaken MUST double with each of the first two repetitions of a record, and with each expiry since the last measurement, up to 60 s.
+        //# The wait of a flight that is not overtaken MUST double with each of the first two repetitions of a record, and with each expiry since the last measurement or the beginning of the session, up to 60 s.
         let time_out = self.rtt.time_out(sends);
         let prolonged = (time_out.as_millis() / 2).saturating_mul(jitter.into()) >> 32;
         let deadline = now + time_out + Duration::from_millis(prolonged);
@@ -331,11 +331,13 @@ impl<'m> Outbox<'m> {
 
     /// Puts everything in flight back into the queue, as a new session is needed or begins, and returns how many.
     ///
-    /// What was measured of the round-trip time is kept; credit and what the backend knows of the streams are not.
+    /// What was measured of the round-trip time is kept; its doublings, credit and what the backend knows of the streams
+    /// are not.
     pub fn handle_session_lost(&mut self) -> u32 {
         //= SPEC.md#retransmission
         //# A device MUST queue every record in flight again when a new session begins.
         let requeued = self.handle_discarded();
+        self.rtt.restart();
         self.credit = INITIAL_CREDIT;
         for queue in Queue::ALL {
             self.queue_mut(queue).forget_name();

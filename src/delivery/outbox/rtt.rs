@@ -46,6 +46,11 @@ impl RttEstimator {
         }
     }
 
+    /// A session begins, so the link works again: what was doubled before says nothing of it.
+    pub(super) const fn restart(&mut self) {
+        (self.doublings, self.doubled_at) = (0, None);
+    }
+
     /// Returns the smoothed round-trip time, once there was a sample.
     pub(super) fn srtt(&self) -> Option<Duration> {
         self.smoothed.map(|(srtt8, _)| Duration::from_millis(srtt8 / 8))
@@ -116,5 +121,18 @@ mod tests {
         rtt.sample(ms(100));
         assert_eq!(rtt.time_out(1), ms(300));
         assert_eq!((rtt.time_out(2), rtt.time_out(3), rtt.time_out(9)), (ms(600), ms(1200), ms(1200)));
+    }
+
+    #[test]
+    fn a_new_session_begins_without_doublings() {
+        let mut rtt = RttEstimator::new();
+        rtt.sample(ms(400));
+        let before = rtt.time_out(1);
+        for second in 0..5 {
+            rtt.expired(Instant::from_millis(1000 * second), Instant::from_millis(1000 * second));
+        }
+        assert_eq!(rtt.time_out(1), before.saturating_mul(32));
+        rtt.restart();
+        assert_eq!(rtt.time_out(1), before, "what was measured stays");
     }
 }

@@ -214,7 +214,7 @@ fn never_settles_what_was_never_sent() {
 //# A device MUST keep a record until it is acknowledged, refused or given up.
 //= SPEC.md#retransmission
 //= type=test
-//# The wait of a flight that is not overtaken MUST double with each of the first two repetitions of a record, and with each expiry since the last measurement, up to 60 s.
+//# The wait of a flight that is not overtaken MUST double with each of the first two repetitions of a record, and with each expiry since the last measurement or the beginning of the session, up to 60 s.
 #[test]
 fn sends_again_with_doubling_waits_until_acknowledged() {
     let mut memory = [0u8; 400];
