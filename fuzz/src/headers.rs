@@ -36,7 +36,8 @@ pub fn run(data: &[u8]) {
     }
     if let Ok(hello) = Hello::parse(packet) {
         assert!(is(PacketKind::Hello));
-        let header = written(|out| hello.header.write(out).expect("a header fits"));
+        let mut header = written(|out| hello.header.write(out).expect("a header fits"));
+        header.extend(hello.ticket.into_iter().flatten());
         assert_eq!(header, hello.header_bytes);
         assert_eq!([hello.header_bytes, hello.noise, hello.mac].concat(), packet);
         assert_eq!([hello.covered, hello.mac].concat(), packet);

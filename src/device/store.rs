@@ -419,8 +419,7 @@ impl Device<'_> {
         let store = self.store.as_mut()?;
         match wanted {
             Some(pin) if store.pin != wanted => {
-                let mut salt = [0; 32];
-                rng.fill(&mut salt).ok()?;
+                let salt = store.draw_salt(rng)?;
                 store.len = seal_pin(&store.config.key, salt, &pin.encode(), store.buffer)?;
                 return Some(Pending::PutPin(pin));
             }

@@ -3,10 +3,11 @@
 use crate::kit::*;
 use crate::storage::Storage;
 use std::collections::BTreeMap;
-use vitalwire::Entropy;
 use vitalwire::device::{Device, DeviceConfig, DeviceMemory, StorageConfig};
 use vitalwire::framing::Lane;
+use vitalwire::identity::Time;
 use vitalwire::storage::{BootTable, Item, StorageKey, StorageRequest};
+use vitalwire::{Entropy, UnixSeconds};
 
 const MEMORY: usize = 8192;
 
@@ -32,7 +33,7 @@ fn no_salt_comes_twice_where_the_generator_repeats_itself() {
     //# A device MUST NOT use a salt twice, also where its generator gives the same bytes after each start.
     for constant in [false, true] {
         let mut pki = Pki::new(5);
-        let identity = pki.device(0);
+        let (identity, pin) = (pki.device(0), pin_of(&pki.backend()));
         let (mut storage, now) = (Storage::default(), at(1_000));
         // Each salt, and what was sealed under it.
         let mut items: BTreeMap<[u8; 32], Vec<u8>> = BTreeMap::new();
@@ -40,6 +41,8 @@ fn no_salt_comes_twice_where_the_generator_repeats_itself() {
         for start in 0..5 {
             let mut rng = Stuck((!constant).then(|| Rng::new(3)));
             let mut config = DeviceConfig::new(identity.clone(), pki.anchors(), pki.time(), 1, MEMORY);
+            // Each start stores the pin anew, with a higher floor.
+            (config.pin, config.time) = (Some(pin), Time::floor_only(UnixSeconds(1_000 + u64::from(start))));
             config.storage = Some(StorageConfig::new(StorageKey::from_bytes([1; 32]), MEMORY));
             let memory = DeviceMemory {
                 outbox: vec![0; MEMORY].leak(),
@@ -61,6 +64,7 @@ fn no_salt_comes_twice_where_the_generator_repeats_itself() {
             }
             assert!(device.is_all_stored());
         }
+        assert!(storage.items.contains_key(&Item::Pin));
         let mut boots = storage.items[&Item::Boots].clone();
         let table = BootTable::open(&StorageKey::from_bytes([1; 32]), &mut boots).unwrap();
         for boot in table.boots() {
