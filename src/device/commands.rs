@@ -14,6 +14,23 @@ use crate::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CommandId(u32);
 
+impl CommandId {
+    /// Returns the handle as a number, to pass it on where no Rust type goes: to C, or through a queue of bytes.
+    pub const fn code(self) -> u32 {
+        self.0
+    }
+
+    /// Takes the number of [`CommandId::code`] back. One that no command has is stale, and so harmless.
+    ///
+    /// ```
+    /// use vitalwire::device::CommandId;
+    /// assert_eq!(CommandId::from_code(7).code(), 7);
+    /// ```
+    pub const fn from_code(code: u32) -> Self {
+        Self(code)
+    }
+}
+
 /// A result as it is kept, so that each repetition of it is the same.
 #[derive(Clone, Copy)]
 enum Kept {
