@@ -204,11 +204,7 @@ pub unsafe extern "C" fn vw_config_init(config: *mut vw_config, size: usize) -> 
         let usual = vw_config {
             size,
             secret_key: none,
-            key_store: vw_key_store {
-                diffie_hellman: None,
-                context: core::ptr::null_mut(),
-                hedge_key: none,
-            },
+            key_store: vw_key_store { diffie_hellman: None, context: core::ptr::null_mut(), hedge_key: none },
             public_key: none,
             credential: none,
             credential_len: 0,
@@ -510,8 +506,7 @@ unsafe fn storage(config: &vw_config) -> Result<Option<StorageConfig>, Failure> 
     if config.backlog_bytes != [0; VW_LANES] {
         storage.backlog = shares(config.backlog_bytes);
     }
-    storage.spill_after = config
-        .spill_after_ms
-        .map(|ms| (ms != VW_SPILL_NEVER).then(|| Duration::from_millis(ms.into())));
+    storage.spill_after =
+        config.spill_after_ms.map(|ms| (ms != VW_SPILL_NEVER).then(|| Duration::from_millis(ms.into())));
     Ok(Some(storage))
 }

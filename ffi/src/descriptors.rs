@@ -82,13 +82,13 @@ pub unsafe extern "C" fn vw_descriptors_encode(
         }
         let given = count.saturating_mul(size_of::<vw_channel>());
         let region = Region::new(out, out_len);
-        if region.overlaps(Region::new(channels, given)) || region.overlaps(Region::new(len, size_of::<usize>()))
+        if region.overlaps(Region::new(channels, given))
+            || region.overlaps(Region::new(len, size_of::<usize>()))
         {
             return Err(VW_ERROR_OVERLAP);
         }
         // SAFETY: the caller's memory, by contract.
-        let (channels, out) =
-            unsafe { (memory::list(channels, count)?, memory::buffer(out, out_len)?) };
+        let (channels, out) = unsafe { (memory::list(channels, count)?, memory::buffer(out, out_len)?) };
         let mut written = encode_descriptors(&[], out)?;
         for channel in channels {
             // SAFETY: the caller's components, by contract.
@@ -128,8 +128,7 @@ fn append(
         to.scale = Decimal::new(from.scale_mantissa, from.scale_exponent);
         to.offset = Decimal::new(from.offset_mantissa, from.offset_exponent);
     }
-    let mut descriptor =
-        ChannelDescriptor::new(channel.number, kind, channel.metric, (&*components).into());
+    let mut descriptor = ChannelDescriptor::new(channel.number, kind, channel.metric, (&*components).into());
     descriptor.site = channel.site;
     let rate = Rate { numerator: channel.rate_numerator, denominator: channel.rate_denominator };
     descriptor.rate = (rate != Rate { numerator: 0, denominator: 0 }).then_some(rate);

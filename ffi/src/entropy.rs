@@ -6,8 +6,7 @@ use vitalwire::{Entropy, EntropyError};
 ///
 /// It must be a hardware generator that passed its health tests, or a DRBG seeded from one. It may be called in
 /// `vw_poll_transmit` and `vw_poll_storage` only, and must not call back into the device.
-pub type vw_entropy_fn =
-    Option<unsafe extern "C" fn(context: *mut c_void, out: *mut u8, len: usize) -> i32>;
+pub type vw_entropy_fn = Option<unsafe extern "C" fn(context: *mut c_void, out: *mut u8, len: usize) -> i32>;
 
 /// The caller's generator.
 #[derive(Clone, Copy)]

@@ -6,9 +6,9 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::ffi::c_void;
 
 unsafe extern "C" {
-    /// The firmware's: see the header.
+    /// The firmware defines this: hands out `size` bytes at a multiple of `align` (a power of two, at most 16), or NULL.
     fn vw_malloc(size: usize, align: usize) -> *mut c_void;
-    /// The firmware's: see the header.
+    /// The firmware defines this: takes back what `vw_malloc` has handed out, with the same size and alignment.
     fn vw_free(block: *mut c_void, size: usize, align: usize);
 }
 

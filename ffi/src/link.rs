@@ -122,7 +122,8 @@ pub unsafe extern "C" fn vw_cobs_next(
         let all = unsafe { memory::bytes(bytes, len) }?;
         let mut rest = all;
         let found = decoder.next(&mut rest);
-        let (place, found) = found.map_or((core::ptr::null_mut(), 0), |found| (found.as_mut_ptr(), found.len()));
+        let (place, found) =
+            found.map_or((core::ptr::null_mut(), 0), |found| (found.as_mut_ptr(), found.len()));
         // SAFETY: the caller has room for them, by contract.
         unsafe {
             memory::write(taken, all.len().saturating_sub(rest.len()))?;
@@ -155,10 +156,7 @@ pub unsafe extern "C" fn vw_fragmenter_init(
 
 /// Says that the link carries pieces of another size now.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vw_fragmenter_resize(
-    fragmenter: *mut vw_fragmenter,
-    max_packet: u16,
-) -> vw_status {
+pub unsafe extern "C" fn vw_fragmenter_resize(fragmenter: *mut vw_fragmenter, max_packet: u16) -> vw_status {
     let work = |cutter: &mut Cutter| {
         cutter.fragmenter.set_max_packet(max_packet)?;
         Ok(VW_OK)
@@ -247,7 +245,8 @@ pub unsafe extern "C" fn vw_reassembler_handle(
         // SAFETY: the caller's bytes, by contract; apart, as just checked.
         let bytes = unsafe { memory::buffer(bytes, len) }?;
         let found = whole.handle(at(now), bytes);
-        let (place, found) = found.map_or((core::ptr::null_mut(), 0), |found| (found.as_mut_ptr(), found.len()));
+        let (place, found) =
+            found.map_or((core::ptr::null_mut(), 0), |found| (found.as_mut_ptr(), found.len()));
         // SAFETY: the caller has room for them, by contract.
         unsafe {
             memory::write(packet, place)?;

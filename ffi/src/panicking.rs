@@ -1,7 +1,8 @@
 //! Where panics end without `std`.
 
 unsafe extern "C" {
-    /// The firmware's: see the header.
+    /// The firmware defines this: it is called when the library has a fault, or its heap runs out, and it does not return:
+    /// it resets the device. If it does return, the library spins for the watchdog.
     fn vw_panic();
 }
 

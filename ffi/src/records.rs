@@ -425,8 +425,7 @@ pub unsafe extern "C" fn vw_record_waveform(
         let count = given.rows.checked_mul(components).ok_or(VW_ERROR_BAD_LENGTH)?;
         // SAFETY: the caller's samples, by contract.
         let samples = unsafe { memory::list(given.samples, count) }?;
-        let mut block =
-            WaveformBlock::interleaved(given.channel, given.first_sample, components, samples);
+        let mut block = WaveformBlock::interleaved(given.channel, given.first_sample, components, samples);
         for (component, code) in given.absent.into_iter().enumerate().filter(|(_, code)| *code != 0) {
             block = block.without(component, absence(code)?);
         }

@@ -85,11 +85,8 @@ pub(crate) unsafe fn make<T: Object>(
         Ok(VW_OK)
     });
     if made == VW_OK {
-        let head = Head {
-            magic: AtomicU32::new(T::MAGIC),
-            state: AtomicU32::new(IDLE),
-            address: slot.addr(),
-        };
+        let head =
+            Head { magic: AtomicU32::new(T::MAGIC), state: AtomicU32::new(IDLE), address: slot.addr() };
         // SAFETY: as above.
         unsafe { (&raw mut (*slot).head).write(head) };
     }
@@ -147,9 +144,8 @@ pub(crate) unsafe fn destroy<T: Object>(
         });
     }
     // SAFETY: the whole storage is the caller's, and nothing lives in it any more.
-    let storage = unsafe {
-        core::slice::from_raw_parts_mut(object.cast::<MaybeUninit<u8>>(), size_of::<T::Storage>())
-    };
+    let storage =
+        unsafe { core::slice::from_raw_parts_mut(object.cast::<MaybeUninit<u8>>(), size_of::<T::Storage>()) };
     storage.zeroize();
     VW_OK
 }

@@ -175,8 +175,7 @@ mod tests {
         ];
         let credential =
             [CredentialError::Malformed, CredentialError::TimeOutOfRange, CredentialError::BadAnchors];
-        let link =
-            [LinkError::EmptyPacket, LinkError::PacketTooLong { longest: 1 }, LinkError::LinkTooSmall];
+        let link = [LinkError::EmptyPacket, LinkError::PacketTooLong { longest: 1 }, LinkError::LinkTooSmall];
         let mut codes: Vec<i32> = call.map(|error| vw_status::from(error) as i32).to_vec();
         codes.extend(credential.map(|error| vw_status::from(error) as i32));
         codes.extend(link.map(|error| vw_status::from(error) as i32));

@@ -242,7 +242,8 @@ mod tests {
     #[test]
     fn items_have_numbers_of_their_own() {
         let places = u8::try_from(MAX_STORED_BOOTS).unwrap_or(0);
-        let items = [Item::Boots, Item::Ticket, Item::Pin].into_iter().chain((0..places).map(Item::Descriptors));
+        let items =
+            [Item::Boots, Item::Ticket, Item::Pin].into_iter().chain((0..places).map(Item::Descriptors));
         let codes: Vec<_> = items.map(code).collect();
         assert_eq!(codes, (0..VW_ITEMS).map(Some).collect::<Vec<_>>());
         assert_eq!(code(Item::Descriptors(places)), None);
