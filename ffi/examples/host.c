@@ -224,6 +224,7 @@ static void boot(struct app *app) {
     config.authority_count = 1;
     config.wall_clock = (uint64_t)time(NULL);
     config.boot = 1; // the storage knows better
+    config.rekey.dh_interval_ms = 0; // as the example backend has it
     config.storage_key = storage_key;
     config.outbox = app->outbox;
     config.outbox_len = sizeof app->outbox;

@@ -224,7 +224,7 @@ pub unsafe extern "C" fn vw_config_init(config: *mut vw_config, size: usize) -> 
             idle_seconds: u32::try_from(limits.idle_timeout().as_secs()).unwrap_or(u32::MAX),
             smallest_packet: limits.max_packet(),
             listen_ms: 0,
-            rekey: vw_rekey_policy::default(),
+            rekey: vw_rekey_policy::MAXIMA,
             lane_bytes: [0; VW_LANES],
             linger_ms: [0; VW_LANES],
             policies: [

@@ -1,9 +1,11 @@
 use crate::status::*;
-use vitalwire::Duration;
+use vitalwire::delivery::LanePolicy;
 use vitalwire::session::RekeyPolicy;
+use vitalwire::{CallError, Duration, limits};
 
-/// When sessions rekey and end; each value only ever lowers the protocol's maximum. 0: the maximum.
-#[derive(Clone, Copy, Default)]
+/// When sessions rekey and end. `vw_config_init` sets the protocol's maxima; a value is only ever lowered, and none but
+/// `dh_interval_ms` may be 0.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub struct vw_rekey_policy {
     /// Packets after which the hash ratchet moves; at most 65536.
@@ -14,6 +16,8 @@ pub struct vw_rekey_policy {
     pub dh_after_packets: u64,
     /// Time after which it does; at most 12 hours.
     pub dh_after_ms: u64,
+    /// The shortest time between two DH ratchets; at most 60 s. The backend has one too.
+    pub dh_interval_ms: u64,
     /// Packets of an epoch; at most 2^24.
     pub epoch_packets: u64,
     /// The longest life of a session; at most 24 hours.
@@ -23,37 +27,33 @@ pub struct vw_rekey_policy {
 }
 
 impl vw_rekey_policy {
-    pub(crate) fn policy(&self) -> Result<RekeyPolicy, vitalwire::CallError> {
-        let mut policy = RekeyPolicy::default();
+    pub(crate) const MAXIMA: Self = Self {
+        hash_after_packets: limits::HASH_RATCHET_PACKETS,
+        hash_after_ms: limits::HASH_RATCHET_AGE.as_millis(),
+        dh_after_packets: limits::DH_RATCHET_PACKETS,
+        dh_after_ms: limits::DH_RATCHET_AGE.as_millis(),
+        dh_interval_ms: limits::DH_RATCHET_INTERVAL.as_millis(),
+        epoch_packets: limits::MAX_PACKETS_PER_EPOCH,
+        session_age_ms: limits::MAX_SESSION_AGE.as_millis(),
+        failed_opens: limits::MAX_FAILED_OPENS,
+    };
+
+    pub(crate) fn policy(&self) -> Result<RekeyPolicy, CallError> {
         let millis = Duration::from_millis;
-        if self.hash_after_packets != 0 {
-            policy = policy.hash_after_packets(self.hash_after_packets)?;
-        }
-        if self.hash_after_ms != 0 {
-            policy = policy.hash_after(millis(self.hash_after_ms))?;
-        }
-        if self.dh_after_packets != 0 {
-            policy = policy.dh_after_packets(self.dh_after_packets)?;
-        }
-        if self.dh_after_ms != 0 {
-            policy = policy.dh_after(millis(self.dh_after_ms))?;
-        }
-        if self.epoch_packets != 0 {
-            policy = policy.epoch_packets(self.epoch_packets)?;
-        }
-        if self.session_age_ms != 0 {
-            policy = policy.session_age(millis(self.session_age_ms))?;
-        }
-        if self.failed_opens != 0 {
-            policy = policy.failed_opens(self.failed_opens)?;
-        }
-        Ok(policy)
+        RekeyPolicy::default()
+            .hash_after_packets(self.hash_after_packets)?
+            .hash_after(millis(self.hash_after_ms))?
+            .dh_after_packets(self.dh_after_packets)?
+            .dh_after(millis(self.dh_after_ms))?
+            .dh_interval(millis(self.dh_interval_ms))?
+            .epoch_packets(self.epoch_packets)?
+            .session_age(millis(self.session_age_ms))?
+            .failed_opens(self.failed_opens)
     }
 }
 
 /// Reads the code of a policy for full lanes.
-pub(crate) fn lane_policy(code: u8) -> Result<vitalwire::delivery::LanePolicy, vw_status> {
-    use vitalwire::delivery::LanePolicy;
+pub(crate) fn lane_policy(code: u8) -> Result<LanePolicy, vw_status> {
     match code {
         crate::VW_POLICY_REFUSE => Ok(LanePolicy::Refuse),
         crate::VW_POLICY_DROP_OLDEST => Ok(LanePolicy::DropOldest),

@@ -132,6 +132,7 @@ impl Pair {
         let key = [9; 32];
         let mut config = self.world.config();
         config.storage_key = key.as_ptr();
+        config.rekey.dh_interval_ms = 0;
         config.backlog = self.world.backlog.as_mut_ptr();
         config.backlog_len = self.world.backlog.len();
         let (world, meter) = (&mut self.world, &mut self.meter);

@@ -97,6 +97,7 @@ static void boot(void) {
     config.boot = 1; // the storage knows better
     config.max_packet = VW_LINK_PACKET_MAX;
     config.smallest_packet = VW_LINK_PACKET_MAX;
+    config.rekey.dh_interval_ms = 0; // as the example backend has it
     config.storage_key = provision_storage_key;
     config.outbox = outbox;
     config.outbox_len = sizeof outbox;
