@@ -135,7 +135,7 @@ impl<'m> Device<'m> {
             let (entry, rest) = memory.backlog.split_at_mut_checked(storage.entry_len).ok_or(TOO_SMALL)?;
             let (set, backlog) = rest.split_at_mut_checked(storage.set_len).ok_or(TOO_SMALL)?;
             outbox = outbox.with_backlog(backlog, storage.backlog)?;
-            store = Some(Box::new(Store::new(storage, entry, set, config.boot)));
+            store = Some(Box::new(Store::new(storage, entry, set, config.boot, config.pin.is_some())));
         }
         for (lane, linger) in Lane::ALL.into_iter().zip(config.linger) {
             outbox.set_linger(lane, linger);

@@ -1,5 +1,6 @@
 //! What a device asks of its storage, one request at a time, and what it makes of the answers.
 
+use super::pin::PinCopy;
 use super::store::{Pending, Phase};
 use super::tickets::TicketWant;
 use super::{Device, DeviceEvent, StorageTrouble};
@@ -8,7 +9,7 @@ use crate::error::Discard;
 use crate::framing::{BootTag, DescriptorSet, Lane};
 use crate::limits::STORAGE_RETRY;
 use crate::storage::{
-    BootTable, SegmentKey, StorageReply, StorageRequest, open_descriptors, open_ticket, seal_pin, seal_ticket,
+    BootTable, SegmentKey, StorageReply, StorageRequest, open_descriptors, open_ticket, seal_ticket,
 };
 use crate::time::Instant;
 use zeroize::Zeroize;
@@ -67,17 +68,10 @@ impl Device<'_> {
         if let Some(want) = self.tickets.wants() {
             return self.next_ticket(want, rng);
         }
-        let wanted = self.pin_to_store();
-        let store = self.store.as_mut()?;
-        match wanted {
-            Some(pin) if store.pin != wanted => {
-                let salt = store.draw_salt(rng)?;
-                store.len = seal_pin(&store.config.key, salt, &pin.encode(), store.buffer)?;
-                return Some(Pending::PutPin(pin));
-            }
-            None if store.pin.is_some() => return Some(Pending::DeletePin),
-            _ => {}
+        if let Some(pending) = self.next_pin(now, rng) {
+            return Some(pending);
         }
+        let store = self.store.as_mut()?;
         if let Some(trim) = store.next_trim() {
             return Some(trim);
         }
@@ -173,14 +167,12 @@ impl Device<'_> {
             }
             (Pending::GetPin, reply) => {
                 store.phase = Phase::Ready;
-                match reply {
-                    StorageReply::Value(None) => {}
-                    StorageReply::Value(Some(value)) => self.handle_stored_pin(value),
-                    _ => self.events.push(DeviceEvent::StorageTrouble(StorageTrouble::Failed)),
+                if !self.handle_pin(now, reply) {
+                    self.storage_failed(now, failing);
                 }
             }
-            (Pending::PutPin(pin), StorageReply::Done) => store.pin = Some(pin),
-            (Pending::DeletePin, StorageReply::Done) => store.pin = None,
+            (Pending::PutPin(pin), StorageReply::Done) => store.pin = PinCopy::Known(Some(pin)),
+            (Pending::DeletePin, StorageReply::Done) => store.pin = PinCopy::Known(None),
             (Pending::PutDescriptors { set, .. }, StorageReply::Done) => {
                 let (number, tag) = store.boot();
                 store.set_stored = Some(set);
@@ -211,15 +203,19 @@ impl Device<'_> {
                 region.trimmed = region.trimmed.max(Some(through));
                 region.full = false;
             }
-            _ => {
-                store.retry_at = Some(now + STORAGE_RETRY);
-                store.failing = true;
-                if !failing {
-                    self.events.push(DeviceEvent::StorageTrouble(StorageTrouble::Failed));
-                }
-            }
+            _ => self.storage_failed(now, failing),
         }
         self.note_settled();
+    }
+
+    /// Leaves the storage alone for a while, and reports it if the request before has not failed, too.
+    fn storage_failed(&mut self, now: Instant, failing: bool) {
+        let Some(store) = self.store.as_mut() else { return };
+        store.retry_at = Some(now + STORAGE_RETRY);
+        store.failing = true;
+        if !failing {
+            self.events.push(DeviceEvent::StorageTrouble(StorageTrouble::Failed));
+        }
     }
 
     /// Takes the table of boots, at the start or as it is read back.

@@ -1,7 +1,7 @@
 //! What a device knows of its storage.
 
 use super::StorageConfig;
-use super::pin::StoredPin;
+use super::pin::{PinCopy, StoredPin};
 use super::region::{Earlier, Region};
 use super::tickets::TicketWant;
 use crate::crypto::hash_parts;
@@ -61,8 +61,9 @@ pub(super) struct Store<'m> {
     pub(super) set_wanted: Option<(u32, BootTag)>,
     pub(super) phase: Phase,
     pub(super) table: BootTable,
-    /// The pin that is stored.
-    pub(super) pin: Option<StoredPin>,
+    pub(super) pin: PinCopy,
+    /// The firmware's configuration has a pin: it counts before the stored one.
+    pub(super) brought_pin: bool,
     /// The table differs from what is stored.
     pub(super) table_dirty: bool,
     /// The salt of this boot.
@@ -94,6 +95,7 @@ impl<'m> Store<'m> {
         buffer: &'m mut [u8],
         set_space: &'m mut [u8],
         boot: u32,
+        brought_pin: bool,
     ) -> Self {
         Self {
             config,
@@ -105,7 +107,8 @@ impl<'m> Store<'m> {
             set_wanted: None,
             phase: Phase::Get,
             table: BootTable::new(boot, BootTag([0; 4])),
-            pin: None,
+            pin: PinCopy::Unread { reads: 0, due: Instant::ZERO },
+            brought_pin,
             table_dirty: false,
             salt: [0; 32],
             key: None,
@@ -324,10 +327,12 @@ impl<'m> Store<'m> {
         if self.retry_at.is_some() {
             return self.retry_at;
         }
-        if !self.can_list() {
-            return None;
-        }
-        Lane::ALL.into_iter().filter_map(|lane| self.append_due(lane, outbox)).min()
+        let pin = match self.pin {
+            PinCopy::Unread { due, .. } if self.phase == Phase::Ready => Some(due),
+            _ => None,
+        };
+        let appends = Lane::ALL.into_iter().filter_map(|lane| self.append_due(lane, outbox));
+        appends.filter(|_| self.can_list()).chain(pin).min()
     }
 
     /// Tells whether the storage will take records of a lane when they have to leave the memory.
