@@ -1,6 +1,6 @@
 //! Fixed identities, keys and descriptors: the same in every run.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use vitalwire::backend::BackendConfig;
 use vitalwire::crypto::{Psk, SigningKey, StaticSecret, hazmat};
 use vitalwire::device::DeviceConfig;
@@ -53,19 +53,11 @@ pub fn psk() -> Psk {
 }
 
 pub fn identity(authority: &Authority, subject: u8, role: Role) -> LocalIdentity {
+    let (from, until) = (UnixSeconds(CLOCK.0 - 1000), UnixSeconds(CLOCK.0 + 1000));
+    let (name, scopes) = (SubjectId([subject; 16]), Scopes::from_bits(0x3f));
+    let request = CredentialRequest::new(subject.into(), name, role, scopes, from, until);
     let secret = StaticSecret::from_bytes([subject; 32]);
-    let public = secret.public_key();
-    let request = CredentialRequest {
-        serial: u32::from(subject),
-        subject: SubjectId([subject; 16]),
-        role,
-        scopes: Scopes::from_bits(0x3f),
-        issued: UnixSeconds(CLOCK.0 - 1000),
-        not_before: UnixSeconds(CLOCK.0 - 1000),
-        not_after: UnixSeconds(CLOCK.0 + 1000),
-    };
-    let credential = authority.issue(&public, &request).expect("the times are in range");
-    LocalIdentity::new(Arc::new(secret), public, credential)
+    LocalIdentity::issue(authority, secret, &request).expect("the times are in range")
 }
 
 /// The first channel that a grown set has more.

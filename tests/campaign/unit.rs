@@ -83,7 +83,9 @@ impl<'m> Unit<'m> {
         let Memory { outboxes, set } = memory;
         let piece = |link: u16| Fragmenter::new(link).unwrap();
         let mut storage = Storage::default();
-        storage.capacity = [None, None, plan.capacity, plan.capacity];
+        for lane in [Lane::Trend, Lane::Waveform] {
+            storage.memory.set_capacity(lane, plan.capacity.unwrap_or(usize::MAX));
+        }
         Self {
             number,
             identity: pki.device(number),
@@ -419,13 +421,13 @@ impl<'m> Unit<'m> {
             let Some(device) = &mut self.device else { return false };
             let Some(request) = device.poll_storage(local, rng) else { break };
             trace!("{now:?} device {} asks its storage: {request:?}", self.number);
-            let Some(answer) = self.storage.handle(&request) else {
+            let Some(reply) = self.storage.handle(request) else {
                 self.power_cut(store);
                 self.off_until = now + ms(100);
                 self.note(self.off_until);
                 return false;
             };
-            device.handle_storage(local, answer.as_reply());
+            device.handle_storage(local, reply);
         }
         self.note_events(store);
         true
