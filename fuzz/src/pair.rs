@@ -13,7 +13,7 @@
 //! Input: settings (1 byte) ‖ operations.
 
 use crate::input::Input;
-use crate::world::{CLOCK, FURTHER, PSK_ID, SeedRng, psk, world};
+use crate::world::{CLOCK, FURTHER, PSK_ID, SeedRng, hand_over, psk, world};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use vitalwire::backend::*;
 use vitalwire::crypto::{ServiceKey, StorageKey, TicketKey};
@@ -228,14 +228,7 @@ impl Sim<'_> {
     }
 
     fn give_backend(&mut self, path: u64, packet: &[u8]) -> usize {
-        let mut copy = packet.to_vec();
-        let mut batches = Vec::new();
-        let mut inbound = [Inbound { path, packet: &mut copy }];
-        self.backend.handle_packets(self.now, &mut inbound, &mut |received| {
-            if let Received::Batch(batch) = received {
-                batches.push(batch.to_owned());
-            }
-        });
+        let batches = hand_over(&mut self.backend, self.now, path, packet);
         let count = batches.len();
         batches.iter().for_each(|batch| self.deliver(batch));
         count

@@ -17,7 +17,7 @@
 
 use crate::disk::{Answer, Asked, entries};
 use crate::input::Input;
-use crate::world::{CLOCK, SeedRng, World, world};
+use crate::world::{CLOCK, SeedRng, World, hand_over, world};
 use std::collections::{BTreeMap, BTreeSet};
 use vitalwire::backend::*;
 use vitalwire::crypto::{ServiceKey, StorageKey, TicketKey};
@@ -379,14 +379,7 @@ impl Rig {
 
     /// Hands a packet to the backend; only what the device has sent may be delivered.
     fn give_backend(&mut self, path: u64, packet: &[u8]) -> usize {
-        let mut copy = packet.to_vec();
-        let mut batches = Vec::new();
-        let mut inbound = [Inbound { path, packet: &mut copy }];
-        self.backend.handle_packets(self.now, &mut inbound, &mut |received| {
-            if let Received::Batch(batch) = received {
-                batches.push(batch.to_owned());
-            }
-        });
+        let batches = hand_over(&mut self.backend, self.now, path, packet);
         let count = batches.len();
         batches.into_iter().for_each(|batch| self.deliver(batch));
         self.backend_to_rest();
@@ -449,7 +442,8 @@ impl Life<'_, '_> {
             let again = self.device.poll_storage(rig.now, &mut rig.rng).map(Asked::from);
             assert_eq!(again.as_ref(), Some(&asked), "a request stands until its answer");
             let honest = mood == Mood::Honest || input.is_empty();
-            let answer = if honest { rig.disk.serve(asked.lend()).into() } else { rig.hostile(&asked, input)? };
+            let answer =
+                if honest { rig.disk.serve(asked.lend()).into() } else { rig.hostile(&asked, input)? };
             self.device.handle_storage(rig.now, answer.lend());
         }
         self.note_promises();
