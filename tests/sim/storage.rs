@@ -30,6 +30,8 @@ pub(crate) struct Storage {
     pub(crate) mishap: Option<(u64, Mishap)>,
     /// An item of which no deletion is done.
     pub(crate) stuck: Option<Item>,
+    /// An item whose next reads, so many, are answered with this.
+    pub(crate) misread: Option<(Item, u32, StorageReply<'static>)>,
     /// Every request fails.
     pub(crate) broken: bool,
 }
@@ -47,7 +49,13 @@ impl Storage {
         if mishap == Some(Mishap::CutBefore) {
             return None;
         }
-        let reply = self.memory.serve(request);
+        let reply = match &mut self.misread {
+            Some((item, left, answer)) if request == (StorageRequest::Get { item: *item }) && *left > 0 => {
+                *left -= 1;
+                *answer
+            }
+            _ => self.memory.serve(request),
+        };
         match mishap {
             Some(Mishap::CutAfter) => None,
             Some(_) => Some(StorageReply::Failed),
