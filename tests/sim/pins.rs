@@ -80,7 +80,7 @@ fn a_pin_that_is_read_late_is_in_force_again() {
         for reads in 1..PIN_READS {
             let (mut ward, pinned) = moved();
             let stored = ward.storage.memory.item(Item::Pin).unwrap().to_vec();
-            misread(&mut ward, reads, answer.clone());
+            misread(&mut ward, reads, answer);
             let from = ward.events.len();
             ward.boot();
             ward.record(Lane::Alarm);
