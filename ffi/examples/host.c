@@ -360,10 +360,24 @@ static int is_stored(struct app *app) {
     return vw_is_all_stored(&app->device) == VW_YES;
 }
 
+// The device takes its new keys with one of its next packets, so it needs something to send.
 static int has_rekeyed(struct app *app) {
+    static const int32_t rate = 80;
     uint32_t dh;
     CHECK(vw_ratchets(&app->device, NULL, &dh));
+    if (dh == 0 && is_drained(app)) {
+        CHECK(vw_record_values(&app->device, now_ms(), VW_LANE_EVENT, now_ms(), HEART_RATE, &rate, 1, NULL));
+    }
     return dh > 0;
+}
+
+// New keys bring a new ticket, which comes a little later; the old one is gone.
+static int has_settled(struct app *app) {
+    static uint64_t since;
+    if (since == 0) {
+        since = now_ms();
+    }
+    return app->storage.items[VW_ITEM_TICKET].len != 0 && now_ms() - since > 1000;
 }
 
 static int has_time(struct app *app) {
@@ -399,6 +413,7 @@ static void first_boot(struct app *app) {
     run_until(app, "a command", is_commanded);
     CHECK(vw_rekey(&app->device));
     run_until(app, "rekeying", has_rekeyed);
+    run_until(app, "a new ticket", has_settled);
     CHECK(vw_sync_time(&app->device, now_ms()));
     run_until(app, "the time", has_time);
 

@@ -169,6 +169,9 @@
 // Something stored is damaged and was skipped.
 #define VW_TROUBLE_CORRUPT 6
 
+// The stored pin could not be read: this boot goes on with what its configuration demands.
+#define VW_TROUBLE_PIN_UNREADABLE 7
+
 // Something to do: `id`, `code`, `body`, `deadline`. Answer it with `vw_command_done` or `vw_command_failed`.
 #define VW_RECEIVED_COMMAND 1
 
@@ -474,7 +477,8 @@ typedef struct vw_pin {
   uint8_t credential[130];
 } vw_pin;
 
-// When sessions rekey and end; each value only ever lowers the protocol's maximum. 0: the maximum.
+// When sessions rekey and end. `vw_config_init` sets the protocol's maxima; a value is only ever lowered, and none but
+// `dh_interval_ms` may be 0.
 typedef struct vw_rekey_policy {
   // Packets after which the hash ratchet moves; at most 65536.
   uint64_t hash_after_packets;
@@ -484,6 +488,8 @@ typedef struct vw_rekey_policy {
   uint64_t dh_after_packets;
   // Time after which it does; at most 12 hours.
   uint64_t dh_after_ms;
+  // The shortest time between two DH ratchets; at most 60 s. The backend has one too.
+  uint64_t dh_interval_ms;
   // Packets of an epoch; at most 2^24.
   uint64_t epoch_packets;
   // The longest life of a session; at most 24 hours.

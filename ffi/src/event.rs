@@ -146,6 +146,8 @@ pub const VW_TROUBLE_FULL: u16 = 4;
 pub const VW_TROUBLE_FAILED: u16 = 5;
 /// Something stored is damaged and was skipped.
 pub const VW_TROUBLE_CORRUPT: u16 = 6;
+/// The stored pin could not be read: this boot goes on with what its configuration demands.
+pub const VW_TROUBLE_PIN_UNREADABLE: u16 = 7;
 
 /// Something that the firmware should know. Fields that its kind does not name are zero.
 #[derive(Clone, Copy)]
@@ -196,6 +198,7 @@ const fn trouble(trouble: StorageTrouble) -> (u16, u8) {
         StorageTrouble::Full(lane) => (VW_TROUBLE_FULL, lane.code()),
         StorageTrouble::Failed => (VW_TROUBLE_FAILED, 0),
         StorageTrouble::Corrupt => (VW_TROUBLE_CORRUPT, 0),
+        StorageTrouble::PinUnreadable => (VW_TROUBLE_PIN_UNREADABLE, 0),
         _ => (0, 0),
     }
 }

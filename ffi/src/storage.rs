@@ -25,6 +25,14 @@ pub const VW_STORAGE_DELETE: u8 = 6;
 /// A request that this header does not know. Answer with FAILED.
 pub const VW_STORAGE_OTHER: u8 = 255;
 
+/// The item of the boots of which entries may be stored.
+pub const VW_ITEM_BOOTS: u8 = 0;
+/// The item of the ticket for the next resumption.
+pub const VW_ITEM_TICKET: u8 = 1;
+/// The item of the backend's pin and the time floor.
+pub const VW_ITEM_PIN: u8 = 2;
+/// The first of the items of descriptor sets: `VW_ITEMS` - 3 of them.
+pub const VW_ITEM_DESCRIPTORS: u8 = 3;
 /// How many items there are: their numbers go from 0 up.
 pub const VW_ITEMS: u8 = 19;
 
@@ -54,7 +62,7 @@ pub struct vw_storage_request {
     pub kind: u8,
     /// `VW_LANE_…`: which region.
     pub lane: u8,
-    /// Which item, 0 to `VW_ITEMS` - 1.
+    /// `VW_ITEM_…`: which item, 0 to `VW_ITEMS` - 1.
     pub item: u8,
     /// Whether `number` counts, 0 or 1.
     pub has_number: u8,
@@ -133,10 +141,10 @@ impl vw_storage_request {
 
 fn code(item: Item) -> Option<u8> {
     let code = match item {
-        Item::Boots => 0,
-        Item::Ticket => 1,
-        Item::Pin => 2,
-        Item::Descriptors(place) => place.checked_add(3)?,
+        Item::Boots => VW_ITEM_BOOTS,
+        Item::Ticket => VW_ITEM_TICKET,
+        Item::Pin => VW_ITEM_PIN,
+        Item::Descriptors(place) => place.checked_add(VW_ITEM_DESCRIPTORS)?,
         _ => return None,
     };
     (code < VW_ITEMS).then_some(code)

@@ -217,10 +217,24 @@ static int is_closed(void) {
     return vw_is_connected(&device) == VW_OK;
 }
 
+// The device takes its new keys with one of its next packets, so it needs something to send.
 static int has_rekeyed(void) {
+    static const int32_t rate = 80;
     uint32_t dh;
     CHECK(vw_ratchets(&device, NULL, &dh));
+    if (dh == 0 && is_drained()) {
+        CHECK(vw_record_values(&device, board_now(), VW_LANE_EVENT, board_now(), HEART_RATE, &rate, 1, NULL));
+    }
     return dh > 0;
+}
+
+// New keys bring a new ticket, which comes a little later; the old one is gone.
+static int has_settled(void) {
+    static uint64_t since;
+    if (since == 0) {
+        since = board_now();
+    }
+    return FLASH->items[VW_ITEM_TICKET].len != 0 && board_now() - since > 1000;
 }
 
 int main(void) {
@@ -239,6 +253,7 @@ int main(void) {
         run_until("a command", is_commanded);
         CHECK(vw_rekey(&device));
         run_until("rekeying", has_rekeyed);
+        run_until("a new ticket", has_settled);
         CHECK(vw_handle_link(&device, board_now(), 0));
         for (int32_t rate = 91; rate <= 93; rate++) {
             CHECK(vw_record_values(&device, board_now(), VW_LANE_EVENT, board_now(), HEART_RATE, &rate, 1, NULL));

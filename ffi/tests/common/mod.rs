@@ -1,5 +1,5 @@
 //! A device by way of the C API, with everything that its configuration points to.
-#![allow(dead_code)] // each test uses some of it
+#![allow(dead_code, unreachable_pub)] // each test uses some of it
 
 use core::ffi::c_void;
 use vitalwire::crypto::{SigningKey, StaticSecret};
