@@ -383,7 +383,7 @@ static int has_settled(struct app *app) {
 static int has_time(struct app *app) {
     vw_wall_reading reading;
     vw_status status = vw_wall_time(&app->device, now_ms(), &reading);
-    return status == VW_OK && reading.quality == 3;
+    return status == VW_OK && reading.quality >= 2 && reading.error_ms < 1000;
 }
 
 static int is_closed(struct app *app) {

@@ -22,17 +22,8 @@
 // Define what the library was built with: VW_HEAP for the feature `heap`, VW_HEAP_HOOKS for `heap-hooks`,
 // VW_PANIC_HANDLER for `panic-handler`.
 
-#if defined(VW_64BIT)
-// A device's share of the heap, in bytes, storage included: what it takes at the most, and as much again for the holes of
-// a heap.
+// A device's share of the heap, in bytes, storage included: twice what it takes at the most, as a heap gets holes.
 #define VW_HEAP_PER_DEVICE 12288
-#endif
-
-#if defined(VW_32BIT)
-// A device's share of the heap, in bytes, storage included: what it takes at the most, and as much again for the holes of
-// a heap.
-#define VW_HEAP_PER_DEVICE 8192
-#endif
 
 // The length of a key, in bytes.
 #define VW_KEY_LEN 32
@@ -329,6 +320,18 @@
 
 // A request that this header does not know. Answer with FAILED.
 #define VW_STORAGE_OTHER 255
+
+// The item of the boots of which entries may be stored.
+#define VW_ITEM_BOOTS 0
+
+// The item of the ticket for the next resumption.
+#define VW_ITEM_TICKET 1
+
+// The item of the backend's pin and the time floor.
+#define VW_ITEM_PIN 2
+
+// The first of the items of descriptor sets: `VW_ITEMS` - 3 of them.
+#define VW_ITEM_DESCRIPTORS 3
 
 // How many items there are: their numbers go from 0 up.
 #define VW_ITEMS 19
@@ -883,7 +886,7 @@ typedef struct vw_storage_request {
   uint8_t kind;
   // `VW_LANE_…`: which region.
   uint8_t lane;
-  // Which item, 0 to `VW_ITEMS` - 1.
+  // `VW_ITEM_…`: which item, 0 to `VW_ITEMS` - 1.
   uint8_t item;
   // Whether `number` counts, 0 or 1.
   uint8_t has_number;
