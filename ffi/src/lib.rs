@@ -18,6 +18,17 @@
 //! `std` a panic becomes [`vw_status::VW_ERROR_INTERNAL`], and its object can only be destroyed. Without, it ends in
 //! `vw_panic`.
 #![cfg_attr(not(feature = "std"), no_std)]
+// As in the library. Tests may.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::panic
+    )
+)]
 // The names are C's.
 #![allow(non_camel_case_types)]
 // The contract is one, and stands above.

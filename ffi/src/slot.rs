@@ -59,7 +59,7 @@ fn place<T: Object>(object: *mut T::Storage) -> Result<*mut Slot<T>, vw_status> 
 /// If `object` is not null, the caller has the storage there.
 unsafe fn head<'a, T: Object>(slot: *mut Slot<T>) -> Result<&'a Head, vw_status> {
     // SAFETY: aligned and inside the caller's storage. Its bytes are integers, whatever they are.
-    let head = unsafe { &*(&raw const (*slot).head) };
+    let head = unsafe { &(*slot).head };
     if head.magic.load(Ordering::Relaxed) != T::MAGIC {
         return Err(VW_ERROR_NOT_INITIALISED);
     }

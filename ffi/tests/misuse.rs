@@ -82,7 +82,8 @@ fn a_configuration_that_lacks_something_is_refused() {
     let mut world = World::new();
     let good = world.config();
     let mut size = size_of::<vw_device>();
-    let cases: [(fn(&mut vw_config), vw_status); 14] = [
+    type Spoil = fn(&mut vw_config);
+    let cases: [(Spoil, vw_status); 14] = [
         (|config| config.size = 0, VW_ERROR_BAD_LENGTH),
         (|config| config.secret_key = null(), VW_ERROR_NULL),
         (|config| config.entropy = None, VW_ERROR_NULL),
