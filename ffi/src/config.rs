@@ -510,3 +510,17 @@ unsafe fn storage(config: &vw_config) -> Result<Option<StorageConfig>, Failure> 
         config.spill_after_ms.map(|ms| (ms != VW_SPILL_NEVER).then(|| Duration::from_millis(ms.into())));
     Ok(Some(storage))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slot::Slot;
+
+    /// That it is enough is checked when it compiles (`Object::FITS`).
+    #[test]
+    fn the_storage_is_hardly_larger_than_the_device() {
+        let (storage, needed) = (size_of::<vw_device>(), size_of::<Slot<Inner>>());
+        println!("a device takes {needed} of {storage} bytes");
+        assert!(storage - needed <= storage / 5, "{needed} bytes are needed: lower VW_DEVICE_WORDS");
+    }
+}
