@@ -184,6 +184,58 @@ impl Inner {
         if shared { Err(VW_ERROR_OVERLAP) } else { Ok(()) }
     }
 
+    /// Takes a list that is none of the device's memory.
+    ///
+    /// # Safety
+    /// As for [`memory::list`].
+    pub(crate) unsafe fn list<'a, T: Plain>(
+        &self,
+        pointer: *const T,
+        count: usize,
+    ) -> Result<&'a [T], vw_status> {
+        self.apart(pointer, count.saturating_mul(size_of::<T>()))?;
+        // SAFETY: passed on.
+        unsafe { memory::list(pointer, count) }
+    }
+
+    /// Takes bytes that are none of the device's memory.
+    ///
+    /// # Safety
+    /// As for [`memory::bytes`].
+    pub(crate) unsafe fn bytes<'a>(&self, pointer: *const u8, len: usize) -> Result<&'a [u8], vw_status> {
+        self.apart(pointer, len)?;
+        // SAFETY: passed on.
+        unsafe { memory::bytes(pointer, len) }
+    }
+
+    /// Checks that a value can be written there, outside the device's memory.
+    pub(crate) fn check_out<T>(&self, pointer: *mut T) -> Result<(), vw_status> {
+        memory::check_out(pointer)?;
+        self.apart(pointer, size_of::<T>())
+    }
+
+    /// Writes a value outside the device's memory.
+    ///
+    /// # Safety
+    /// As for [`memory::write`].
+    pub(crate) unsafe fn write<T>(&self, pointer: *mut T, value: T) -> Result<(), vw_status> {
+        self.check_out(pointer)?;
+        // SAFETY: passed on.
+        unsafe { memory::write(pointer, value) }
+    }
+
+    /// Writes a value outside the device's memory, unless nobody wants it.
+    ///
+    /// # Safety
+    /// As for [`memory::write`], unless it is null.
+    pub(crate) unsafe fn write_if<T>(&self, pointer: *mut T, value: T) -> Result<(), vw_status> {
+        if pointer.is_null() {
+            return Ok(());
+        }
+        // SAFETY: passed on.
+        unsafe { self.write(pointer, value) }
+    }
+
     /// Takes a larger descriptor set; the old one is not used any more.
     pub(crate) fn note_descriptors(&mut self, set: &[u8]) {
         if let Some(region) = self.regions.last_mut() {

@@ -65,8 +65,7 @@ pub unsafe extern "C" fn vw_poll_transmit(
     len: *mut usize,
 ) -> vw_status {
     let work = |inner: &mut Inner| {
-        memory::check_out(len)?;
-        inner.apart(len, size_of::<usize>())?;
+        inner.check_out(len)?;
         inner.apart(out, out_len)?;
         // SAFETY: the caller's buffer, by contract, and none of the device's memory.
         let out = unsafe { memory::buffer(out, out_len) }?;
@@ -76,7 +75,7 @@ pub unsafe extern "C" fn vw_poll_transmit(
             Err(error) => (0, error.into()),
         };
         // SAFETY: the caller has room for one, by contract.
-        unsafe { memory::write(len, sent) }?;
+        unsafe { inner.write(len, sent) }?;
         Ok(status)
     };
     // SAFETY: the contract of all calls.
@@ -101,7 +100,7 @@ pub unsafe extern "C" fn vw_poll_timeout(device: *mut vw_device, when: *mut u64)
     let work = |inner: &mut Inner| {
         let timer = inner.device.poll_timeout().map_or(VW_NEVER, Instant::as_millis);
         // SAFETY: the caller has room for one, by contract.
-        unsafe { memory::write(when, timer) }?;
+        unsafe { inner.write(when, timer) }?;
         Ok(VW_OK)
     };
     // SAFETY: the contract of all calls.
@@ -118,7 +117,7 @@ pub unsafe extern "C" fn vw_poll_radio(device: *mut vw_device, now: u64, until: 
             Radio::Listen { until } => until.map_or(VW_NEVER, Instant::as_millis),
         };
         // SAFETY: the caller has room for one, by contract.
-        unsafe { memory::write(until, listen) }?;
+        unsafe { inner.write(until, listen) }?;
         Ok(VW_OK)
     };
     // SAFETY: the contract of all calls.
@@ -129,10 +128,10 @@ pub unsafe extern "C" fn vw_poll_radio(device: *mut vw_device, now: u64, until: 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vw_poll_event(device: *mut vw_device, event: *mut vw_event) -> vw_status {
     let work = |inner: &mut Inner| {
-        memory::check_out(event)?;
+        inner.check_out(event)?;
         let next = inner.device.poll_event().map_or(vw_event::NONE, vw_event::from);
         // SAFETY: the caller has room for one, by contract.
-        unsafe { memory::write(event, next) }?;
+        unsafe { inner.write(event, next) }?;
         Ok(VW_OK)
     };
     // SAFETY: the contract of all calls.
@@ -191,8 +190,8 @@ pub unsafe extern "C" fn vw_ratchets(device: *mut vw_device, hash: *mut u32, dh:
         let (hash_count, dh_count) = inner.device.ratchets();
         // SAFETY: the caller has room for them, by contract.
         unsafe {
-            memory::write_if(hash, hash_count)?;
-            memory::write_if(dh, dh_count)?;
+            inner.write_if(hash, hash_count)?;
+            inner.write_if(dh, dh_count)?;
         }
         Ok(VW_OK)
     };
@@ -222,9 +221,8 @@ pub unsafe extern "C" fn vw_extend_descriptors(
     len: usize,
 ) -> vw_status {
     let work = |inner: &mut Inner| {
-        inner.apart(descriptors, len)?;
         // SAFETY: the caller leaves it alone until the device is destroyed, by contract.
-        let set: &'static [u8] = unsafe { memory::bytes(descriptors, len) }?;
+        let set: &'static [u8] = unsafe { inner.bytes(descriptors, len) }?;
         inner.device.extend_descriptors(at(now), set)?;
         inner.note_descriptors(set);
         Ok(VW_OK)
@@ -243,7 +241,7 @@ pub unsafe extern "C" fn vw_command_done(
 ) -> vw_status {
     let work = |inner: &mut Inner| {
         // SAFETY: the caller's bytes, by contract.
-        let body = unsafe { memory::bytes(body, len) }?;
+        let body = unsafe { inner.bytes(body, len) }?;
         inner.device.command_result(CommandId::from_code(id), Ok(body))?;
         Ok(VW_OK)
     };
@@ -308,7 +306,7 @@ pub unsafe extern "C" fn vw_fill(device: *mut vw_device, code: u8, fill: *mut vw
             gaps: now.gaps,
         };
         // SAFETY: the caller has room for one, by contract.
-        unsafe { memory::write(fill, out) }?;
+        unsafe { inner.write(fill, out) }?;
         Ok(VW_OK)
     };
     // SAFETY: the contract of all calls.
@@ -326,7 +324,7 @@ pub unsafe extern "C" fn vw_longest_wait(
     let work = |inner: &mut Inner| {
         let longest = inner.device.longest_wait(at(now), lane(code)?);
         // SAFETY: the caller has room for one, by contract.
-        unsafe { memory::write(wait, longest.map_or(VW_NEVER, Duration::as_millis)) }?;
+        unsafe { inner.write(wait, longest.map_or(VW_NEVER, Duration::as_millis)) }?;
         Ok(VW_OK)
     };
     // SAFETY: the contract of all calls.
@@ -339,7 +337,7 @@ pub unsafe extern "C" fn vw_boot(device: *mut vw_device, boot: *mut u32) -> vw_s
     let work = |inner: &mut Inner| {
         let number = inner.device.boot().ok_or(VW_ERROR_NOT_KNOWN)?;
         // SAFETY: the caller has room for one, by contract.
-        unsafe { memory::write(boot, number) }?;
+        unsafe { inner.write(boot, number) }?;
         Ok(VW_OK)
     };
     // SAFETY: the contract of all calls.
@@ -352,7 +350,7 @@ pub unsafe extern "C" fn vw_discards(device: *mut vw_device, discard: u16, count
     let work = |inner: &mut Inner| {
         let reason = Discard::ALL.get(usize::from(discard)).ok_or(VW_ERROR_BAD_VALUE)?;
         // SAFETY: the caller has room for one, by contract.
-        unsafe { memory::write(count, inner.device.discards().of(*reason)) }?;
+        unsafe { inner.write(count, inner.device.discards().of(*reason)) }?;
         Ok(VW_OK)
     };
     // SAFETY: the contract of all calls.
@@ -376,7 +374,7 @@ pub unsafe extern "C" fn vw_set_wall_clock(device: *mut vw_device, unix_seconds:
 pub unsafe extern "C" fn vw_time_floor(device: *mut vw_device, unix_seconds: *mut u64) -> vw_status {
     let work = |inner: &mut Inner| {
         // SAFETY: the caller has room for one, by contract.
-        unsafe { memory::write(unix_seconds, inner.device.time().floor().0) }?;
+        unsafe { inner.write(unix_seconds, inner.device.time().floor().0) }?;
         Ok(VW_OK)
     };
     // SAFETY: the contract of all calls.
@@ -421,7 +419,7 @@ pub unsafe extern "C" fn vw_wall_time(
             quality: wall.quality as u8,
         };
         // SAFETY: the caller has room for one, by contract.
-        unsafe { memory::write(reading, out) }?;
+        unsafe { inner.write(reading, out) }?;
         Ok(VW_OK)
     };
     // SAFETY: the contract of all calls.

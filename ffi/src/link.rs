@@ -49,6 +49,8 @@ impl Object for Decoder {
 struct Cutter {
     fragmenter: Fragmenter,
     outgoing: Option<Outgoing<&'static [u8]>>,
+    /// Where the packet is.
+    region: Region,
 }
 
 impl Object for Cutter {
@@ -114,7 +116,11 @@ pub unsafe extern "C" fn vw_cobs_next(
     packet: *mut *mut u8,
     packet_len: *mut usize,
 ) -> vw_status {
+    let storage = Region::new(decoder, size_of::<vw_cobs>());
     let work = |decoder: &mut Decoder| {
+        if storage.overlaps(Region::new(bytes, len)) {
+            return Err(VW_ERROR_OVERLAP);
+        }
         memory::check_out(taken)?;
         memory::check_out(packet)?;
         memory::check_out(packet_len)?;
@@ -148,7 +154,7 @@ pub unsafe extern "C" fn vw_fragmenter_init(
         if size != size_of::<vw_fragmenter>() {
             return Err(VW_ERROR_BAD_LENGTH);
         }
-        Ok(Cutter { fragmenter: Fragmenter::new(max_packet)?, outgoing: None })
+        Ok(Cutter { fragmenter: Fragmenter::new(max_packet)?, outgoing: None, region: Region::default() })
     };
     // SAFETY: the caller's storage, by contract.
     unsafe { slot::make(fragmenter, make) }
@@ -181,6 +187,7 @@ pub unsafe extern "C" fn vw_fragmenter_split(
         // SAFETY: the caller leaves it alone until all pieces are handed out, by contract.
         let packet: &'static [u8] = unsafe { memory::bytes(packet, len) }?;
         cutter.outgoing = Some(cutter.fragmenter.split(packet)?);
+        cutter.region = Region::new(packet.as_ptr(), packet.len());
         Ok(VW_OK)
     };
     // SAFETY: the contract of all calls.
@@ -195,8 +202,13 @@ pub unsafe extern "C" fn vw_fragmenter_next(
     out_len: usize,
     len: *mut usize,
 ) -> vw_status {
+    let storage = Region::new(fragmenter, size_of::<vw_fragmenter>());
     let work = |cutter: &mut Cutter| {
         memory::check_out(len)?;
+        let space = Region::new(out, out_len);
+        if storage.overlaps(space) || (cutter.outgoing.is_some() && cutter.region.overlaps(space)) {
+            return Err(VW_ERROR_OVERLAP);
+        }
         // SAFETY: the caller's buffer, by contract.
         let out = unsafe { memory::buffer(out, out_len) }?;
         let mut written = 0;

@@ -114,18 +114,6 @@ pub(crate) unsafe fn write<T>(pointer: *mut T, value: T) -> Result<(), vw_status
     Ok(())
 }
 
-/// Writes a value unless nobody wants it.
-///
-/// # Safety
-/// As for [`write`], unless it is null.
-pub(crate) unsafe fn write_if<T>(pointer: *mut T, value: T) -> Result<(), vw_status> {
-    if pointer.is_null() {
-        return Ok(());
-    }
-    // SAFETY: passed on.
-    unsafe { write(pointer, value) }
-}
-
 /// Some memory, as addresses only.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Region {

@@ -316,11 +316,11 @@ unsafe fn accept(
     accepted: *mut vw_accepted,
 ) -> Outcome {
     if !accepted.is_null() {
-        memory::check_out(accepted)?;
+        inner.check_out(accepted)?;
     }
     let ids = inner.device.record_at(at(now), lane(lane_code)?, at(time), record)?;
     // SAFETY: the caller has room for one, by contract.
-    unsafe { memory::write_if(accepted, vw_accepted { first: ids.first, count: ids.count }) }?;
+    unsafe { inner.write_if(accepted, vw_accepted { first: ids.first, count: ids.count }) }?;
     Ok(VW_OK)
 }
 
@@ -339,7 +339,7 @@ pub unsafe extern "C" fn vw_record_values(
 ) -> vw_status {
     let work = |inner: &mut Inner| {
         // SAFETY: the caller's values, by contract.
-        let values = Values::valid(unsafe { memory::list(values, count) }?)?;
+        let values = Values::valid(unsafe { inner.list(values, count) }?)?;
         // SAFETY: the contract of all calls.
         unsafe { accept(inner, now, lane, time, &Measurement::new(channel, values).into(), accepted) }
     };
@@ -392,9 +392,9 @@ pub unsafe extern "C" fn vw_record_trend(
         let numbers = given.points.checked_mul(components).ok_or(VW_ERROR_BAD_LENGTH)?;
         // SAFETY: the caller's lists, by contract. A `Duration` is a number of milliseconds (`repr(transparent)`).
         let (offsets, values) = unsafe {
-            let offsets: &[u64] = memory::list(given.offsets_ms, given.points)?;
+            let offsets: &[u64] = inner.list(given.offsets_ms, given.points)?;
             let offsets = core::slice::from_raw_parts(offsets.as_ptr().cast::<Duration>(), offsets.len());
-            (offsets, memory::list(given.values, numbers)?)
+            (offsets, inner.list(given.values, numbers)?)
         };
         let mut block = TrendBlock::compound(given.channel, components, offsets, values);
         for (component, code) in given.absent.into_iter().enumerate().filter(|(_, code)| *code != 0) {
@@ -424,7 +424,7 @@ pub unsafe extern "C" fn vw_record_waveform(
         let components = usize::from(given.components);
         let count = given.rows.checked_mul(components).ok_or(VW_ERROR_BAD_LENGTH)?;
         // SAFETY: the caller's samples, by contract.
-        let samples = unsafe { memory::list(given.samples, count) }?;
+        let samples = unsafe { inner.list(given.samples, count) }?;
         let mut block = WaveformBlock::interleaved(given.channel, given.first_sample, components, samples);
         for (component, code) in given.absent.into_iter().enumerate().filter(|(_, code)| *code != 0) {
             block = block.without(component, absence(code)?);
@@ -525,7 +525,7 @@ pub unsafe extern "C" fn vw_record_annotation(
         // SAFETY: the caller has one there, by contract.
         let given = unsafe { memory::read(annotation) }?;
         // SAFETY: the caller's text, by contract.
-        let text = unsafe { memory::bytes(given.text, given.text_len) }?;
+        let text = unsafe { inner.bytes(given.text, given.text_len) }?;
         let annotation = Annotation {
             channel: (given.has_channel != 0).then_some(given.channel),
             mode: mode(given.mode)?,

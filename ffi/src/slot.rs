@@ -122,7 +122,7 @@ pub(crate) unsafe fn with<T: Object>(
     status
 }
 
-/// Drops the value and wipes the storage; `wipe` says what else is to be wiped. One that has panicked is wiped only.
+/// Works with the value a last time, drops it and wipes the storage. One that has panicked is wiped only.
 ///
 /// # Safety
 /// If `object` is not null, the caller has the storage there.
@@ -137,6 +137,11 @@ pub(crate) unsafe fn destroy<T: Object>(
     }
     if status == VW_OK {
         let slot = object.cast::<Slot<T>>();
+        // SAFETY: `with` has just worked with it.
+        let state = unsafe { &(*slot).head.state };
+        if state.compare_exchange(IDLE, IN_CALL, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return VW_ERROR_BUSY;
+        }
         caught(|| {
             // SAFETY: there is a value, `with` has just worked with it; below, the storage says that there is none.
             unsafe { (&raw mut (*slot).value).cast::<T>().drop_in_place() };

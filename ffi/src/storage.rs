@@ -159,11 +159,11 @@ pub unsafe extern "C" fn vw_poll_storage(
     request: *mut vw_storage_request,
 ) -> vw_status {
     let work = |inner: &mut Inner| {
-        memory::check_out(request)?;
+        inner.check_out(request)?;
         let asked = inner.device.poll_storage(at(now), &mut inner.entropy);
         let out = asked.as_ref().map_or(vw_storage_request::NONE, vw_storage_request::new);
         // SAFETY: the caller has room for one, by contract.
-        unsafe { memory::write(request, out) }?;
+        unsafe { inner.write(request, out) }?;
         Ok(VW_OK)
     };
     // SAFETY: the contract of all calls.
@@ -183,9 +183,8 @@ pub unsafe extern "C" fn vw_handle_storage(
         let reply = unsafe { memory::read(reply) }?;
         let has_data = matches!(reply.kind, VW_REPLY_ENTRY | VW_REPLY_VALUE);
         let len = if has_data { reply.len } else { 0 };
-        inner.apart(reply.data, len)?;
         // SAFETY: the caller's bytes, by contract.
-        let bytes = unsafe { memory::bytes(reply.data, len) }?;
+        let bytes = unsafe { inner.bytes(reply.data, len) }?;
         let number = reply.number;
         let answer = match reply.kind {
             VW_REPLY_DONE => StorageReply::Done,
@@ -235,7 +234,7 @@ pub unsafe extern "C" fn vw_stored_through(
     let work = |inner: &mut Inner| {
         let through = inner.device.stored_through(lane(code)?).unwrap_or(VW_NEVER);
         // SAFETY: the caller has room for one, by contract.
-        unsafe { memory::write(sequence, through) }?;
+        unsafe { inner.write(sequence, through) }?;
         Ok(VW_OK)
     };
     // SAFETY: the contract of all calls.

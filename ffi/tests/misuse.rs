@@ -128,6 +128,12 @@ fn memory_that_is_shared_is_refused() {
         assert_eq!(vw_handle_packet(device, 0, outbox, 100), VW_ERROR_OVERLAP);
         assert_eq!(vw_poll_transmit(device, 0, device.cast(), 512, &mut len), VW_ERROR_OVERLAP);
         assert_eq!(vw_poll_transmit(device, 0, outbox.wrapping_add(4095), 512, &mut len), VW_ERROR_OVERLAP);
+        assert_eq!(vw_poll_timeout(device, device.cast()), VW_ERROR_OVERLAP);
+        assert_eq!(vw_poll_event(device, device.cast()), VW_ERROR_OVERLAP);
+        let inside = device.cast();
+        assert_eq!(vw_record_values(device, 0, 1, 0, 1, inside, 1, null_mut()), VW_ERROR_OVERLAP);
+        let mut packet = [0; 40];
+        assert_eq!(vw_poll_transmit(device, 0, packet.as_mut_ptr(), 40, device.cast()), VW_ERROR_OVERLAP);
     }
     assert_eq!(record(device, VW_LANE_EVENT, 1), VW_OK);
 }
