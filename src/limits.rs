@@ -15,7 +15,7 @@ pub const MIN_MAX_PACKET: usize = 64;
 pub const MIN_HELLO: usize = 96;
 /// The longest Hello or Finish, in bytes (SPEC.md, "Hello").
 pub const MAX_HELLO: usize = 512;
-/// The longest Reply, in bytes: three times [`MIN_HELLO`] (SPEC.md, "Reply").
+/// The longest Reply, in bytes: three times [`MIN_HELLO`] (SPEC.md, "Reply, Finish").
 pub const MAX_REPLY: usize = 288;
 /// How many times the bytes received on a path may be sent there before the path is validated (SPEC.md, "Paths").
 pub const AMPLIFICATION: u64 = 3;
