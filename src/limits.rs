@@ -17,7 +17,7 @@ pub const MIN_HELLO: usize = 96;
 pub const MAX_HELLO: usize = 512;
 /// The longest Reply, in bytes: three times [`MIN_HELLO`] (SPEC.md, "Reply, Finish").
 pub const MAX_REPLY: usize = 288;
-/// How many times the bytes received on a path may be sent there before the path is validated (SPEC.md, "Paths").
+/// How many times the bytes received on a path may be sent there before the path is validated (SPEC.md, "Admission").
 pub const AMPLIFICATION: u64 = 3;
 /// The length of a ticket, in bytes (SPEC.md, "Tickets").
 pub const TICKET_LEN: usize = 122;

@@ -32,8 +32,12 @@ fn main() {
         "with {ALARMS_A_DAY} alarms and {SESSIONS_A_DAY} sessions a day; a page endures {ENDURANCE} erases."
     );
     println!();
-    println!("flash    records,  link down  region holds  pages erased  bytes written,  waveform region  items");
-    println!("         bytes     hours/day  minutes       per day       erased / entry  lives, years     years");
+    println!(
+        "flash    records,  link down  region holds  pages erased  bytes written,  waveform region  items"
+    );
+    println!(
+        "         bytes     hours/day  minutes       per day       erased / entry  lives, years     years"
+    );
     for (name, pages, waveform) in [("64 KB", 16, 9), ("1 MB", 256, 40)] {
         // The first is what the usual settings of `StorageConfig` make of it.
         for records in [4, 6] {
