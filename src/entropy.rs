@@ -17,6 +17,7 @@ pub trait Entropy {
 /// The random source failed or is not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the random source failed or is not ready")]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EntropyError;
 
 impl<T: Entropy + ?Sized> Entropy for &mut T {

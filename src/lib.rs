@@ -65,10 +65,13 @@ mod error;
 pub mod framing;
 #[cfg(feature = "handshake")]
 pub mod handshake;
+pub mod health;
 pub mod identity;
 #[cfg(feature = "fhir")]
 pub mod interop;
 pub mod limits;
+#[cfg(feature = "defmt")]
+mod logging;
 #[cfg(any(feature = "device", feature = "backend"))]
 mod permission;
 pub mod session;

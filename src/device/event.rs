@@ -8,6 +8,7 @@ use crate::wire::Pattern;
 /// Something that the firmware should know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum DeviceEvent {
     /// A session is confirmed. Store `backend` (a pin makes the next handshake shorter) and `time_floor`; with
     /// [`DeviceConfig::storage`](super::DeviceConfig::storage) the device does.
@@ -75,6 +76,7 @@ pub enum DeviceEvent {
 /// What is wrong with the storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum StorageTrouble {
     /// It failed while the boot was noted: this boot keeps its records in RAM only, under a tag of its own.
     Unavailable,
