@@ -8,8 +8,10 @@
 //! [`Instant`], randomness through [`Entropy`], packets through your buffers.
 //!
 //! # Where to start
-//! - Firmware: [`device::Device`]. Its documentation states the run loop.
+//! - Firmware: [`device::Device`]. Its documentation states the run loop. The chapter for authors of firmware is
+//!   [`guide::firmware`]; what to do on each error and event is in [`guide::answers`].
 //! - Services: [`backend::Backend`]. The same.
+//! - Randomness on firmware: [`Entropy`] states the contract, [`health::HealthTested`] keeps it.
 //! - Who may speak: [`identity`]. What is said: [`framing`]; what it means: [`clinical`].
 //! - A driver of your own: [`session`], [`delivery`], [`handshake`] and [`wire`] stand by themselves.
 //!
@@ -33,7 +35,8 @@
 //! # Features
 //! `std` (default): [`OsEntropy`]. `device`, `backend` (default): the front ends; they imply `handshake`, which
 //! implies `alloc`. `fhir`: the module `interop`, for services that hand records on to a hospital; it implies `std`. Without
-//! `handshake` and `fhir` nothing here needs a heap. Features add items, they never change behaviour.
+//! `handshake` and `fhir` nothing here needs a heap. `defmt`: what firmware logs implements `defmt::Format`, and shows
+//! no secret. Features add items, they never change behaviour.
 // Unit tests have std, whatever the features.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(missing_docs)]
@@ -63,6 +66,8 @@ pub mod device;
 mod entropy;
 mod error;
 pub mod framing;
+#[cfg(feature = "device")]
+pub mod guide;
 #[cfg(feature = "handshake")]
 pub mod handshake;
 pub mod health;

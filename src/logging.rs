@@ -163,7 +163,14 @@ impl Format for crate::device::DeviceReceived<'_> {
     fn format(&self, f: Formatter<'_>) {
         match self {
             Self::Command { id, kind, body, deadline } => {
-                write!(f, "Command({}, kind {=u16}, {=usize} bytes, until {})", id, kind, body.len(), deadline);
+                write!(
+                    f,
+                    "Command({}, kind {=u16}, {=usize} bytes, until {})",
+                    id,
+                    kind,
+                    body.len(),
+                    deadline
+                );
             }
             Self::Extension { kind, body } => {
                 write!(f, "Extension(kind {=u8}, {=usize} bytes)", kind, body.len());
@@ -194,7 +201,9 @@ impl Format for crate::backend::Received<'_> {
 impl Format for crate::interop::fhir::FhirError {
     fn format(&self, f: Formatter<'_>) {
         match self {
-            Self::Json(error) => write!(f, "Json(line {=usize}, column {=usize})", error.line(), error.column()),
+            Self::Json(error) => {
+                write!(f, "Json(line {=usize}, column {=usize})", error.line(), error.column())
+            }
             other => write!(f, "{}", defmt::Display2Format(other)),
         }
     }

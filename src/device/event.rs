@@ -88,6 +88,9 @@ pub enum StorageTrouble {
     Full(Lane),
     /// A request failed: it is asked again after [`STORAGE_RETRY`](crate::limits::STORAGE_RETRY).
     Failed,
+    /// The random source failed. What needs a fresh salt is not stored before it works again, at the start nothing is;
+    /// it is asked again after [`STORAGE_RETRY`](crate::limits::STORAGE_RETRY). Reported once, until it has worked.
+    NoEntropy,
     /// An entry or a descriptor set is damaged and was skipped; reported once,
     /// [`Discard::CorruptStorage`] counts them.
     Corrupt,

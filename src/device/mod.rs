@@ -29,7 +29,7 @@ pub use storage_config::StorageConfig;
 
 use crate::crypto::hash_parts;
 use crate::delivery::{LaneFill, Outbox};
-use crate::entropy::Entropy;
+use crate::entropy::{Entropy, EntropyError};
 use crate::error::{CallError, CloseReason, Discards};
 use crate::framing::{BootTag, DescriptorSet, Lane, SetHash};
 use crate::identity::{Scopes, Time};
@@ -273,7 +273,8 @@ impl<'m> Device<'m> {
     /// # Errors
     /// [`CallError::BufferTooSmall`] if `out` is too small for what must be sent: nothing is sealed then and no
     /// counter is used. 512 bytes always do for a handshake, and the link's `max_packet` for data.
-    /// [`CallError::Entropy`] if the random source failed and nothing can be sent without it: data can.
+    /// [`CallError::Entropy`] if the random source failed and nothing can be sent without it: data can. Nothing is lost;
+    /// call again after a pause of your own, as [`Device::poll_timeout`] knows of none.
     pub fn poll_transmit<'o>(
         &mut self,
         now: Instant,
@@ -292,12 +293,17 @@ impl<'m> Device<'m> {
         }
         let Link::Up { max_packet } = self.link else { return Ok(None) };
         if !self.may_name_boot() {
-            return Ok(None);
+            // The storage's answer is what is waited for; or the generator, and then somebody must hear of it.
+            return if self.starved_until().is_some() { Err(EntropyError.into()) } else { Ok(None) };
         }
         let tag = self.ensure_boot_tag(rng)?;
         let max_packet = usize::from(max_packet).max(MIN_MAX_PACKET);
         let had_session = self.live.is_some();
-        let mut len = self.transmit_handshake(now, tag, rng, out)?;
+        let (mut len, starved) = match self.transmit_handshake(now, tag, rng, out) {
+            // A session goes on beside a handshake that cannot be made.
+            Err(CallError::Entropy(error)) => (None, Some(error)),
+            other => (other?, None),
+        };
         if len.is_none() {
             len = self.transmit_session(now, tag, max_packet, rng, out)?;
         }
@@ -305,7 +311,7 @@ impl<'m> Device<'m> {
             // It has just reached a limit: the next handshake need not wait for another call.
             len = self.transmit_handshake(now, tag, rng, out)?;
         }
-        let Some(len) = len else { return Ok(None) };
+        let Some(len) = len else { return starved.map_or(Ok(None), |error| Err(error.into())) };
         let packet = out.get(..len).unwrap_or_default();
         self.sent_tags.note(packet);
         Ok(Some(packet))
@@ -362,10 +368,11 @@ impl<'m> Device<'m> {
     /// ```
     pub fn poll_timeout(&self) -> Option<Instant> {
         if !self.may_name_boot() {
-            // The storage's answer is what is waited for.
-            return None;
+            // The storage's answer is what is waited for, or the generator.
+            return self.starved_until();
         }
         let storage = self.store.as_ref().and_then(|store| store.poll_timeout(&self.outbox, &self.tickets));
+        let storage = storage.map(|due| due.max(self.starved_until().unwrap_or(due)));
         let storage = if self.has_request() { Some(Instant::ZERO) } else { storage };
         let up = self.link != Link::Down;
         let handshake = self.connector.poll_timeout(up);
@@ -421,6 +428,11 @@ impl<'m> Device<'m> {
     /// Returns this boot's number, once it is known: with storage not before that has answered.
     pub fn boot(&self) -> Option<u32> {
         self.may_name_boot().then_some(self.boot)
+    }
+
+    /// Until when what needs randomness for the storage can wait, as the generator has failed.
+    fn starved_until(&self) -> Option<Instant> {
+        self.store.as_ref().and_then(|store| store.starved_until())
     }
 
     /// Tells whether this boot has its number and tag for good.

@@ -89,6 +89,10 @@ pub(super) struct Store<'m> {
     /// What was reported already.
     reported_full: bool,
     pub(super) reported_corrupt: bool,
+    /// What the latest draw of randomness came to, since it was last looked at.
+    drawn: Option<bool>,
+    /// The generator has failed: until then what needs it can wait.
+    starved: Option<Instant>,
 }
 
 impl<'m> Store<'m> {
@@ -123,6 +127,8 @@ impl<'m> Store<'m> {
             failing: false,
             reported_full: false,
             reported_corrupt: false,
+            drawn: None,
+            starved: None,
         }
     }
 
@@ -206,7 +212,10 @@ impl<'m> Store<'m> {
     //# A device MUST NOT use a salt twice, also where its generator gives the same bytes after each start.
     fn draw_salt(&mut self, rng: &mut dyn Entropy) -> Option<[u8; 32]> {
         let mut fresh = Zeroizing::new([0u8; 32]);
-        rng.fill(&mut *fresh).ok()?;
+        self.drawn = Some(rng.fill(&mut *fresh).is_ok());
+        if self.drawn == Some(false) {
+            return None;
+        }
         let (number, tag) = self.boot();
         let drawn = self.salts;
         self.salts = drawn.checked_add(1)?;
@@ -229,7 +238,10 @@ impl<'m> Store<'m> {
 
     /// Draws this boot's tag and salt.
     fn draw(&mut self, rng: &mut dyn Entropy) -> Option<()> {
-        rng.fill(&mut self.table.latest_tag.0).ok()?;
+        self.drawn = Some(rng.fill(&mut self.table.latest_tag.0).is_ok());
+        if self.drawn == Some(false) {
+            return None;
+        }
         self.salt = self.draw_salt(rng)?;
         Some(())
     }
@@ -317,6 +329,11 @@ impl<'m> Store<'m> {
         Lane::ALL.into_iter().filter_map(|lane| self.append_due(lane, outbox)).min()
     }
 
+    /// Until when what needs randomness can wait, as the generator has failed.
+    pub(super) const fn starved_until(&self) -> Option<Instant> {
+        self.starved
+    }
+
     /// Tells whether the storage will take records of a lane when they have to leave the memory.
     fn spills(&self, lane: Lane) -> bool {
         match self.phase {
@@ -385,10 +402,25 @@ impl Device<'_> {
     /// ```
     pub fn poll_storage(&mut self, now: Instant, rng: &mut dyn Entropy) -> Option<StorageRequest<'_>> {
         if self.store.as_ref()?.pending.is_none() {
-            let next = self.next_pending(now, rng)?;
-            self.store.as_mut()?.pending = Some(next);
+            let next = self.next_pending(now, rng);
+            self.review_generator(now);
+            self.store.as_mut()?.pending = Some(next?);
         }
         self.store.as_ref()?.request()
+    }
+
+    /// Takes note of whether the generator works, and reports it where it has begun to fail.
+    fn review_generator(&mut self, now: Instant) {
+        let Some(store) = self.store.as_mut() else { return };
+        match store.drawn.take() {
+            None => {}
+            Some(true) => store.starved = None,
+            Some(false) => {
+                if store.starved.replace(now + STORAGE_RETRY).is_none() {
+                    self.events.push(DeviceEvent::StorageTrouble(StorageTrouble::NoEntropy));
+                }
+            }
+        }
     }
 
     fn next_pending(&mut self, now: Instant, rng: &mut dyn Entropy) -> Option<Pending> {
@@ -412,16 +444,20 @@ impl Device<'_> {
         if alarm && let Some(pending) = self.next_append(Lane::Alarm, rng) {
             return Some(pending);
         }
-        if let Some(want) = self.tickets.wants() {
-            return self.next_ticket(want, rng);
+        // What can be done without a generator that has failed does not wait for what cannot.
+        if let Some(want) = self.tickets.wants()
+            && let Some(pending) = self.next_ticket(want, rng)
+        {
+            return Some(pending);
         }
         let wanted = self.pin_to_store();
         let store = self.store.as_mut()?;
         match wanted {
             Some(pin) if store.pin != wanted => {
-                let salt = store.draw_salt(rng)?;
-                store.len = seal_pin(&store.config.key, salt, &pin.encode(), store.buffer)?;
-                return Some(Pending::PutPin(pin));
+                if let Some(salt) = store.draw_salt(rng) {
+                    store.len = seal_pin(&store.config.key, salt, &pin.encode(), store.buffer)?;
+                    return Some(Pending::PutPin(pin));
+                }
             }
             None if store.pin.is_some() => return Some(Pending::DeletePin),
             _ => {}
@@ -431,8 +467,10 @@ impl Device<'_> {
         {
             return Some(Pending::Trim { lane, through });
         }
-        if store.table_dirty {
-            return store.put_boots(rng);
+        if store.table_dirty
+            && let Some(pending) = store.put_boots(rng)
+        {
+            return Some(pending);
         }
         for lane in Lane::ALL {
             let store = self.store.as_ref()?;

@@ -46,7 +46,8 @@ impl HealthLimits {
         if sample_bits == 0 || sample_bits > 32 {
             return Err(CallError::InvalidConfig("a sample has between 1 and 32 bits"));
         }
-        if entropy_millibits < MIN_SAMPLE_ENTROPY || entropy_millibits > (sample_bits as u16).saturating_mul(1000)
+        if entropy_millibits < MIN_SAMPLE_ENTROPY
+            || entropy_millibits > (sample_bits as u16).saturating_mul(1000)
         {
             return Err(CallError::InvalidConfig("the assessed min-entropy of a sample is out of range"));
         }
@@ -89,7 +90,11 @@ impl HealthLimits {
 
 /// `1 + ⌈−log2 α / H⌉` (SP 800-90B, section 4.4.1).
 pub(super) const fn repetition_cutoff(entropy_millibits: u16, alpha_log2: u32) -> u16 {
-    let in_a_row = alpha_log2.saturating_mul(1000).div_ceil(if entropy_millibits == 0 { 1 } else { entropy_millibits as u32 });
+    let in_a_row = alpha_log2.saturating_mul(1000).div_ceil(if entropy_millibits == 0 {
+        1
+    } else {
+        entropy_millibits as u32
+    });
     (in_a_row as u16).saturating_add(1)
 }
 

@@ -27,6 +27,7 @@ mod calls;
 mod clocks;
 mod commands;
 mod delivery;
+mod entropy;
 mod facing;
 mod full_storage;
 mod growth;
