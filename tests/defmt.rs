@@ -4,16 +4,12 @@ use defmt::Format;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use vitalwire::backend::{self, BackendEvent, CommandOutcome};
 use vitalwire::crypto::*;
-use vitalwire::device::{
-    BackendPin, DeviceEvent, DeviceReceived, Link, Radio, StorageConfig, StorageTrouble,
-};
-use vitalwire::handshake::{FinishFailure, HandshakeError, Limits, ReplyFailure, ResumeFailure, TicketId};
+use vitalwire::device::{BackendPin, DeviceReceived, Link, Radio, StorageConfig};
+use vitalwire::handshake::{Limits, TicketId};
 use vitalwire::health::{HealthError, HealthLimits};
 use vitalwire::identity::*;
 use vitalwire::storage::{Item, StorageReply, StorageRequest};
-use vitalwire::wire::link::{LinkDiscard, LinkDiscards, LinkError};
 use vitalwire::wire::{ConnectionId, PacketKind, Pattern, PskId, Side};
 use vitalwire::*;
 
@@ -43,9 +39,6 @@ fn errors_events_and_discards() -> Vec<&'static str> {
         device::DeviceEvent, device::StorageTrouble,
         backend::BackendEvent, backend::ClaimOutcome, backend::CommandOutcome,
     };
-    // Named, so that no import of this file is unused, and each is a distinct type.
-    let _ = formatted!(LinkDiscard, LinkError, HandshakeError, FinishFailure, ReplyFailure, ResumeFailure);
-    let _ = formatted!(DeviceEvent, StorageTrouble, BackendEvent, CommandOutcome, CredentialError, Forged);
     #[cfg(feature = "fhir")]
     names.extend(formatted!(interop::fhir::FhirError));
     #[cfg(not(feature = "fhir"))]
@@ -107,7 +100,7 @@ fn the_scan_finds_enums_structs_and_what_macros_declare() {
 /// Lists what a file declares with `pub` outside its tests: what derives `thiserror::Error` or ends as one of
 /// [`ENDINGS`]. A declaration within a macro of this crate has the form `Name {` alone on its line.
 fn declared(text: &str) -> Vec<String> {
-    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let mut names = Vec::new();
     let mut is_error = false;
     for line in text.lines().map(str::trim) {
@@ -199,7 +192,7 @@ fn bodies_and_stored_bytes_are_not_logged_but_their_length_is() {
     ];
     let replies = [StorageReply::Entry { number: 1, bytes: &SECRET }, StorageReply::Value(Some(&SECRET))];
     let received = DeviceReceived::Extension { kind: 64, body: &SECRET };
-    let logs = [logged(&received)];
+    let mut logs = vec![logged(&received)];
     logs.extend(requests.iter().map(logged));
     logs.extend(replies.iter().map(logged));
     for log in logs {
@@ -211,7 +204,7 @@ fn bodies_and_stored_bytes_are_not_logged_but_their_length_is() {
 #[test]
 fn a_public_key_is_short() {
     let log = logged(&PublicKey(SECRET));
-    assert!(!shows(&log, &SECRET[4..]) && log.ends_with(&SECRET[..4]), "{log:?}");
+    assert!(!shows(&log, &SECRET[4..]) && log.windows(4).any(|seen| seen == &SECRET[..4]), "{log:?}");
 }
 
 #[test]

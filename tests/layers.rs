@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("storage", &["framing", "crypto"]),
     ("handshake", &["identity", "wire", "crypto"]),
     ("clinical", &["framing"]),
+    ("guide", &[]),
     ("health", &["crypto"]),
     ("interop", &["framing", "clinical", "identity"]),
     ("permission", &["framing", "identity"]),

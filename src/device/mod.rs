@@ -371,8 +371,8 @@ impl<'m> Device<'m> {
             // The storage's answer is what is waited for, or the generator.
             return self.starved_until();
         }
-        let storage = self.store.as_ref().and_then(|store| store.poll_timeout(&self.outbox, &self.tickets));
-        let storage = storage.map(|due| due.max(self.starved_until().unwrap_or(due)));
+        let store = self.store.as_ref();
+        let storage = store.and_then(|store| store.poll_timeout(&self.outbox, &self.tickets, self.set_hash));
         let storage = if self.has_request() { Some(Instant::ZERO) } else { storage };
         let up = self.link != Link::Down;
         let handshake = self.connector.poll_timeout(up);

@@ -312,7 +312,12 @@ impl<'m> Store<'m> {
     }
 
     /// When storage is to be asked again, if nothing else happens.
-    pub(super) fn poll_timeout(&self, outbox: &Outbox<'_>, tickets: &Tickets) -> Option<Instant> {
+    pub(super) fn poll_timeout(
+        &self,
+        outbox: &Outbox<'_>,
+        tickets: &Tickets,
+        set: SetHash,
+    ) -> Option<Instant> {
         if self.pending.is_some() || self.phase == Phase::Off {
             return None;
         }
@@ -320,13 +325,18 @@ impl<'m> Store<'m> {
             return self.retry_at;
         }
         // An attempt to connect wants the stored ticket erased: it comes up after this turn's requests.
-        if self.phase == Phase::Ready && tickets.wants().is_some() {
+        if self.phase == Phase::Ready && self.starved.is_none() && tickets.wants().is_some() {
             return Some(Instant::ZERO);
         }
-        if !self.can_list() {
-            return None;
-        }
-        Lane::ALL.into_iter().filter_map(|lane| self.append_due(lane, outbox)).min()
+        // Who cannot draw a salt can append to what is listed, and nothing else.
+        let may_append = if self.starved.is_none() { self.can_list() } else { self.is_listed(set) };
+        let appends = Lane::ALL.into_iter().filter(|_| may_append);
+        appends.filter_map(|lane| self.append_due(lane, outbox)).chain(self.starved).min()
+    }
+
+    /// Tells whether this boot is in the stored table, with this descriptor set.
+    fn is_listed(&self, set: SetHash) -> bool {
+        self.listed && self.set_stored == Some(set) && !self.table_dirty
     }
 
     /// Until when what needs randomness can wait, as the generator has failed.
@@ -403,16 +413,18 @@ impl Device<'_> {
     pub fn poll_storage(&mut self, now: Instant, rng: &mut dyn Entropy) -> Option<StorageRequest<'_>> {
         if self.store.as_ref()?.pending.is_none() {
             let next = self.next_pending(now, rng);
-            self.review_generator(now);
+            self.review_generator(now, next.is_none());
             self.store.as_mut()?.pending = Some(next?);
         }
         self.store.as_ref()?.request()
     }
 
     /// Takes note of whether the generator works, and reports it where it has begun to fail.
-    fn review_generator(&mut self, now: Instant) {
+    fn review_generator(&mut self, now: Instant, idle: bool) {
         let Some(store) = self.store.as_mut() else { return };
         match store.drawn.take() {
+            // Nothing needs it any more.
+            None if idle => store.starved = None,
             None => {}
             Some(true) => store.starved = None,
             Some(false) => {
@@ -527,7 +539,7 @@ impl Device<'_> {
 
     fn next_append(&mut self, lane: Lane, rng: &mut dyn Entropy) -> Option<Pending> {
         let store = self.store.as_mut()?;
-        if store.listed && store.set_stored == Some(self.set_hash) && !store.table_dirty {
+        if store.is_listed(self.set_hash) {
             return store.append(lane, &self.outbox);
         }
         //= SPEC.md#stored-boots

@@ -6,7 +6,7 @@ use crate::world::Setup;
 use std::collections::BTreeMap;
 use vitalwire::device::*;
 use vitalwire::framing::Lane;
-use vitalwire::limits::{DH_RATCHET_INTERVAL, STORAGE_RETRY};
+use vitalwire::limits::STORAGE_RETRY;
 use vitalwire::storage::{Item, StorageKey, StorageReply, StorageRequest};
 use vitalwire::{CallError, Entropy, EntropyError};
 
@@ -69,7 +69,10 @@ fn data_goes_on_while_no_ratchet_can_be_made() {
     assert_eq!(device.poll_transmit(now, &mut Broken, &mut out), Err(FAILED), "the ratchet is still owed");
     world.deliver(To::Backend(path), packet);
     world.wait_all_drained_and_check(secs(60));
-    world.run(DH_RATCHET_INTERVAL + secs(60));
+    // The new epoch begins with the next record.
+    world.run(secs(1));
+    world.record(number, Lane::Trend, &rate(70)).unwrap();
+    world.wait_all_drained_and_check(secs(60));
     assert_eq!(world.nodes[number].device.ratchets().1, before.1 + 1, "it is made up for");
 }
 
