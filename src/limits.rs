@@ -114,6 +114,8 @@ pub const MAX_LEDGER_STREAMS: usize = 128;
 pub const MAX_STORED_BOOTS: usize = 16;
 /// After a failure of its storage a device waits so long before it asks again (SPEC.md, "Storage").
 pub const STORAGE_RETRY: Duration = Duration::from_secs(10);
+/// A boot reads its stored pin at most so often, if that fails or brings what cannot be opened (SPEC.md, "Stored pin").
+pub const PIN_READS: u8 = 4;
 /// The retransmission time-out before anything was measured (SPEC.md, "Retransmission"; RFC 6298, section 2.1).
 pub const INITIAL_RTO: Duration = Duration::from_secs(1);
 /// The shortest retransmission time-out (SPEC.md, "Retransmission").
@@ -177,6 +179,10 @@ pub const COOKIE_KEY_LIFE: Duration = Duration::from_secs(120);
 /// Without any authenticated packet for this long while an answer is owed, the device starts a new handshake
 /// (SPEC.md, "Liveness").
 pub const DEAD_BACKEND: Duration = Duration::from_secs(60);
+/// As [`DEAD_BACKEND`], while an alarm waits for its acknowledgement (SPEC.md, "Liveness").
+pub const DEAD_BACKEND_ALARM: Duration = Duration::from_secs(15);
+/// While an alarm waits and an answer is owed, a device asks again after this time (SPEC.md, "Liveness").
+pub const ALARM_PROBE: Duration = Duration::from_secs(4);
 /// A session without an authenticated packet for this long ends (SPEC.md, "Liveness").
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 

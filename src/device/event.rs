@@ -88,6 +88,9 @@ pub enum StorageTrouble {
     Full(Lane),
     /// A request failed: it is asked again after [`STORAGE_RETRY`](crate::limits::STORAGE_RETRY).
     Failed,
+    /// The stored pin could not be read, as often as it may be tried ([`PIN_READS`](crate::limits::PIN_READS)): this boot
+    /// goes on with what its configuration demands of a backend, and leaves the pin to the next one.
+    PinUnreadable,
     /// The random source failed. What needs a fresh salt is not stored before it works again, at the start nothing is;
     /// it is asked again after [`STORAGE_RETRY`](crate::limits::STORAGE_RETRY). Reported once, until it has worked.
     NoEntropy,

@@ -3,6 +3,7 @@
 //! [`Device`] owns the outbox, the session and the handshakes, and decides what goes into the next packet. It
 //! never opens a socket, reads a clock or keeps a generator: see [`Device`] for the run loop.
 
+mod attempt;
 mod backlog;
 mod commands;
 mod compose;
@@ -15,9 +16,11 @@ mod pin;
 mod receive;
 mod record;
 mod region;
+mod requests;
 mod resume;
 mod storage_config;
 mod store;
+mod stored;
 mod tickets;
 mod time_sync;
 
@@ -132,7 +135,7 @@ impl<'m> Device<'m> {
             let (entry, rest) = memory.backlog.split_at_mut_checked(storage.entry_len).ok_or(TOO_SMALL)?;
             let (set, backlog) = rest.split_at_mut_checked(storage.set_len).ok_or(TOO_SMALL)?;
             outbox = outbox.with_backlog(backlog, storage.backlog)?;
-            store = Some(Box::new(Store::new(storage, entry, set, config.boot)));
+            store = Some(Box::new(Store::new(storage, entry, set, config.boot, config.pin.is_some())));
         }
         for (lane, linger) in Lane::ALL.into_iter().zip(config.linger) {
             outbox.set_linger(lane, linger);
@@ -372,7 +375,7 @@ impl<'m> Device<'m> {
             return self.starved_until();
         }
         let store = self.store.as_ref();
-        let storage = store.and_then(|store| store.poll_timeout(&self.outbox, &self.tickets, self.set_hash));
+        let storage = store.and_then(|store| store.poll_timeout(&self.outbox, self.set_hash));
         let storage = if self.has_request() { Some(Instant::ZERO) } else { storage };
         let up = self.link != Link::Down;
         let handshake = self.connector.poll_timeout(up);
@@ -428,11 +431,6 @@ impl<'m> Device<'m> {
     /// Returns this boot's number, once it is known: with storage not before that has answered.
     pub fn boot(&self) -> Option<u32> {
         self.may_name_boot().then_some(self.boot)
-    }
-
-    /// Until when what needs randomness for the storage can wait, as the generator has failed.
-    fn starved_until(&self) -> Option<Instant> {
-        self.store.as_ref().and_then(|store| store.starved_until())
     }
 
     /// Tells whether this boot has its number and tag for good.

@@ -53,6 +53,7 @@
 //! | `TooManyBoots` | The device reboots all the time, and never gets connected: find out why. It stores again once a boot is drained. |
 //! | `Full` | The lane's records stay in RAM. As for `LaneNearlyFull`. |
 //! | `Failed` | It is asked again by itself. If it lasts, the flash is worn out or the driver blocked. |
+//! | `PinUnreadable` | Look at the flash. Until the next boot any backend of the device's authorities is taken, unless `expected` or `pin` is configured. |
 //! | `NoEntropy` | As for `CallError::Entropy`. What needs no salt is stored. |
 //! | `Corrupt` | Report it in a record. If it comes again after each power cut, the driver breaks its contract. |
 //!

@@ -357,8 +357,8 @@ impl<'m> World<'m> {
     /// T is the time that the link takes for the longest packet, d its delay, c what the application takes to commit. In
     /// a session that works, as an alarm of the same quiet time has come through it, the bound is 2 T + d + c: the alarm
     /// waits for one packet at the most. Before that, the device may have to find out that its session is lost, where
-    /// Resets do not help as three of them have in three minutes: within 90 s, or later as it first asks four times, with
-    /// waits that a slow application has made long (seed 924: 135 s); and a retransmission of 90 s more.
+    /// Resets do not help as three of them have in three minutes: within 23 s, in which it asks four times; or the alarm
+    /// waits for a retransmission of 90 s, which the faults before have made so long.
     fn due(&self, unit: usize) -> Option<Due> {
         let (plan, unit) = (self.plan, &self.units[unit]);
         let faults = unit.faults.0;
@@ -370,7 +370,7 @@ impl<'m> World<'m> {
         let works = self.store.works.get(&unit.number) == Some(&unit.disturbed);
         // A millisecond more, as times are whole ones.
         let usual = unit.serial(600).saturating_mul(2) + ms(faults.delay.1 + 1 + plan.commit_delay.1);
-        let bound = if works { usual } else { usual + secs(240) };
+        let bound = if works { usual } else { usual + secs(120) };
         Some(Due { by: self.now + bound, disturbed: unit.disturbed, works })
     }
 

@@ -153,7 +153,7 @@ fn a_sleeper_keeps_its_session_for_a_day() {
 fn a_sleeper_that_loses_most_answers_keeps_its_session() {
     //= SPEC.md#liveness
     //= type=test
-    //# A device MUST NOT take a session for lost before it has sent four packets that ask for an answer, each at least a retransmission time-out after the one before, and has waited a time-out after the last one.
+    //# A device MUST NOT take a session for lost before it has sent four packets that ask for an answer, each at least a retransmission time-out after the one before, and has waited a time-out after the last one; where it asks for an alarm, 4 s count as a time-out that is longer.
     let (mut sessions, mut runs) = (0, 0);
     for seed in seeds(10) {
         let mut world = Setup::new(seed).build();
@@ -176,6 +176,33 @@ fn a_sleeper_that_loses_most_answers_keeps_its_session() {
     }
     // A quarter of the 60 wakes hears nothing, and a fifteenth neither does in the next one. One seed says little.
     assert!(runs == 1 || sessions < 6 * runs, "{sessions} sessions in {runs} runs");
+}
+
+/// An application that takes long to commit makes time-outs long; an alarm asks by itself.
+#[test]
+fn notices_a_dead_backend_sooner_when_an_alarm_waits() {
+    for slow in [0, 20_000] {
+        let mut world = Setup::new(5).build();
+        world.app.policy.commit_delay = (slow, slow);
+        world.add(|_| {});
+        world.connect(0);
+        world.run_to_connected(0);
+        for value in 0..8 {
+            world.record(0, Lane::Trend, &rate(value)).unwrap();
+            world.run(secs(60));
+        }
+        world.link.log = Some(Vec::new());
+        world.link.faults.loss = 1.0;
+        world.record(0, Lane::Alarm, &rate(9)).unwrap();
+        let hello = |world: &mut World| world.link.log.as_ref().unwrap().iter().any(|(_, _, p)| p[0] == 0x11);
+        let (soon, late) = (world.now + secs(15), world.now + secs(24));
+        assert!(!world.run_until(soon, hello), "{slow} ms");
+        let asked = world.link.log.as_ref().unwrap().len();
+        assert!((4..=12).contains(&asked), "{asked} packets in 15 s, {slow} ms");
+        assert!(world.run_until(late, hello), "{slow} ms");
+        world.link.faults.loss = 0.0;
+        world.wait_all_drained_and_check(secs(70));
+    }
 }
 
 #[test]

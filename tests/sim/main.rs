@@ -39,6 +39,7 @@ mod link;
 mod listening;
 mod losses;
 mod malicious;
+mod pins;
 mod powercuts;
 mod puppet;
 mod reconnect;
