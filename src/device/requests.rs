@@ -48,16 +48,16 @@ impl Device<'_> {
     /// Takes note of whether the generator works, and reports it where it has begun to fail.
     fn review_generator(&mut self, now: Instant, idle: bool) {
         let Some(store) = self.store.as_mut() else { return };
+        let known = store.starved.is_some();
         match store.drawn.take() {
-            Some(false) => {
-                if store.starved.replace(now + STORAGE_RETRY).is_none() {
-                    self.events.push(DeviceEvent::StorageTrouble(StorageTrouble::NoEntropy));
-                }
-            }
+            Some(false) => store.starved = Some(now + STORAGE_RETRY),
             Some(true) => store.starved = None,
             // Nothing needs it any more.
             None if idle => store.starved = None,
             None => {}
+        }
+        if store.starved.is_some() && !known {
+            self.events.push(DeviceEvent::StorageTrouble(StorageTrouble::NoEntropy));
         }
     }
 
