@@ -3,11 +3,10 @@
 use crate::kit::*;
 use crate::link::To;
 use crate::world::Setup;
-use std::collections::BTreeMap;
 use vitalwire::device::*;
 use vitalwire::framing::Lane;
 use vitalwire::limits::STORAGE_RETRY;
-use vitalwire::storage::{Item, StorageKey, StorageReply, StorageRequest};
+use vitalwire::storage::{Item, MemoryStorage, StorageKey};
 use vitalwire::{CallError, Entropy, EntropyError};
 
 const FAILED: CallError = CallError::Entropy(EntropyError);
@@ -89,35 +88,10 @@ impl Entropy for Failing {
     }
 }
 
-/// The least that a device's storage has to be.
-#[derive(Default)]
-struct Flash {
-    items: BTreeMap<Item, Vec<u8>>,
-    entries: Vec<Lane>,
-}
-
-impl Flash {
-    fn serve(&mut self, now: vitalwire::Instant, device: &mut Device<'_>, rng: &mut dyn Entropy) {
-        while let Some(request) = device.poll_storage(now, rng) {
-            let value;
-            let reply = match request {
-                StorageRequest::Append { region, .. } => {
-                    self.entries.push(region);
-                    StorageReply::Appended { number: self.entries.len() as u64, free: u32::MAX }
-                }
-                StorageRequest::Read { .. } => StorageReply::End,
-                StorageRequest::Put { item, value } => {
-                    self.items.insert(item, value.to_vec());
-                    StorageReply::Done
-                }
-                StorageRequest::Get { item } => {
-                    value = self.items.get(&item).cloned();
-                    StorageReply::Value(value.as_deref())
-                }
-                _ => StorageReply::Done,
-            };
-            device.handle_storage(now, reply);
-        }
+fn serve(flash: &mut MemoryStorage, now: vitalwire::Instant, device: &mut Device<'_>, rng: &mut dyn Entropy) {
+    while let Some(request) = device.poll_storage(now, rng) {
+        let reply = flash.serve(request);
+        device.handle_storage(now, reply);
     }
 }
 
@@ -147,19 +121,19 @@ fn troubles(device: &mut Device<'_>) -> Vec<StorageTrouble> {
 #[test]
 fn a_start_with_storage_that_lacks_randomness_is_told_and_made_up_for() {
     let mut device = stored_device(&mut Pki::new(4));
-    let (now, mut flash, mut out) = (at(1_000), Flash::default(), [0; 1500]);
+    let (now, mut flash, mut out) = (at(1_000), MemoryStorage::default(), [0; 1500]);
     device.record(now, Lane::Alarm, &alarm(1)).unwrap();
     for _ in 0..3 {
-        flash.serve(now, &mut device, &mut Broken);
+        serve(&mut flash, now, &mut device, &mut Broken);
         assert_eq!(device.poll_transmit(now, &mut Broken, &mut out), Err(FAILED));
         assert_eq!(device.poll_timeout(), Some(now + STORAGE_RETRY), "it does not sleep for ever, nor spin");
     }
     assert_eq!(troubles(&mut device), [StorageTrouble::NoEntropy], "once");
-    assert!(flash.items.is_empty() && !device.is_all_stored());
+    assert!(flash.items().next().is_none() && !device.is_all_stored());
 
     let later = now + STORAGE_RETRY;
     let mut rng = Rng::new(4);
-    flash.serve(later, &mut device, &mut rng);
+    serve(&mut flash, later, &mut device, &mut rng);
     assert!(device.is_all_stored() && device.boot() == Some(1));
     assert!(device.poll_transmit(later, &mut rng, &mut out).unwrap().is_some());
     assert_eq!(troubles(&mut device), []);
@@ -170,13 +144,13 @@ fn whatever_draw_fails_first_nothing_is_lost_and_what_needs_none_is_stored() {
     let mut kept_on = 0;
     for left in 0..12 {
         let mut device = stored_device(&mut Pki::new(5));
-        let (now, mut flash) = (at(1_000), Flash::default());
+        let (now, mut flash) = (at(1_000), MemoryStorage::default());
         // So that only the storage has anything to do.
         device.handle_link(now, Link::Down);
         let mut rng = Failing { rng: Rng::new(5), left };
         device.record(now, Lane::Alarm, &alarm(1)).unwrap();
-        flash.serve(now, &mut device, &mut rng);
-        let listed = !flash.entries.is_empty();
+        serve(&mut flash, now, &mut device, &mut rng);
+        let listed = flash.used(Lane::Alarm) > 0;
         let starved = troubles(&mut device);
         assert!(starved.is_empty() || starved == [StorageTrouble::NoEntropy], "{left}: {starved:?}");
 
@@ -185,7 +159,7 @@ fn whatever_draw_fails_first_nothing_is_lost_and_what_needs_none_is_stored() {
         device.record(now, Lane::Alarm, &alarm(2)).unwrap();
         device.record(now, Lane::Trend, &rate(70)).unwrap();
         let now = now + secs(6);
-        flash.serve(now, &mut device, &mut rng);
+        serve(&mut flash, now, &mut device, &mut rng);
         assert_eq!(troubles(&mut device), [], "{left}: reported once");
         if listed {
             assert!(device.is_all_stored(), "{left}: stored without randomness");
@@ -198,13 +172,10 @@ fn whatever_draw_fails_first_nothing_is_lost_and_what_needs_none_is_stored() {
 
         // Repaired.
         rng.left = u32::MAX;
-        flash.serve(now + STORAGE_RETRY, &mut device, &mut rng);
+        serve(&mut flash, now + STORAGE_RETRY, &mut device, &mut rng);
         assert!(device.is_all_stored(), "{left}");
-        assert!(flash.items.contains_key(&Item::Boots) && flash.items.contains_key(&Item::Pin), "{left}");
-        assert_eq!(
-            flash.entries.iter().filter(|lane| **lane == Lane::Alarm).count(),
-            if listed { 2 } else { 1 }
-        );
+        assert!(flash.item(Item::Boots).is_some() && flash.item(Item::Pin).is_some(), "{left}");
+        assert_eq!(flash.entries(Lane::Alarm).count(), if listed { 2 } else { 1 });
     }
     assert!(kept_on > 0, "the pin's salt failed after the boot was listed");
 }
