@@ -228,7 +228,7 @@
 //! `tests/heap.rs` and printed by `cargo run --release --example sizes`; sessions and records take none. The identity and, with storage, its state are
 //! allocated once, at the start. Give the allocator a region that nothing else uses: then it cannot fragment, and the figure
 //! that the footprint report prints is the size to reserve, with a margin for the allocator's own headers. An allocation that fails calls the
-//! allocator's error handler, which resets: that is a wrong size, to be found on the bench.
+//! allocator's error handler, which must end in a reset: that is a wrong size, to be found on the bench.
 //!
 //! The deepest stack is in the handshake's X25519. Run it on the main stack, paint the stack (`examples/firmware` does), and put the
 //! stack below the statics, so that an overflow faults instead of writing over them.

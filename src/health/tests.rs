@@ -228,4 +228,6 @@ fn blocks_differ_also_where_samples_repeat() {
     let mut next = [0; 32];
     rng.fill(&mut next).unwrap();
     assert!(out.chunks(32).all(|block| block != next));
+    let again = hash_parts(&[b"vitalwire noise out", &*rng.state]);
+    assert_ne!(again, next, "who reads the state learns nothing of what was given out");
 }
