@@ -69,7 +69,8 @@ type DeviceSession = Session<2>;
 ///
 /// `now` is monotonic time since the device's boot: it also stamps the records.
 ///
-/// The example `loopback` in the repository shows both ends on one screen.
+/// The example `loopback` in the repository shows both ends on one screen. The chapter for authors of firmware is
+/// [`guide::firmware`](crate::guide::firmware).
 pub struct Device<'m> {
     config: DeviceConfig,
     set: DescriptorSet<'m>,
@@ -271,7 +272,7 @@ impl<'m> Device<'m> {
 
     /// Writes the next packet to send into `out` and returns it, or `None` if there is nothing to send now.
     ///
-    /// Call it until it returns `None`. Randomness is drawn here only.
+    /// Call it until it returns `None`. Randomness is drawn here and in [`Device::poll_storage`] only.
     ///
     /// # Errors
     /// [`CallError::BufferTooSmall`] if `out` is too small for what must be sent: nothing is sealed then and no

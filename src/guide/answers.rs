@@ -62,14 +62,14 @@
 //! |---|---|---|
 //! | `Application` | This firmware, or the service, ended it; or a larger descriptor set needs a new session. | Nothing. |
 //! | `ProtocolViolation` | One end is of another version, or faulty. | Report it with both versions. |
-//! | `Refused` | The service does not want this device. | It asks again after long pauses. Register the device there. |
+//! | `Refused` | The service does not want this device. | Register the device there; it asks again by itself, after long pauses. |
 //! | `Replaced` | A newer session took its place. | Nothing. If nobody connected anew: another device has this identity. |
 //! | `Idle` | Nothing was heard for too long. | Nothing: the link was down, or nothing was recorded. |
 //! | `SessionAge` | It was a day old. | Nothing. |
 //! | `PacketLimit` | A rekey did not come in time. | Nothing; if it comes often, the generator fails, or the backend does not answer rekeys. |
 //! | `ForgeryLimit` | Somebody sends forged packets. | Report it. |
 //! | `Draining` | That node goes off. | Nothing. |
-//! | `Revoked` | The identity was revoked. | Stop connecting; keep the records; have the device re-provisioned. |
+//! | `Revoked` | The identity was revoked. | The device has stopped connecting by itself. Keep the records; have it provisioned anew. |
 //! | `TicketConflict` | A ticket of this device was used twice. | As for `TicketMisused`. |
 //! | `Unknown` | The backend is newer. | Nothing. |
 //!

@@ -71,7 +71,7 @@
 //! - **Wait at boot** until it is ready: clock on, seed errors clear, [`start_up`](crate::health::HealthTested::start_up) passed. Nothing else draws
 //!   before that. The library draws at the first `poll_transmit` or `poll_storage`, not before.
 //! - **Fail closed.** After a failed test there is no fallback. The device measures, stores what needs no randomness, shows
-//!   its fault, and tries again after a reset; not more often than [`HURRY_INTERVAL`](crate::limits::HURRY_INTERVAL), say.
+//!   its fault, and tries again after a reset; once a minute, say.
 //! - **Never continue from a copy**: no generator state in flash, none in a RAM image that is restored after hibernation or
 //!   cloned with the firmware. RAM that is kept through deep sleep is no copy.
 //!
@@ -82,7 +82,7 @@
 //! ## What the library hedges, and what not
 //! | drawn | hedged with | if the generator repeats itself after each boot |
 //! |---|---|---|
-//! | ephemeral keys | the static key, through [`hedge_key`](crate::crypto::StaticDh::hedge_key), the boot tag and the number of the attempt | safe against who does not know the static key, as long as attempts differ |
+//! | ephemeral keys | the static key, through [`hedge_key`](crate::crypto::StaticDh::hedge_key), the boot tag and the number of the attempt | the same keys come again: nobody reads them without the static key, but forward secrecy is gone |
 //! | salts of stored values | the storage key, the boot number, the number of salts drawn | no salt comes twice |
 //! | the boot tag | nothing | lost or copied boot numbers are not noticed |
 //! | static keys, storage keys | nothing | **two devices with one key** |
