@@ -12,6 +12,7 @@ use crate::time::Instant;
 /// A command that the application was given: to be answered with
 /// [`Device::command_result`], once. A stale one is harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CommandId(u32);
 
 impl CommandId {
