@@ -163,6 +163,9 @@
 // The stored pin could not be read: this boot goes on with what its configuration demands.
 #define VW_TROUBLE_PIN_UNREADABLE 7
 
+// The random source failed: what needs a fresh salt is not stored before it works again.
+#define VW_TROUBLE_NO_ENTROPY 8
+
 // Something to do: `id`, `code`, `body`, `deadline`. Answer it with `vw_command_done` or `vw_command_failed`.
 #define VW_RECEIVED_COMMAND 1
 

@@ -148,6 +148,8 @@ pub const VW_TROUBLE_FAILED: u16 = 5;
 pub const VW_TROUBLE_CORRUPT: u16 = 6;
 /// The stored pin could not be read: this boot goes on with what its configuration demands.
 pub const VW_TROUBLE_PIN_UNREADABLE: u16 = 7;
+/// The random source failed: what needs a fresh salt is not stored before it works again.
+pub const VW_TROUBLE_NO_ENTROPY: u16 = 8;
 
 /// Something that the firmware should know. Fields that its kind does not name are zero.
 #[derive(Clone, Copy)]
@@ -199,6 +201,7 @@ const fn trouble(trouble: StorageTrouble) -> (u16, u8) {
         StorageTrouble::Failed => (VW_TROUBLE_FAILED, 0),
         StorageTrouble::Corrupt => (VW_TROUBLE_CORRUPT, 0),
         StorageTrouble::PinUnreadable => (VW_TROUBLE_PIN_UNREADABLE, 0),
+        StorageTrouble::NoEntropy => (VW_TROUBLE_NO_ENTROPY, 0),
         _ => (0, 0),
     }
 }
