@@ -1,16 +1,20 @@
-//! The heap of a handshake: a fixed region, with its high-water mark. Both ends of the handshake share it here, and
-//! the authority's work too, which no device does; a device alone needs about a third.
+//! The heap, which is used only while a handshake runs: a fixed region, with its high-water mark.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use embedded_alloc::LlffHeap;
 
-/// The size of the region, in bytes.
-const LEN: usize = 16 * 1024;
+/// The size of the region, in bytes. `parts` has both ends of a handshake and an authority in it; a device alone needs
+/// the 2 KB that the library asks for, and the boxes that it keeps.
+const LEN: usize = if cfg!(feature = "device") { 6 * 1024 } else { 16 * 1024 };
 
 #[global_allocator]
-static HEAP: Counted =
-    Counted { heap: LlffHeap::empty(), ready: AtomicBool::new(false), peak: AtomicUsize::new(0) };
+static HEAP: Counted = Counted {
+    heap: LlffHeap::empty(),
+    ready: AtomicBool::new(false),
+    peak: AtomicUsize::new(0),
+    taken: AtomicUsize::new(0),
+};
 
 static mut REGION: [u64; LEN / 8] = [0; LEN / 8];
 
@@ -18,6 +22,8 @@ struct Counted {
     heap: LlffHeap,
     ready: AtomicBool,
     peak: AtomicUsize,
+    /// What is kept from everybody, to see what happens.
+    taken: AtomicUsize,
 }
 
 /// Returns the most that was ever in use, in bytes.
@@ -35,6 +41,11 @@ pub fn restart_peak() {
     HEAP.peak.store(used(), Ordering::Relaxed);
 }
 
+/// Keeps so many bytes from everybody, as if another part of the firmware had them; 0 gives them back.
+pub fn take(bytes: usize) {
+    HEAP.taken.store(bytes, Ordering::Relaxed);
+}
+
 // SAFETY: passes everything on to a heap that is set up before its first use.
 unsafe impl GlobalAlloc for Counted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -42,6 +53,9 @@ unsafe impl GlobalAlloc for Counted {
             // SAFETY: done once, before the first allocation; nothing else touches the region, and there is one core
             // and no interrupt that allocates.
             unsafe { self.heap.init(&raw mut REGION as usize, LEN) };
+        }
+        if self.heap.used() + layout.size() + self.taken.load(Ordering::Relaxed) > LEN {
+            return core::ptr::null_mut();
         }
         // SAFETY: the caller keeps to the contract of `GlobalAlloc`.
         let block = unsafe { self.heap.alloc(layout) };

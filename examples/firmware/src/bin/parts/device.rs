@@ -4,7 +4,7 @@
 
 extern crate alloc;
 
-use crate::{Failure, heap, measure::Counter};
+use vitalwire_firmware::{Failure, heap, measure::Counter};
 use alloc::sync::Arc;
 use cortex_m_semihosting::hprintln;
 use vitalwire::crypto::{SigningKey, StaticSecret};
