@@ -7,7 +7,6 @@
 mod board;
 mod snow_device;
 
-#[allow(clippy::redundant_static_lifetimes)]
 mod transcript {
     include!(concat!(env!("OUT_DIR"), "/snow.rs"));
 }
@@ -27,19 +26,19 @@ fn main() -> ! {
 fn session(mut meter: Meter) -> Result<(), &'static str> {
     let mut out = [0u8; 300];
     let mut payload = [0u8; 300];
-    let mut xx = meter.operation("xx");
-    let mut noise = xx.run(|| builder(1)?.build_initiator()).map_err(|_| "building the initiator")?;
+    let mut handshake = meter.operation("handshake");
+    let mut noise = handshake.run(|| builder(1)?.build_initiator()).map_err(|_| "building the initiator")?;
     let mut received = transcript::RECEIVED.into_iter();
     for sent in transcript::SENT {
-        let len = xx.run(|| noise.write_message(&[], &mut out)).map_err(|_| "writing a message")?;
+        let len = handshake.run(|| noise.write_message(&[], &mut out)).map_err(|_| "writing a message")?;
         board::same(out.get(..len), sent)?;
         if let Some(reply) = received.next() {
-            xx.run(|| noise.read_message(reply, &mut payload)).map_err(|_| "reading a message")?;
+            handshake.run(|| noise.read_message(reply, &mut payload)).map_err(|_| "reading a message")?;
         }
     }
-    let mut noise = xx.run(|| noise.into_transport_mode()).map_err(|_| "the handshake is not done")?;
-    xx.tell();
-    figure("wire.xx", board::total(&transcript::SENT) + board::total(&transcript::RECEIVED), "bytes");
+    let mut noise = handshake.run(|| noise.into_transport_mode()).map_err(|_| "the handshake is not done")?;
+    handshake.tell();
+    figure("wire.handshake", board::total(&transcript::SENT) + board::total(&transcript::RECEIVED), "bytes");
 
     let records = RECORDS.into_iter().zip(transcript::RECORDS_SENT).zip(transcript::RECORDS_RECEIVED);
     for ((len, sent), received) in records {
