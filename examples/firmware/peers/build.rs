@@ -42,6 +42,7 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
+#[cfg(any(feature = "snow", feature = "lakers"))]
 impl Transcript {
     fn source(&self) -> String {
         let lists = [

@@ -5,7 +5,7 @@
 //! `examples/firmware/footprint` names their size apart.
 //!
 //! ```text
-//! let mut meter = Meter::new().expect("the timer is free");
+//! let mut meter = Meter::new().with_heap(&HEAP);
 //! let mut xx = meter.operation("xx");
 //! let hello = xx.run(|| device.poll_transmit(now, &mut rng, &mut out)); // counted
 //! let reply = wait_for_a_packet();                                     // not counted
@@ -34,9 +34,10 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Takes the timer and paints the stack; `None` if the core's peripherals are taken.
-    pub fn new() -> Option<Self> {
-        Some(Self { counter: Counter::new()?, stack: Stack::paint(), heap: None })
+    /// Starts the timer and paints the stack.
+    #[expect(clippy::new_without_default, reason = "it does something")]
+    pub fn new() -> Self {
+        Self { counter: Counter::new(), stack: Stack::paint(), heap: None }
     }
 
     /// Measures this heap, too.
@@ -53,13 +54,6 @@ impl Meter {
     /// Goes on with an operation whose tally was kept aside, as when other code ran in between.
     pub fn resume<'m>(&'m mut self, name: &'static str, tally: Tally) -> Operation<'m> {
         Operation { meter: self, name, tally }
-    }
-
-    /// Counts the instructions of one call and tells nothing but them.
-    pub fn count<T>(&mut self, name: &str, work: impl FnOnce() -> T) -> T {
-        let (result, instructions) = self.counter.count(work);
-        figure(name, instructions, "instructions");
-        result
     }
 
     /// Tells the peaks of the whole run: `stack.peak`, and `heap.peak`, `heap.region` if there is a heap.

@@ -20,7 +20,7 @@ static HEAP: Heap<4096> = Heap::new();
 
 #[entry]
 fn main() -> ! {
-    board::run(|| session(Meter::new().ok_or("no SysTick")?.with_heap(&HEAP)))
+    board::run(|| session(Meter::new().with_heap(&HEAP)))
 }
 
 fn session(mut meter: Meter) -> Result<(), &'static str> {

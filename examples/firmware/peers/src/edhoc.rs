@@ -19,7 +19,7 @@ use lakers_device::{Keys, RECORDS, crypto, device_key};
 
 #[entry]
 fn main() -> ! {
-    board::run(|| session(Meter::new().ok_or("no SysTick")?))
+    board::run(|| session(Meter::new()))
 }
 
 fn session(mut meter: Meter) -> Result<(), &'static str> {
