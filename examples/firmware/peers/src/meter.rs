@@ -24,15 +24,15 @@ fn check() -> Result<(), &'static str> {
         turns(wait);
         (counter.count(hundred).1 == 100).then_some(()).ok_or("100 instructions were not counted as such")?;
     }
-    let thousand = counter.count(|| turns(black_box(1000))).1;
-    let twice = counter.count(|| turns(black_box(2000))).1;
+    let thousand = loop_of(&mut counter, 1000);
+    let twice = loop_of(&mut counter, 2000);
     // A turn is two instructions, and the call around them costs the same each time.
     (twice - thousand == 2000)
         .then_some(())
         .ok_or("1000 turns of a loop were not counted as 2000 instructions")?;
     // As many as a handshake of a slow kind, and many more.
     for count in [10_000, 10_000_000, 350_000_000] {
-        let instructions = counter.count(|| turns(black_box(count))).1;
+        let instructions = loop_of(&mut counter, count);
         let expected = thousand + 2 * u64::from(count - 1000);
         (instructions == expected).then_some(()).ok_or("a long loop was counted wrong")?;
         figure("counted", instructions, "instructions");
@@ -77,6 +77,11 @@ fn shallow() {
 fn deep() {
     // SAFETY: writes a word 2000 bytes further down than `shallow` does.
     unsafe { asm!("sub sp, #2000", "push {{r0}}", "add sp, #2004") };
+}
+
+#[inline(never)]
+fn loop_of(counter: &mut Counter, count: u32) -> u64 {
+    counter.count(|| turns(count)).1
 }
 
 #[inline(never)]
