@@ -47,7 +47,6 @@ impl<'a> Page<'a> {
     }
 
     /// Writes a page to the front of `out`; `None` if it is too small.
-    #[allow(dead_code, reason = "the device reads only")]
     pub fn write(&self, out: &mut [u8]) -> Option<usize> {
         let (made, len) = (self.made.to_le_bytes(), u16::try_from(self.credential.len()).ok()?.to_le_bytes());
         let parts: [&[u8]; 8] = [
