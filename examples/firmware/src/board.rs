@@ -83,30 +83,6 @@ impl Bench {
     }
 }
 
-/// Why the processor started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    Power,
-    Software,
-    Watchdog,
-}
-
-const SYSTEM: usize = 0x4001_f000;
-const RESET_INFO: Register = Register::at(SYSTEM, 0x10);
-
-impl Start {
-    /// Reads why, and forgets it. An emulator may not know: it always says power.
-    pub fn take() -> Self {
-        let info = RESET_INFO.read();
-        RESET_INFO.write(info);
-        match info {
-            info if info & 2 != 0 => Self::Watchdog,
-            info if info & 1 != 0 => Self::Software,
-            _ => Self::Power,
-        }
-    }
-}
-
 /// Starts the processor again, by the reset that software can ask for.
 pub fn reset() -> ! {
     cortex_m::peripheral::SCB::sys_reset()
@@ -150,6 +126,14 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
 unsafe fn HardFault(_frame: &ExceptionFrame) -> ! {
     say!("firmware: hard fault at {:#010x}", _frame.pc());
     end(Err("hard fault"))
+}
+
+/// The watchdog's first time-out: last words, and the reset. Should even this not run, its second one resets.
+#[cfg(feature = "device")]
+#[exception]
+unsafe fn NonMaskableInt() -> ! {
+    say!("device: the watchdog was not fed");
+    reset()
 }
 
 /// Interrupts, which have no names of their own without a crate for this chip.

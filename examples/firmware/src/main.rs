@@ -8,7 +8,7 @@
 use cortex_m_rt::entry;
 use vitalwire::device::Link;
 use vitalwire::{CallError, Instant};
-use vitalwire_firmware::board::{self, Bench, Start};
+use vitalwire_firmware::board::{self, Bench};
 use vitalwire_firmware::clock::Clock;
 use vitalwire_firmware::config::{self, MAX_PACKET, STORAGE_BUFFER};
 use vitalwire_firmware::entropy::HostEntropy;
@@ -16,7 +16,8 @@ use vitalwire_firmware::line::{LONGEST, Line};
 use vitalwire_firmware::monitor::{Ending, Monitor};
 use vitalwire_firmware::uart::Uart;
 use vitalwire_firmware::watchdog::Watchdog;
-use vitalwire_firmware::{Failure, flash, heap, say};
+use vitalwire_firmware::heap::HEAP;
+use vitalwire_firmware::{Failure, flash, say};
 
 #[entry]
 fn main() -> ! {
@@ -26,7 +27,7 @@ fn main() -> ! {
 
 fn run() -> Result<(), Failure> {
     let core = cortex_m::Peripherals::take().ok_or("the processor's peripherals")?;
-    say!("device: started after {:?}", Start::take());
+    say!("device: started");
     let clock = Clock::start(core.SYST);
     let mut watchdog = Watchdog::start();
     let mut entropy = HostEntropy::open().map_err(|_| "the random generator")?;
@@ -35,7 +36,7 @@ fn run() -> Result<(), Failure> {
     let mut device = config::device()?;
     let mut monitor = Monitor::new(clock.now());
     let bench = Bench::read();
-    heap::take(bench.heap_taken as usize);
+    HEAP.take(bench.heap_taken as usize);
     let mut complaints = 0;
 
     device.handle_link(clock.now(), Link::Up { max_packet: MAX_PACKET });
@@ -70,7 +71,7 @@ fn run() -> Result<(), Failure> {
             monitor.event(event);
         }
         match monitor.ending(now, &mut device) {
-            Some(ending) if line.uart.is_flushed() => return end(ending, &line),
+            Some(ending) if line.uart.is_flushed() => return end(ending, &line, &flash),
             _ => {}
         }
         // 6. Sleep. A line that is full wakes us as it drains.
@@ -89,13 +90,13 @@ fn complain(_error: CallError, complaints: u32) {
     say!("device: nothing sent: {}", _error);
     if complaints == 2 {
         // What a firmware can do: give up what it can do without. Here the test bench's share.
-        heap::take(0);
+        HEAP.take(0);
     }
 }
 
-fn end(ending: Ending, line: &Line) -> Result<(), Failure> {
-    let (_noise, lost) = line.trouble();
-    say!("device: noise discarded {}, bytes lost {}; peak heap {}", _noise, lost, heap::peak());
+fn end(ending: Ending, line: &Line, flash: &flash::Store) -> Result<(), Failure> {
+    let ((_noise, _lost), _flash) = (line.trouble(), flash.counters());
+    say!("device: noise discarded {} times, {} bytes lost; flash: {} places damaged", _noise, _lost, _flash.damaged);
     match ending {
         Ending::Reboot => board::reset(),
         Ending::Finish => Ok(()),
