@@ -1,37 +1,42 @@
-//! Instructions and stack of the device's operations, printed as lines `figure <name> <value> <unit>` with the feature
-//! `figures`; without it nothing is measured.
+//! What the device's operations take, printed as lines `figure <name> <value> <unit>` with the feature `figures`. Without
+//! it nothing is measured, and nothing is left of this in the image.
 
-use vitalwire::wire::{PacketKind, Side};
+#[cfg(feature = "figures")]
+mod measured;
+#[cfg(feature = "figures")]
+pub use measured::Figures;
 
-/// What a packet is called in the figures: its kind, and the length of a data packet.
-#[derive(Clone, Copy)]
-pub struct Name {
-    pub verb: &'static str,
-    pub kind: &'static str,
-    pub len: usize,
-}
-
-impl Name {
-    /// Names what is done with a packet of this side.
-    pub fn of(verb: &'static str, packet: &[u8], sender: Side) -> Self {
-        let kind = match PacketKind::parse(packet, sender) {
-            Ok(PacketKind::Data) => "data",
-            Ok(PacketKind::Hello) => "hello",
-            Ok(PacketKind::Reply) => "reply",
-            Ok(PacketKind::Finish) => "finish",
-            _ => "other",
-        };
-        Self { verb, kind, len: packet.len() }
-    }
-}
+/// Measures nothing.
+#[cfg(not(feature = "figures"))]
+pub struct Figures(());
 
 #[cfg(not(feature = "figures"))]
-mod off {
-    /// Does the work.
+impl Figures {
+    pub const fn start() -> Self {
+        Self(())
+    }
+
+    /// Runs what makes a packet.
     #[inline(always)]
-    pub fn measured<T>(_: impl FnOnce(&T) -> Option<super::Name>, work: impl FnOnce() -> T) -> T {
+    pub fn transmit<T>(&mut self, work: impl FnOnce() -> T) -> T {
         work()
     }
+
+    /// Runs what takes a packet.
+    #[inline(always)]
+    pub fn receive(&mut self, packet: &mut [u8], work: impl FnOnce(&mut [u8])) {
+        work(packet);
+    }
+
+    /// Runs what accepts a block of the ECG.
+    #[inline(always)]
+    pub fn block<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        work()
+    }
+
+    /// Takes note of how often the session has been rekeyed.
+    #[inline(always)]
+    pub const fn ratchets(&mut self, _: (u32, u32)) {}
+
+    pub const fn end(&mut self) {}
 }
-#[cfg(not(feature = "figures"))]
-pub use off::measured;

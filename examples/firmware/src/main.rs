@@ -16,6 +16,7 @@ use vitalwire_firmware::line::{LONGEST, Line};
 use vitalwire_firmware::monitor::{Ending, Monitor};
 use vitalwire_firmware::uart::Uart;
 use vitalwire_firmware::watchdog::Watchdog;
+use vitalwire_firmware::figure::Figures;
 use vitalwire_firmware::heap::HEAP;
 use vitalwire_firmware::{Failure, flash, say};
 
@@ -35,6 +36,7 @@ fn run() -> Result<(), Failure> {
     let mut line = Line::new(Uart::start(115_200));
     let mut device = config::device()?;
     let mut monitor = Monitor::new(clock.now());
+    let mut figures = Figures::start();
     let bench = Bench::read();
     HEAP.take(bench.heap_taken as usize);
     let mut complaints = 0;
@@ -45,10 +47,14 @@ fn run() -> Result<(), Failure> {
     loop {
         let now = clock.now();
         // 1. What came in, and what time has brought.
-        line.receive(|packet| device.handle_packet(now, packet, &mut |received| monitor.receive(received)));
+        line.receive(|packet| {
+            figures.receive(packet, |packet| {
+                device.handle_packet(now, packet, &mut |received| monitor.receive(received));
+            });
+        });
         device.handle_timeout(now);
         // 2. Records and commands.
-        monitor.turn(now, &mut device);
+        monitor.turn(now, &mut device, &mut figures);
         // 3. Storage.
         while let Some(request) = device.poll_storage(now, &mut entropy) {
             let reply = flash.serve_blocking(request, &mut buffer);
@@ -56,7 +62,7 @@ fn run() -> Result<(), Failure> {
         }
         // 4. What goes out, as far as the line takes it.
         while line.has_room() {
-            match device.poll_transmit(now, &mut entropy, &mut out) {
+            match figures.transmit(|| device.poll_transmit(now, &mut entropy, &mut out)) {
                 Ok(Some(packet)) => line.send(packet),
                 Ok(None) => break,
                 Err(error) => {
@@ -66,12 +72,16 @@ fn run() -> Result<(), Failure> {
                 }
             }
         }
+        figures.ratchets(device.ratchets());
         // 5. What the application should know.
         while let Some(event) = device.poll_event() {
             monitor.event(event);
         }
         match monitor.ending(now, &mut device) {
-            Some(ending) if line.uart.is_flushed() => return end(ending, &line, &flash),
+            Some(ending) if line.uart.is_flushed() => {
+                figures.end();
+                return end(ending, &line, &flash);
+            }
             _ => {}
         }
         // 6. Sleep. A line that is full wakes us as it drains.
