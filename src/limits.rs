@@ -176,6 +176,10 @@ pub const COOKIE_KEY_LIFE: Duration = Duration::from_secs(120);
 /// Without any authenticated packet for this long while an answer is owed, the device starts a new handshake
 /// (SPEC.md, "Liveness").
 pub const DEAD_BACKEND: Duration = Duration::from_secs(60);
+/// As [`DEAD_BACKEND`], while an alarm waits for its acknowledgement (SPEC.md, "Liveness").
+pub const DEAD_BACKEND_ALARM: Duration = Duration::from_secs(15);
+/// While an alarm waits and an answer is owed, a device asks again after this time (SPEC.md, "Liveness").
+pub const ALARM_PROBE: Duration = Duration::from_secs(4);
 /// A session without an authenticated packet for this long ends (SPEC.md, "Liveness").
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 
