@@ -1,6 +1,6 @@
 //! A session and its records without a heap: what every packet costs.
 
-use crate::{Failure, measure::Counter};
+use vitalwire_firmware::{Failure, measure::Counter};
 use core::hint::black_box;
 use vitalwire::Instant;
 use vitalwire::crypto::SessionSecrets;
