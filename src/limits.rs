@@ -108,6 +108,8 @@ pub const MAX_LEDGER_STREAMS: usize = 128;
 pub const MAX_STORED_BOOTS: usize = 16;
 /// After a failure of its storage a device waits so long before it asks again (SPEC.md, "Storage").
 pub const STORAGE_RETRY: Duration = Duration::from_secs(10);
+/// A boot reads its stored pin at most so often, if that fails or brings what cannot be opened (SPEC.md, "Stored pin").
+pub const PIN_READS: u8 = 4;
 /// The retransmission time-out before anything was measured (SPEC.md, "Retransmission"; RFC 6298, section 2.1).
 pub const INITIAL_RTO: Duration = Duration::from_secs(1);
 /// The shortest retransmission time-out (SPEC.md, "Retransmission").

@@ -1,21 +1,14 @@
-//! Attempts to connect: which pattern, when to repeat, when to give up, when to try again.
+//! When to attempt to connect, when to give up, when to try again, and with which key.
 
-use super::live::{FinishRepeat, Joined, Live, Repeat};
-use super::resume::{ResumeStep, Resuming};
-use super::{Device, DeviceConfig, DeviceEvent};
+use super::DeviceEvent;
+use super::attempt::{Attempt, Stage};
 use crate::entropy::Entropy;
-use crate::error::{CallError, CloseReason, Discard};
-use crate::framing::BootTag;
-use crate::handshake::{
-    AwaitingReply, AwaitingResume, Established, HandshakeError, Initiator, ReplyFailure, ReplyOutcome,
-    ReplyRead,
-};
+use crate::error::{CloseReason, Discard};
 use crate::limits::{
-    HANDSHAKE_RTO, HANDSHAKE_SENDS, HURRY_INTERVAL, MAX_RECONNECT_PAUSE, RESET_ASK_INTERVAL, RESET_INTERVAL,
-    RESET_STARTS, RESUME_SENDS,
+    HANDSHAKE_RTO, HURRY_INTERVAL, MAX_RECONNECT_PAUSE, RESET_ASK_INTERVAL, RESET_INTERVAL, RESET_STARTS,
 };
 use crate::time::{Duration, Instant};
-use crate::wire::{Cookie, Reset, TAG_LEN};
+use crate::wire::TAG_LEN;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -62,33 +55,6 @@ enum Retry {
     Pause(Instant, Duration),
     /// At this instant.
     At(Instant),
-}
-
-/// One attempt.
-pub(super) struct Attempt {
-    pub(super) stage: Stage,
-    /// The Hello, to repeat it.
-    pub(super) packet: Vec<u8>,
-    pub(super) sends: u8,
-    pub(super) due: Instant,
-    pub(super) cookie: Option<Cookie>,
-    pinned: bool,
-    pub(super) serial: u32,
-    /// How long the storage may take to erase the ticket.
-    pub(super) patience: Option<Instant>,
-    pub(super) resuming: Option<Resuming>,
-}
-
-pub(super) enum Stage {
-    /// A Hello must be made.
-    Start,
-    Hello(AwaitingReply),
-    /// A resumption's Hello was sent.
-    Resume(AwaitingResume),
-    /// A Finish must be made.
-    Reply(ReplyRead),
-    /// Between two states, or dead.
-    Gone,
 }
 
 /// Prolongs a wait by a random 0–50 % (SPEC.md, "Handshake timers"). A generator that fails costs the jitter only.
@@ -145,7 +111,7 @@ impl Connector {
 
     /// An alarm was accepted and there is no session for it: a pause ends, as far as the backend did not ask for it, and
     /// a waiting Hello is sent again. Tells whether it is so: it is at most so often.
-    fn hurry_alarm(&mut self, now: Instant) -> bool {
+    pub(super) fn hurry_alarm(&mut self, now: Instant) -> bool {
         let may = self.may_hurry(now);
         if may {
             self.cut_short(now);
@@ -154,7 +120,7 @@ impl Connector {
     }
 
     /// Tells whether an alarm may cut a wait short, and takes note of it.
-    fn may_hurry(&mut self, now: Instant) -> bool {
+    pub(super) fn may_hurry(&mut self, now: Instant) -> bool {
         let recently = self.alarmed.is_some_and(|last| now.since(last) < HURRY_INTERVAL);
         if !recently {
             self.alarmed = Some(now);
@@ -179,6 +145,23 @@ impl Connector {
             patience: None,
             resuming: None,
         }));
+    }
+
+    /// An attempt has led to a session.
+    pub(super) fn joined(&mut self) {
+        self.attempt = None;
+        self.retry = Retry::No;
+        self.heard();
+    }
+
+    /// The backend has shown that it has the session, too.
+    pub(super) const fn succeeded(&mut self) {
+        self.failures = 0;
+    }
+
+    /// A Reply was refused: the reason to report should the attempt fail.
+    pub(super) const fn refused(&mut self, reason: Discard) {
+        self.last_error = Some(reason);
     }
 
     /// A session that had been confirmed has ended; it lasted so long.
@@ -219,7 +202,7 @@ impl Connector {
     //# A Reset MUST NOT close a session; it may start three parallel handshakes in 180 s.
     //= SPEC.md#reset
     //# A device MUST NOT start that handshake before it has credible Resets for two packets, with no packet authenticated between them.
-    fn handle_reset(&mut self, now: Instant, tag: [u8; TAG_LEN]) -> bool {
+    pub(super) fn handle_reset(&mut self, now: Instant, tag: [u8; TAG_LEN]) -> bool {
         let within = |last: Option<Instant>, span| last.is_some_and(|last| now.since(last) < span);
         if !self.wanted || self.attempt.is_some() {
             return false;
@@ -272,7 +255,7 @@ impl Connector {
         None
     }
 
-    fn fail(&mut self, at: Instant) -> DeviceEvent {
+    pub(super) fn fail(&mut self, at: Instant) -> DeviceEvent {
         self.attempt = None;
         self.failures = self.failures.saturating_add(1);
         if self.wanted {
@@ -312,241 +295,4 @@ impl Connector {
             _ => None,
         }
     }
-}
-
-/// The settings of an attempt.
-fn initiator<'c>(config: &'c DeviceConfig, attempt: &Attempt) -> Initiator<'c> {
-    let pin = config.pin.as_ref().filter(|_| attempt.pinned);
-    //= SPEC.md#no-downgrade
-    //# A device with a psk floor MUST NOT start or accept a pattern without psk: IKpsk2 falls back to XXpsk3 only.
-    //= SPEC.md#no-downgrade
-    //# Loss, Retry and Reset MUST NOT lower the floor.
-    Initiator {
-        local: &config.identity,
-        anchors: &config.anchors,
-        expected: config.expected_backend(),
-        backend_key: pin.map(|pin| &pin.key),
-        backend_credential: pin.and_then(|pin| pin.credential.as_ref()),
-        psk: config.psk.as_ref().map(|(id, psk)| (*id, psk)),
-        connection_id: config.connection_id,
-        limits: config.limits,
-        cookie: attempt.cookie,
-        anchor_index: usize::try_from(attempt.serial.wrapping_sub(1)).unwrap_or(0),
-    }
-}
-
-pub(super) fn local_error(error: HandshakeError) -> CallError {
-    match error {
-        HandshakeError::BufferTooSmall(error) => error.into(),
-        HandshakeError::Entropy(error) => error.into(),
-        _ => CallError::InvalidConfig("the static key store failed"),
-    }
-}
-
-impl Device<'_> {
-    /// Writes a Hello, a Finish, or the repetition of one.
-    pub(super) fn transmit_handshake(
-        &mut self,
-        now: Instant,
-        tag: BootTag,
-        rng: &mut dyn Entropy,
-        out: &mut [u8],
-    ) -> Result<Option<usize>, CallError> {
-        self.connector.settle_pause(rng);
-        if let Some(len) = self.live.as_mut().map_or(Ok(None), |live| live.repeat_finish(now, rng, out))? {
-            return Ok(Some(len));
-        }
-        let Some(attempt) = &self.connector.attempt else { return Ok(None) };
-        if attempt.due > now {
-            return Ok(None);
-        }
-        if matches!(attempt.stage, Stage::Start) {
-            match self.start_resumption(now, tag, rng, out)? {
-                ResumeStep::Full => {}
-                ResumeStep::Wait => return Ok(None),
-                ResumeStep::Sent(len) => return Ok(Some(len)),
-            }
-        }
-        let Some(attempt) = &mut self.connector.attempt else { return Ok(None) };
-        match core::mem::replace(&mut attempt.stage, Stage::Gone) {
-            Stage::Start => {
-                let context = attempt_context(tag, attempt.serial);
-                let started = initiator(&self.config, attempt).start(&context, rng, out);
-                let (state, len) = started.map_err(|error| {
-                    attempt.stage = Stage::Start;
-                    local_error(error)
-                })?;
-                attempt.stage = Stage::Hello(state);
-                attempt.packet = out.get(..len).unwrap_or_default().to_vec();
-                attempt.note_sent(now, rng);
-                Ok(Some(len))
-            }
-            sent @ (Stage::Hello(_) | Stage::Resume(_)) => {
-                attempt.stage = sent;
-                let len = copy_packet(&attempt.packet, out)?;
-                attempt.note_sent(now, rng);
-                Ok(Some(len))
-            }
-            Stage::Reply(reply) => {
-                let needed = reply.finish_len(&self.config.identity);
-                if out.len() < needed {
-                    attempt.stage = Stage::Reply(reply);
-                    return Err(crate::codec::BufferTooSmall { needed }.into());
-                }
-                let (established, len) =
-                    reply.write_finish(&self.config.identity, out).map_err(local_error)?;
-                let finish = out.get(..len).unwrap_or_default().to_vec();
-                let due = now + prolonged(HANDSHAKE_RTO, rng);
-                self.establish(now, established, Some(FinishRepeat { packet: finish, sends: 1, due }));
-                Ok(Some(len))
-            }
-            Stage::Gone => Ok(None),
-        }
-    }
-
-    fn establish(&mut self, now: Instant, established: Established, finish: Option<FinishRepeat>) {
-        self.config.time.raise_floor(&established.peer);
-        self.join(now, Joined::new(established, self.config.rekey), finish);
-    }
-
-    /// Puts a new session in the place of an earlier one.
-    pub(super) fn join(&mut self, now: Instant, joined: Joined, finish: Option<FinishRepeat>) {
-        self.connector.attempt = None;
-        self.connector.retry = Retry::No;
-        // A Reset for what was sent before says nothing of this session.
-        self.sent_tags = super::SentTags::default();
-        self.connector.heard();
-        if self.live.is_some() {
-            self.events.push(DeviceEvent::Disconnected(CloseReason::Replaced));
-        }
-        self.outbox.handle_session_lost();
-        self.live = Some(Live::new(now, joined, finish));
-    }
-
-    /// A session has shown that the backend has it too.
-    pub(super) fn connected(&mut self) {
-        let Some(live) = &self.live else { return };
-        let event = live.connected(&self.config);
-        self.connector.failures = 0;
-        if let DeviceEvent::Connected { backend, .. } = event {
-            self.config.pin = Some(backend);
-        }
-        self.events.push(event);
-    }
-
-    /// An alarm was accepted: what stands between it and the backend is tried again at once.
-    pub(super) fn hurry_alarm(&mut self, now: Instant) {
-        let works = |live: &Live| live.confirmed && live.seems_dead_at().is_none_or(|at| at > now);
-        if self.link == super::Link::Down {
-            return;
-        }
-        if self.live.as_ref().is_some_and(works) {
-            if let Some(live) =
-                self.live.as_mut().filter(|live| live.set_wanted.is_some() && live.descriptors.due > now)
-                && self.connector.may_hurry(now)
-            {
-                live.descriptors.due = now;
-            }
-        } else if self.connector.hurry_alarm(now)
-            && let Some(finish) = self.live.as_mut().and_then(|live| live.finish.as_mut())
-        {
-            finish.due = finish.due.min(now);
-        }
-    }
-
-    pub(super) fn handle_reply(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
-        let attempt = self.connector.attempt.as_mut().ok_or(Discard::Unsolicited)?;
-        if matches!(attempt.stage, Stage::Resume(_)) {
-            return self.handle_resume_reply(now, packet);
-        }
-        let state = match core::mem::replace(&mut attempt.stage, Stage::Gone) {
-            Stage::Hello(state) => state,
-            other => {
-                attempt.stage = other;
-                return Err(Discard::Unsolicited);
-            }
-        };
-        let outcome = state.read_reply(&initiator(&self.config, attempt), self.config.time, packet);
-        match outcome {
-            Ok(ReplyOutcome::Established(established)) => {
-                self.establish(now, established, None);
-                Ok(())
-            }
-            Ok(ReplyOutcome::Finish(reply)) => {
-                attempt.stage = Stage::Reply(reply);
-                attempt.due = now;
-                attempt.sends = 0;
-                Ok(())
-            }
-            Err(ReplyFailure::Pending(state, error)) => {
-                attempt.stage = Stage::Hello(state);
-                self.connector.last_error = Some(error.discard());
-                Err(error.discard())
-            }
-            Err(ReplyFailure::Dead(error)) => {
-                self.connector.last_error = Some(error.discard());
-                let failed = self.connector.fail(now);
-                self.events.push(failed);
-                Err(error.discard())
-            }
-        }
-    }
-
-    pub(super) fn handle_retry(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
-        let attempt = self.connector.attempt.as_mut().ok_or(Discard::Unsolicited)?;
-        if let Stage::Resume(state) = &attempt.stage {
-            let cookie = state.refused(packet).ok_or(Discard::Unsolicited)?;
-            attempt.fall_back(now, Some(cookie));
-            return Ok(());
-        }
-        let Stage::Hello(state) = &attempt.stage else { return Err(Discard::Unsolicited) };
-        attempt.cookie = Some(state.follow_retry(packet).ok_or(Discard::Unsolicited)?);
-        attempt.stage = Stage::Start;
-        attempt.due = now;
-        attempt.sends = 0;
-        Ok(())
-    }
-
-    //= SPEC.md#reset
-    //# A device MUST ignore a Reset whose tag is not one of the last four that it sent.
-    pub(super) fn handle_reset(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
-        let reset = Reset::parse(packet)?;
-        let live = self.live.as_mut().filter(|_| self.sent_tags.contains(&reset.tag));
-        let live = live.ok_or(Discard::Unsolicited)?;
-        if self.connector.handle_reset(now, reset.tag) {
-            live.prove = Some(Repeat::now(now));
-        }
-        Ok(())
-    }
-}
-
-/// What tells an attempt from all others: it hedges the ephemeral key.
-pub(super) fn attempt_context(tag: BootTag, serial: u32) -> [u8; 8] {
-    let mut context = [0u8; 8];
-    for (to, from) in context.iter_mut().zip(tag.0.into_iter().chain(serial.to_le_bytes())) {
-        *to = from;
-    }
-    context
-}
-
-impl Attempt {
-    /// Tells whether the packet at hand was sent as often as it may be.
-    fn is_exhausted(&self) -> bool {
-        let most = if matches!(self.stage, Stage::Resume(_)) { RESUME_SENDS } else { HANDSHAKE_SENDS };
-        self.sends >= most
-    }
-
-    pub(super) fn note_sent(&mut self, now: Instant, rng: &mut dyn Entropy) {
-        let wait = doubled(HANDSHAKE_RTO, self.sends.into());
-        self.sends = self.sends.saturating_add(1);
-        self.due = now + prolonged(wait, rng);
-    }
-}
-
-/// Copies a kept packet to the front of `out`.
-pub(super) fn copy_packet(packet: &[u8], out: &mut [u8]) -> Result<usize, CallError> {
-    let needed = packet.len();
-    let space = out.get_mut(..needed).ok_or(crate::codec::BufferTooSmall { needed })?;
-    space.copy_from_slice(packet);
-    Ok(needed)
 }

@@ -86,6 +86,9 @@ pub enum StorageTrouble {
     Full(Lane),
     /// A request failed: it is asked again after [`STORAGE_RETRY`](crate::limits::STORAGE_RETRY).
     Failed,
+    /// The stored pin could not be read, as often as it may be tried ([`PIN_READS`](crate::limits::PIN_READS)): this boot
+    /// goes on with what its configuration demands of a backend, and leaves the pin to the next one.
+    PinUnreadable,
     /// An entry or a descriptor set is damaged and was skipped; reported once,
     /// [`Discard::CorruptStorage`] counts them.
     Corrupt,

@@ -1,7 +1,8 @@
 //! One session of a device: what it owes to the backend, and when it is over.
 
+use super::attempt::copy_packet;
 use super::commands::CommandTable;
-use super::connect::{copy_packet, doubled, prolonged, prolonged_by};
+use super::connect::{doubled, prolonged, prolonged_by};
 use super::listen::Listening;
 use super::region::StreamName;
 use super::tickets::Peer;

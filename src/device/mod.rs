@@ -3,6 +3,7 @@
 //! [`Device`] owns the outbox, the session and the handshakes, and decides what goes into the next packet. It
 //! never opens a socket, reads a clock or keeps a generator: see [`Device`] for the run loop.
 
+mod attempt;
 mod backlog;
 mod commands;
 mod compose;
@@ -15,9 +16,11 @@ mod pin;
 mod receive;
 mod record;
 mod region;
+mod requests;
 mod resume;
 mod storage_config;
 mod store;
+mod stored;
 mod tickets;
 mod time_sync;
 
@@ -132,7 +135,7 @@ impl<'m> Device<'m> {
             let (entry, rest) = memory.backlog.split_at_mut_checked(storage.entry_len).ok_or(TOO_SMALL)?;
             let (set, backlog) = rest.split_at_mut_checked(storage.set_len).ok_or(TOO_SMALL)?;
             outbox = outbox.with_backlog(backlog, storage.backlog)?;
-            store = Some(Box::new(Store::new(storage, entry, set, config.boot)));
+            store = Some(Box::new(Store::new(storage, entry, set, config.boot, config.pin.is_some())));
         }
         for (lane, linger) in Lane::ALL.into_iter().zip(config.linger) {
             outbox.set_linger(lane, linger);
@@ -365,7 +368,7 @@ impl<'m> Device<'m> {
             // The storage's answer is what is waited for.
             return None;
         }
-        let storage = self.store.as_ref().and_then(|store| store.poll_timeout(&self.outbox, &self.tickets));
+        let storage = self.store.as_ref().and_then(|store| store.poll_timeout(&self.outbox));
         let storage = if self.has_request() { Some(Instant::ZERO) } else { storage };
         let up = self.link != Link::Down;
         let handshake = self.connector.poll_timeout(up);

@@ -1,12 +1,16 @@
 //! The backend's pin and the time floor, kept over reboots (SPEC.md, "Stored pin").
 
-use super::{BackendPin, Device};
+use super::attempt::Stage;
+use super::store::Pending;
+use super::{BackendPin, Device, DeviceEvent, StorageTrouble};
 use crate::codec::Reader;
 use crate::crypto::PublicKey;
+use crate::entropy::Entropy;
+use crate::error::CloseReason;
 use crate::identity::{Identity, IssuerId, SubjectId};
-use crate::limits::MAX_UNIX_SECONDS;
-use crate::storage::open_pin;
-use crate::time::UnixSeconds;
+use crate::limits::{MAX_UNIX_SECONDS, PIN_READS, STORAGE_RETRY};
+use crate::storage::{StorageReply, open_pin, seal_pin};
+use crate::time::{Instant, UnixSeconds};
 
 const VERSION: u8 = 1;
 /// Version, static key, issuer, subject, floor.
@@ -20,8 +24,21 @@ pub(super) struct StoredPin {
     floor: UnixSeconds,
 }
 
+/// What is known of the storage's copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PinCopy {
+    /// It was not read yet; so many reads were in vain, and the next one is due then.
+    Unread { reads: u8, due: Instant },
+    /// It cannot be read: it stays as it is.
+    Unreadable,
+    /// This is there, or nothing of use.
+    Known(Option<StoredPin>),
+    /// The backend was forgotten: whatever is there is to go.
+    Stale,
+}
+
 impl StoredPin {
-    pub(super) fn encode(&self) -> [u8; STORED_PIN] {
+    fn encode(&self) -> [u8; STORED_PIN] {
         let mut out = [0; STORED_PIN];
         let floor = self.floor.0.to_le_bytes();
         let parts: [&[u8]; 5] =
@@ -45,29 +62,95 @@ impl StoredPin {
 }
 
 impl Device<'_> {
-    /// Returns what is to be stored.
-    pub(super) fn pin_to_store(&self) -> Option<StoredPin> {
+    /// Returns what the storage is to be asked about the pin.
+    pub(super) fn next_pin(&mut self, now: Instant, rng: &mut dyn Entropy) -> Option<Pending> {
+        let wanted = self.pin_to_store();
+        let store = self.store.as_mut()?;
+        match (store.pin, wanted) {
+            (PinCopy::Unread { due, .. }, _) => (due <= now).then_some(Pending::GetPin),
+            //= SPEC.md#stored-pin
+            //# A device MUST NOT overwrite or delete a stored pin before it has read it, but to forget the backend.
+            (PinCopy::Unreadable, _) => None,
+            (PinCopy::Known(stored), _) if stored == wanted => None,
+            (_, None) => Some(Pending::DeletePin),
+            (_, Some(pin)) => {
+                let salt = store.draw_salt(rng)?;
+                store.len = seal_pin(&store.config.key, salt, &pin.encode(), store.buffer)?;
+                Some(Pending::PutPin(pin))
+            }
+        }
+    }
+
+    fn pin_to_store(&self) -> Option<StoredPin> {
         let BackendPin { key, identity, .. } = self.config.pin?;
         Some(StoredPin { key, identity, floor: self.config.time.floor() })
     }
 
-    /// Takes what was stored, before the first attempt to connect.
-    pub(super) fn handle_stored_pin(&mut self, value: &[u8]) {
-        let Some(store) = self.store.as_mut() else { return };
-        let copy = store.buffer.get_mut(..value.len());
-        let stored = copy.and_then(|copy| {
-            copy.copy_from_slice(value);
-            StoredPin::decode(open_pin(&store.config.key, copy).ok()?)
-        });
-        let Some(stored) = stored else { return self.corrupt() };
-        store.pin = Some(stored);
+    /// Takes the answer to a read; `false` if it failed.
+    pub(super) fn handle_pin(&mut self, now: Instant, reply: StorageReply<'_>) -> bool {
+        let Some(store) = self.store.as_mut() else { return true };
+        let answered = matches!(reply, StorageReply::Value(_));
+        let PinCopy::Unread { reads, .. } = store.pin else { return answered };
+        let stored = match reply {
+            StorageReply::Value(None) => {
+                store.pin = PinCopy::Known(None);
+                return true;
+            }
+            StorageReply::Value(Some(value)) => store.buffer.get_mut(..value.len()).and_then(|copy| {
+                copy.copy_from_slice(value);
+                StoredPin::decode(open_pin(&store.config.key, copy).ok()?)
+            }),
+            _ => None,
+        };
+        if let Some(stored) = stored {
+            store.pin = PinCopy::Known(Some(stored));
+            self.enforce_pin(now, stored);
+            return true;
+        }
+        let reads = reads.saturating_add(1);
+        store.pin = match answered {
+            _ if reads < PIN_READS => PinCopy::Unread { reads, due: now + STORAGE_RETRY },
+            true => PinCopy::Known(None),
+            false => PinCopy::Unreadable,
+        };
+        if store.pin == PinCopy::Unreadable {
+            self.events.push(DeviceEvent::StorageTrouble(StorageTrouble::PinUnreadable));
+        }
+        if answered {
+            self.corrupt();
+        }
+        answered
+    }
+
+    /// Puts what was stored in force: before the first attempt to connect, or later, if it could not be read before.
+    fn enforce_pin(&mut self, now: Instant, stored: StoredPin) {
+        let Some(store) = &self.store else { return };
         self.config.time = self.config.time.with_floor(stored.floor);
-        // What the firmware says comes first.
+        // What the firmware says comes first. What a session has shown meanwhile does not.
+        let own = if store.brought_pin { self.config.expected_backend() } else { self.config.expected };
         //= SPEC.md#stored-pin
         //# A device MUST NOT use a stored pin of another identity than the expected one.
-        if self.config.expected_backend().is_none_or(|expected| expected == stored.identity) {
-            let pin = BackendPin { key: stored.key, identity: stored.identity, credential: None };
-            self.config.pin.get_or_insert(pin);
+        if own.is_some_and(|expected| expected != stored.identity) {
+            return;
+        }
+        // A session that has met the same backend may know a newer key.
+        if self.config.pin.is_none_or(|pin| pin.identity != stored.identity) {
+            self.config.pin =
+                Some(BackendPin { key: stored.key, identity: stored.identity, credential: None });
+        }
+        if let Some(attempt) = &mut self.connector.attempt
+            && matches!(attempt.stage, Stage::Reply(_) | Stage::Resume(_))
+        {
+            // Who answers was not held against this pin.
+            attempt.fall_back(now, None);
+        }
+        //= SPEC.md#stored-pin
+        //# A device that reads its pin later than at its start MUST end a session that the pin or its time floor would not have allowed.
+        let floor = self.config.time.floor();
+        if let Some(live) = &self.live
+            && (live.peer.identity != stored.identity || live.peer.not_after < floor)
+        {
+            self.end_session(now, CloseReason::Application);
         }
     }
 
@@ -81,6 +164,9 @@ impl Device<'_> {
     /// an authorised command.
     pub fn forget_backend(&mut self) {
         self.config.pin = None;
+        if let Some(store) = &mut self.store {
+            store.pin = PinCopy::Stale;
+        }
         self.tickets.forget();
     }
 }

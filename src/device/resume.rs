@@ -1,6 +1,7 @@
 //! Resumption with a ticket, and the records that ride in its Hello (SPEC.md, "Resumption", "Early records").
 
-use super::connect::{Attempt, Connector, Stage, attempt_context};
+use super::attempt::{Attempt, Stage, attempt_context, local_error};
+use super::connect::Connector;
 use super::live::{Joined, REPORT_AFTER};
 use super::tickets::{Peer, Prepared, Ticket};
 use super::{Device, DeviceEvent};
@@ -122,7 +123,7 @@ impl Device<'_> {
             Err(error) => {
                 // Nothing was sent: it is as good as before.
                 self.tickets.keep(held);
-                return Err(super::connect::local_error(error));
+                return Err(local_error(error));
             }
         };
         attempt.resuming = Some(Resuming { peer: *peer, psk_proved: *psk_proved, early });

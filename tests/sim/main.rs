@@ -38,6 +38,7 @@ mod link;
 mod listening;
 mod losses;
 mod malicious;
+mod pins;
 mod powercuts;
 mod puppet;
 mod reconnect;

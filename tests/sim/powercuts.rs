@@ -17,19 +17,19 @@ const MEMORY: usize = 8192;
 
 /// One device that reboots, its backend and the application's store.
 pub(crate) struct Ward {
-    pki: Pki,
+    pub(crate) pki: Pki,
     identity: LocalIdentity,
     rng: Rng,
-    now: Instant,
+    pub(crate) now: Instant,
     pub(crate) device: Option<Device<'static>>,
     pub(crate) storage: Storage,
     key: u8,
     set: Vec<u8>,
-    backend: Backend<u64>,
+    pub(crate) backend: Backend<u64>,
     claims: Claims,
     linked: bool,
     /// Share of the packets that are lost.
-    loss: f64,
+    pub(crate) loss: f64,
     /// Share of the batches that the application fails to store.
     fails: f64,
     commits: bool,
@@ -135,7 +135,7 @@ impl Ward {
     }
 
     /// The power goes: all but the storage is lost.
-    fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         self.device = None;
         let present = core::mem::take(&mut self.present);
         for (lane, end) in core::mem::take(&mut self.stored) {
@@ -376,7 +376,7 @@ impl Ward {
         BootTable::open(&StorageKey::from_bytes([self.key; 32]), &mut item).unwrap()
     }
 
-    fn troubles(&self) -> Vec<StorageTrouble> {
+    pub(crate) fn troubles(&self) -> Vec<StorageTrouble> {
         let trouble = |event: &DeviceEvent| match event {
             DeviceEvent::StorageTrouble(trouble) => Some(*trouble),
             _ => None,

@@ -62,6 +62,8 @@ pub(crate) struct Storage {
     pub(crate) mishap: Option<(u64, Mishap)>,
     /// An item of which no deletion is done.
     pub(crate) stuck: Option<Item>,
+    /// An item whose next reads, so many, are answered with this.
+    pub(crate) misread: Option<(Item, u32, Answer)>,
     /// Every request fails.
     pub(crate) broken: bool,
     /// Bytes written by appends and puts, for wear figures.
@@ -132,6 +134,13 @@ impl Storage {
                 self.written += value.len() as u64;
                 self.items.insert(item, value.to_vec());
                 Answer::Done
+            }
+            StorageRequest::Get { item }
+                if self.misread.as_ref().is_some_and(|(of, n, _)| *of == item && *n > 0) =>
+            {
+                let (_, left, answer) = self.misread.as_mut().unwrap();
+                *left -= 1;
+                answer.clone()
             }
             StorageRequest::Get { item } => Answer::Value(self.items.get(&item).cloned()),
             StorageRequest::Delete { item } if self.stuck == Some(item) => Answer::Failed,
