@@ -109,7 +109,7 @@ fn serve(options: &Options) -> Result<(), Failure> {
         Transport::Serial(path) => Line::open(path)?,
     };
     if options.scenario == "noise" {
-        line.disturb(options.seed, 150);
+        line.disturb(options.seed, 500);
     }
     let mut host = Host::new(line, keys)?;
     scenario(&mut host)?;

@@ -97,8 +97,8 @@ fn plain(host: &mut Host) -> Result<(), Failure> {
 /// Noise on the line, in both directions.
 fn noise(host: &mut Host) -> Result<(), Failure> {
     host.until("connected over a noisy line", 90, |host| !host.connected.is_empty())?;
-    host.until("the noise has hit 30 bytes, and alarms have come", 90, |host| {
-        host.line.hits() >= 30 && host.oracle.boots.values().any(|boot| boot.alarms.len() >= 2)
+    host.until("the noise has hit 20 bytes, and alarms have come", 90, |host| {
+        host.line.hits() >= 20 && host.oracle.boots.values().any(|boot| boot.alarms.len() >= 2)
     })?;
     host.finish()?;
     complete(host, 1)

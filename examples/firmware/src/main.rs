@@ -103,10 +103,10 @@ fn end(ending: Ending, line: &Line, flash: &flash::Store) -> Result<(), Failure>
     }
 }
 
-/// What the watchdog is for.
+/// What the watchdog is for: a driver, say, that waits for an interrupt which never comes.
 fn hang() -> ! {
     say!("device: hangs on purpose");
     loop {
-        cortex_m::asm::nop();
+        cortex_m::asm::wfi();
     }
 }
