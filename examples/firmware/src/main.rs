@@ -12,6 +12,7 @@ use vitalwire_firmware::board::{self, Bench};
 use vitalwire_firmware::clock::Clock;
 use vitalwire_firmware::config::{self, MAX_PACKET, STORAGE_BUFFER};
 use vitalwire_firmware::entropy::HostEntropy;
+use vitalwire_firmware::figure::Figures;
 use vitalwire_firmware::line::{LONGEST, Line};
 use vitalwire_firmware::monitor::{Ending, Monitor};
 use vitalwire_firmware::uart::Uart;
@@ -29,6 +30,7 @@ fn run() -> Result<(), Failure> {
     let core = cortex_m::Peripherals::take().ok_or("the processor's peripherals")?;
     say!("device: started");
     let clock = Clock::start(core.SYST);
+    let mut figures = Figures::start()?;
     let mut watchdog = Watchdog::start();
     let mut entropy = HostEntropy::open().map_err(|_| "the random generator")?;
     let mut flash = flash::open()?;
@@ -45,7 +47,11 @@ fn run() -> Result<(), Failure> {
     loop {
         let now = clock.now();
         // 1. What came in, and what time has brought.
-        line.receive(|packet| device.handle_packet(now, packet, &mut |received| monitor.receive(received)));
+        line.receive(|packet| {
+            figures.receive(packet, |packet| {
+                device.handle_packet(now, packet, &mut |received| monitor.receive(received));
+            });
+        });
         device.handle_timeout(now);
         // 2. Records and commands.
         monitor.turn(now, &mut device);
@@ -56,7 +62,7 @@ fn run() -> Result<(), Failure> {
         }
         // 4. What goes out, as far as the line takes it.
         while line.has_room() {
-            match device.poll_transmit(now, &mut entropy, &mut out) {
+            match figures.transmit(|| device.poll_transmit(now, &mut entropy, &mut out)) {
                 Ok(Some(packet)) => line.send(packet),
                 Ok(None) => break,
                 Err(error) => {
@@ -68,10 +74,14 @@ fn run() -> Result<(), Failure> {
         }
         // 5. What the application should know.
         while let Some(event) = device.poll_event() {
+            figures.event(&event);
             monitor.event(event);
         }
         match monitor.ending(now, &mut device) {
-            Some(ending) if line.uart.is_flushed() => return end(ending, &line, &flash),
+            Some(ending) if line.uart.is_flushed() => {
+                figures.end();
+                return end(ending, &line, &flash);
+            }
             _ => {}
         }
         // 6. Sleep. A line that is full wakes us as it drains.
