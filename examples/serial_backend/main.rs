@@ -8,7 +8,7 @@
 //! cargo run --example serial_backend -- --page page.bin --serial /dev/ttyUSB0
 //! ```
 //!
-//! It makes new keys in each run, writes the device's share of them to `page.bin`, and waits two minutes for the device:
+//! It makes new keys in each run (but for `--fixed-keys`), writes the device's share of them to `page.bin`, and waits two minutes for the device:
 //! write the page to the board (`board.rs` in the firmware says where it looks for it), and start that.
 #![allow(unreachable_pub, reason = "a program, in modules")]
 
@@ -23,7 +23,7 @@ mod scenario;
 mod telemetry;
 
 use host::Host;
-use keys::Keys;
+use keys::{Keys, Source};
 use line::Line;
 use scenario::SCENARIOS;
 use std::net::TcpListener;
@@ -39,7 +39,8 @@ byte for byte; 1: not.
   --listen FILE        waits for an emulator on a TCP port of 127.0.0.1, and writes its number to the file
   --connect ADDRESS    connects to an emulator that waits on a TCP port
   --serial PATH        opens a serial line, set up before with stty
-  --scenario NAME      whole (default), plain, noise, vanish or reset
+  --scenario NAME      whole (default), plain, noise, vanish, reset or figures
+  --fixed-keys         the same keys in each run, for a device that measures itself
   --seed N             of the noise, default 1
   --help               this text";
 
@@ -56,11 +57,13 @@ struct Options {
     transport: Transport,
     scenario: String,
     seed: u64,
+    keys: Source,
 }
 
 impl Options {
     fn parse() -> Result<Self, Failure> {
         let (mut page, mut transport, mut scenario, mut seed) = (None, None, "whole".to_owned(), 1);
+        let mut keys = Source::Random;
         let mut words = env::args().skip(1);
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -70,13 +73,14 @@ impl Options {
                 "--connect" => transport = Some(Transport::Connect(value()?)),
                 "--serial" => transport = Some(Transport::Serial(value()?)),
                 "--scenario" => scenario = value()?,
+                "--fixed-keys" => keys = Source::Fixed,
                 "--seed" => seed = value()?.parse()?,
                 _ => return Err(format!("unknown option {word}; --help lists them").into()),
             }
         }
         let page = page.ok_or("--page is needed")?;
         let transport = transport.ok_or("--listen, --connect or --serial is needed")?;
-        Ok(Self { page, transport, scenario, seed })
+        Ok(Self { page, transport, scenario, seed, keys })
     }
 }
 
@@ -97,7 +101,7 @@ fn main() -> ExitCode {
 fn serve(options: &Options) -> Result<(), Failure> {
     let known = SCENARIOS.iter().find(|(name, _)| *name == options.scenario);
     let (_, scenario) = known.ok_or("there is no such scenario; --help lists them")?;
-    let (keys, page) = Keys::make()?;
+    let (keys, page) = Keys::make(options.keys)?;
     write_whole(&options.page, &page)?;
     let mut line = match &options.transport {
         Transport::Listen(file) => {

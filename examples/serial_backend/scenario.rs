@@ -8,8 +8,14 @@ use vitalwire::backend::CommandOutcome;
 use vitalwire::wire::Pattern;
 
 /// The names of the scenarios, and what they are.
-pub const SCENARIOS: [(&str, fn(&mut Host) -> Result<(), Failure>); 5] =
-    [("whole", whole), ("plain", plain), ("noise", noise), ("vanish", vanish), ("reset", reset)];
+pub const SCENARIOS: [(&str, fn(&mut Host) -> Result<(), Failure>); 6] = [
+    ("whole", whole),
+    ("plain", plain),
+    ("noise", noise),
+    ("vanish", vanish),
+    ("reset", reset),
+    ("figures", figures),
+];
 
 /// A device's life: first contact, telemetry, an alarm, rekeying, a reboot, resumption, and IK at last.
 fn whole(host: &mut Host) -> Result<(), Failure> {
@@ -92,6 +98,23 @@ fn plain(host: &mut Host) -> Result<(), Failure> {
     host.finish()?;
     let boot = host.oracle.boots.keys().next().copied().ok_or("a boot")?;
     host.oracle.missing(boot).map_or(Ok(()), |missing| Err(format!("missing: {missing}").into()))
+}
+
+/// Each pattern once, for a device that measures itself: XX, then a ticket from the flash, then IK. And a ratchet.
+fn figures(host: &mut Host) -> Result<(), Failure> {
+    host.until("first contact, by XX", 120, |host| host.connected == [Pattern::Xx])?;
+    host.command(command::REKEY, b"")?;
+    host.until("a DH ratchet was done", 20, |host| host.ratchets().1 > 0)?;
+    host.until("records have come", 20, |host| host.oracle.boot(1).is_some_and(has_records))?;
+    reboot(host)?;
+    host.until("resumed from the flash, by a ticket", 30, |host| host.connected.last() == Some(&Pattern::Resume))?;
+    host.until("records of the second boot have come", 20, |host| host.oracle.boot(2).is_some_and(has_records))?;
+    host.restart(false)?;
+    host.until("the service has lost its sessions and its ticket keys: IK", 60, |host| {
+        host.connected.last() == Some(&Pattern::Ik)
+    })?;
+    host.finish()?;
+    complete(host, 2)
 }
 
 /// Noise on the line, in both directions.

@@ -8,15 +8,27 @@ use std::{env, fs};
 #[path = "src/snow_device.rs"]
 mod snow_device;
 
+#[cfg(any(feature = "lakers", feature = "tls"))]
+#[path = "src/fixed.rs"]
+mod fixed;
 #[cfg(feature = "lakers")]
 #[path = "src/lakers_device.rs"]
 mod lakers_device;
+#[cfg(feature = "tls")]
+#[path = "src/tls_device.rs"]
+mod tls_device;
+#[cfg(feature = "tls")]
+#[path = "far_end/tls.rs"]
+mod tls_far_end;
 
 type Failure = Box<dyn std::error::Error>;
 
 /// The bytes of a run, in the order in which they were said.
 #[derive(Default)]
-#[cfg_attr(not(any(feature = "snow", feature = "lakers")), expect(dead_code, reason = "no peer is built"))]
+#[cfg_attr(
+    not(any(feature = "snow", feature = "lakers", feature = "tls")),
+    expect(dead_code, reason = "no peer is built")
+)]
 struct Transcript {
     /// The handshake, from the device.
     sent: Vec<Vec<u8>>,
@@ -35,14 +47,17 @@ fn main() -> Result<(), Failure> {
     println!("cargo::rerun-if-changed=../memory.x");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src");
+    println!("cargo::rerun-if-changed=far_end");
     #[cfg(feature = "snow")]
     fs::write(out.join("snow.rs"), snow_far_end()?.source())?;
     #[cfg(feature = "lakers")]
     fs::write(out.join("lakers.rs"), lakers_far_end().map_err(|error| format!("{error:?}"))?.source())?;
+    #[cfg(feature = "tls")]
+    fs::write(out.join("tls.rs"), tls_far_end().map_err(|error| format!("{error:?}"))?.source())?;
     Ok(())
 }
 
-#[cfg(any(feature = "snow", feature = "lakers"))]
+#[cfg(any(feature = "snow", feature = "lakers", feature = "tls"))]
 impl Transcript {
     fn source(&self) -> String {
         let lists = [
@@ -97,8 +112,8 @@ fn lakers_far_end() -> Result<Transcript, lakers::EDHOCError> {
     use lakers::{CredentialTransfer, EDHOCMethod, EDHOCSuite, EdhocInitiator, EdhocResponder};
     use lakers_device::{Keys, RECORDS, crypto, device_key};
     let far_key = [
-        0x72, 0xcc, 0x47, 0x61, 0xdb, 0xd4, 0xc7, 0x8f, 0x75, 0x89, 0x31, 0xaa, 0x58, 0x9d, 0x34, 0x8d, 0x1e, 0xf8,
-        0x74, 0xa7, 0xe3, 0x03, 0xed, 0xe2, 0xf1, 0x40, 0xdc, 0xf3, 0xe6, 0xaa, 0x4a, 0xac,
+        0x72, 0xcc, 0x47, 0x61, 0xdb, 0xd4, 0xc7, 0x8f, 0x75, 0x89, 0x31, 0xaa, 0x58, 0x9d, 0x34, 0x8d, 0x1e,
+        0xf8, 0x74, 0xa7, 0xe3, 0x03, 0xed, 0xe2, 0xf1, 0x40, 0xdc, 0xf3, 0xe6, 0xaa, 0x4a, 0xac,
     ];
     let mut transcript = Transcript::default();
     let (cred_i, cred_r) = (lakers_device::device_credential()?, lakers_device::far_credential()?);
@@ -128,6 +143,34 @@ fn lakers_far_end() -> Result<Transcript, lakers::EDHOCError> {
         assert_eq!(far.open(0, number, sealed.as_slice())?.as_slice(), vec![0x5a; len]);
         transcript.records_sent.push(sealed.as_slice().to_vec());
         transcript.records_received.push(far.seal(1, number, &vec![0xa5; len])?.as_slice().to_vec());
+    }
+    Ok(transcript)
+}
+
+/// Both ends of TLS 1.3 with a pre-shared key, and their records.
+#[cfg(feature = "tls")]
+fn tls_far_end() -> Result<Transcript, embedded_tls::TlsError> {
+    use tls_device::{BUFFER, RECORDS, config, context};
+    use tls_far_end::Server;
+    let mut transcript = Transcript::default();
+    let (mut incoming, mut outgoing) = ([0; BUFFER], [0; BUFFER]);
+    let server = Server::new(tls_device::SECRET, tls_device::IDENTITY);
+    let mut device = embedded_tls::blocking::TlsConnection::new(&server, &mut incoming, &mut outgoing);
+    let config = config();
+    device.open(context(&config))?;
+    transcript.sent = server.take_received();
+    transcript.received = server.take_said();
+    for len in RECORDS {
+        let record = vec![0x5a; len];
+        assert_eq!(device.write(&record)?, len);
+        device.flush()?;
+        assert_eq!(server.open(), record);
+        transcript.records_sent.push(server.take_received().concat());
+        server.say(&vec![0xa5; len]);
+        let mut opened = vec![0; len];
+        assert_eq!(device.read(&mut opened)?, len);
+        assert_eq!(opened, vec![0xa5; len]);
+        transcript.records_received.push(server.take_said().concat());
     }
     Ok(transcript)
 }

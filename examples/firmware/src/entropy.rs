@@ -7,8 +7,8 @@
 use cortex_m_semihosting::syscall;
 use vitalwire::{Entropy, EntropyError};
 
-/// The host's file that is read. With `figures` the bench writes it, so that the same instructions are counted in each run.
-const SOURCE: &[u8] = if cfg!(feature = "figures") { b"figures-entropy\0" } else { b"/dev/urandom\0" };
+/// The host's file that is read.
+const SOURCE: &[u8] = b"/dev/urandom\0";
 /// Open for reading, in binary: the mode's number in semihosting.
 const READ_BINARY: usize = 1;
 const NO_FILE: usize = usize::MAX;

@@ -6,6 +6,7 @@
 #![no_main]
 
 mod board;
+mod fixed;
 mod lakers_device;
 
 mod transcript {

@@ -1,39 +1,13 @@
 //! What both ends of the EDHOC session are made of: the keys of RFC 9529, section 3 (lakers' own test vectors), and
 //! random numbers that are none, so that every run is the same. Never do this in a device.
 
+use crate::fixed::Fixed;
 use lakers::{BytesCcmIvLen, BytesCcmKeyLen, BytesP256ElemLen, Credential, CryptoTrait, EDHOCError};
 use lakers::{EdhocMessageBuffer, MAX_BUFFER_LEN};
 use lakers_crypto_rustcrypto::Crypto;
-use rand_core::{CryptoRng, Error, RngCore};
 
 /// The lengths of the records that are measured, in bytes: what fits lakers' buffers.
 pub const RECORDS: [usize; 3] = [16, 48, 64];
-
-pub struct Fixed(u64);
-
-impl RngCore for Fixed {
-    fn next_u32(&mut self) -> u32 {
-        self.next_u64() as u32
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        self.0.rotate_right(24)
-    }
-
-    fn fill_bytes(&mut self, out: &mut [u8]) {
-        for byte in out {
-            *byte = self.next_u64() as u8;
-        }
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Error> {
-        self.fill_bytes(out);
-        Ok(())
-    }
-}
-
-impl CryptoRng for Fixed {}
 
 /// The primitives of one end.
 pub const fn crypto(end: u64) -> Crypto<Fixed> {
@@ -90,23 +64,13 @@ impl Keys {
         keys
     }
 
-    pub fn seal(
-        &mut self,
-        end: u8,
-        number: u8,
-        record: &[u8],
-    ) -> Result<EdhocMessageBuffer, EDHOCError> {
+    pub fn seal(&mut self, end: u8, number: u8, record: &[u8]) -> Result<EdhocMessageBuffer, EDHOCError> {
         let record = EdhocMessageBuffer::new_from_slice(record).map_err(|_| EDHOCError::ParsingError)?;
         let nonce = self.nonce(end, number);
         Ok(self.crypto.aes_ccm_encrypt_tag_8(&self.secret, &nonce, &[], &record))
     }
 
-    pub fn open(
-        &mut self,
-        end: u8,
-        number: u8,
-        sealed: &[u8],
-    ) -> Result<EdhocMessageBuffer, EDHOCError> {
+    pub fn open(&mut self, end: u8, number: u8, sealed: &[u8]) -> Result<EdhocMessageBuffer, EDHOCError> {
         let sealed = EdhocMessageBuffer::new_from_slice(sealed).map_err(|_| EDHOCError::ParsingError)?;
         let nonce = self.nonce(end, number);
         self.crypto.aes_ccm_decrypt_tag_8(&self.secret, &nonce, &[], &sealed)

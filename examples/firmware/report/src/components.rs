@@ -47,7 +47,9 @@ pub fn of_symbol(name: &str) -> Option<String> {
     if first == path {
         // Not a path: a function of the start-up code, of the exception handlers, or a builtin of the compiler.
         return match first {
-            _ if first.starts_with("__aeabi_") || first.starts_with("mem") => Some("compiler_builtins".into()),
+            _ if first.starts_with("__aeabi_") || first.starts_with("mem") => {
+                Some("compiler_builtins".into())
+            }
             _ if first.starts_with("__") || first.contains("Handler") || first == "Reset" => {
                 Some(of_crate("cortex-m-rt"))
             }
@@ -70,16 +72,23 @@ fn of_crate(name: &str) -> String {
         "chacha20poly1305" | "chacha20" | "poly1305" => "ChaCha20-Poly1305",
         "sha2" => "SHA-2 (sha2)",
         "blake2" => "BLAKE2 (blake2)",
-        "digest" | "block-buffer" | "crypto-common" | "generic-array" | "hybrid-array" | "typenum" | "subtle"
-        | "zeroize" | "cpufeatures" | "hmac" | "hkdf" | "universal-hash" | "cipher" | "inout" | "aead" => "traits and tools of RustCrypto",
+        "digest" | "block-buffer" | "crypto-common" | "generic-array" | "hybrid-array" | "typenum"
+        | "subtle" | "zeroize" | "cpufeatures" | "hmac" | "hkdf" | "universal-hash" | "cipher" | "inout"
+        | "aead" => "traits and tools of RustCrypto",
         "p256" | "primeorder" | "elliptic-curve" | "ecdsa" | "crypto-bigint" | "ff" | "group" | "sec1" => {
             "P-256 (p256 and what it takes)"
         }
         "aes" | "ccm" | "ctr" | "aes-gcm" | "ghash" | "polyval" | "cbc-mac" => "AES (aes and its modes)",
-        "cortex-m" | "cortex-m-rt" | "embedded-alloc" | "linked-list-allocator" | "critical-section"
-        | "volatile-register" | "vcell" | "bare-metal" => "start-up, vector table and allocator",
+        "cortex-m"
+        | "cortex-m-rt"
+        | "embedded-alloc"
+        | "linked-list-allocator"
+        | "critical-section"
+        | "volatile-register"
+        | "vcell"
+        | "bare-metal" => "start-up, vector table and allocator",
         "cortex-m-semihosting" | "firmware-measure" => MEASURING,
-        "vitalwire-firmware" | "firmware-peers" | "snow-xx" | "edhoc" | "tls" => APPLICATION,
+        "vitalwire-firmware" | "firmware-peers" | "snow-xx" | "edhoc" | "tls-psk" => APPLICATION,
         "compiler-builtins" => "compiler_builtins",
         _ => return name,
     };
@@ -103,7 +112,10 @@ mod tests {
         let row = |file: &str| of_file(&format!("{registry}{file}"));
         assert_eq!(row("snow-0.10.0/src/builder.rs").as_deref(), Some("snow"));
         assert_eq!(row("blake2-0.11.0-rc.2/src/lib.rs").as_deref(), Some("BLAKE2 (blake2)"));
-        assert_eq!(row("cortex-m-0.7.10/src/asm.rs").as_deref(), Some("start-up, vector table and allocator"));
+        assert_eq!(
+            row("cortex-m-0.7.10/src/asm.rs").as_deref(),
+            Some("start-up, vector table and allocator")
+        );
         assert_eq!(of_file("/rustc/0123/library/core/src/slice/mod.rs"), None);
         assert_eq!(
             of_file("/rustc/0123/library/compiler-builtins/src/mem.rs").as_deref(),

@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn refuses_figures_of_another_form() {
-        for text in ["", "figure xx", "figure xx 1", "figure xx -1 bytes", "figure xx 1 bytes more", "figure xx 1 ms"]
+        for text in
+            ["", "figure xx", "figure xx 1", "figure xx -1 bytes", "figure xx 1 bytes more", "figure xx 1 ms"]
         {
             assert!(parse(text).is_err(), "{text}");
         }

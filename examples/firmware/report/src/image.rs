@@ -25,7 +25,9 @@ impl Image {
         let symbols = Symbols::of(&file);
         let mut image = Self { components: BTreeMap::new(), data: 0, bss: 0 };
         for section in file.sections() {
-            let SectionFlags::Elf { sh_flags, .. } = section.flags() else { return Err("not an ELF file".into()) };
+            let SectionFlags::Elf { sh_flags, .. } = section.flags() else {
+                return Err("not an ELF file".into());
+            };
             let flag = |flag: elf::SectionFlags| sh_flags.0 & flag.0 != 0;
             if !flag(elf::SHF_ALLOC) || section.size() == 0 {
                 continue;
@@ -95,7 +97,8 @@ impl Symbols {
         });
         // The lowest bit of a function's address only says that it is of the Thumb instruction set.
         let places = named.map(|symbol| {
-            let begin = if symbol.kind() == SymbolKind::Text { symbol.address() & !1 } else { symbol.address() };
+            let begin =
+                if symbol.kind() == SymbolKind::Text { symbol.address() & !1 } else { symbol.address() };
             let row = symbol.name().ok().and_then(components::of_symbol);
             (begin, (begin + symbol.size(), row))
         });

@@ -43,7 +43,8 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<ExitCode, Box<dyn 
             "--check" => budgets = Some(value("the file of budgets")?),
             "--device" | "--peer" => {
                 let (name, image, output) = (value("its name")?, value("its image")?, value("its output")?);
-                let measured = measure(name, &image, &output).map_err(|error| format!("{image}, {output}: {error}"))?;
+                let measured =
+                    measure(name, &image, &output).map_err(|error| format!("{image}, {output}: {error}"))?;
                 if option == "--device" { devices.push(measured) } else { peers.push(measured) }
             }
             _ => return Err(format!("unknown option {option}").into()),
@@ -52,7 +53,8 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<ExitCode, Box<dyn 
     print!("{}", table::report(&devices, &peers));
     let Some(path) = budgets else { return Ok(ExitCode::SUCCESS) };
     let budgets = fs::read_to_string(&path).map_err(|error| error.to_string());
-    let budgets = budgets.and_then(|text| figures::budgets(&text)).map_err(|error| format!("{path}: {error}"))?;
+    let budgets =
+        budgets.and_then(|text| figures::budgets(&text)).map_err(|error| format!("{path}: {error}"))?;
     let images: BTreeMap<String, Figures> =
         devices.into_iter().chain(peers).map(|measured| (measured.name, measured.figures)).collect();
     let wrong = figures::check(&budgets, &images);
@@ -72,7 +74,8 @@ fn measure(name: String, image: &str, output: &str) -> Result<Measured, Box<dyn 
     let mut figures = figures::parse(&fs::read_to_string(output)?)?;
     let heap = |figure: &str| figures.get(figure).copied().unwrap_or(0);
     // The region is as large as the image cares to make it; what counts is what is used of it.
-    let variables = (image.data + image.bss).checked_sub(heap("heap.region")).ok_or("the heap is larger than RAM")?;
+    let variables =
+        (image.data + image.bss).checked_sub(heap("heap.region")).ok_or("the heap is larger than RAM")?;
     let ram = variables + heap("heap.peak");
     let own = [
         ("flash", image.flash()),

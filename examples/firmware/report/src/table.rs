@@ -57,7 +57,12 @@ pub fn report(devices: &[Measured], peers: &[Measured]) -> String {
     let mut out = String::new();
     if !devices.is_empty() {
         section(&mut out, "Memory and link, in bytes", devices, memory(devices));
-        section(&mut out, "Operations: instructions / stack / heap, the latter in bytes", devices, operations(devices));
+        section(
+            &mut out,
+            "Operations: instructions / stack / heap, the latter in bytes",
+            devices,
+            operations(devices),
+        );
         section(&mut out, "Flash by component, in bytes", devices, components(devices));
     }
     if !peers.is_empty() {
@@ -84,7 +89,8 @@ fn memory(devices: &[Measured]) -> Vec<Row> {
 
 fn operations(devices: &[Measured]) -> Vec<Row> {
     let row = |&(title, figure): &(&str, &str)| {
-        let parts = |device| ["", ".stack", ".heap"].map(|part| cell(device, &format!("{figure}{part}"))).join(" / ");
+        let parts =
+            |device| ["", ".stack", ".heap"].map(|part| cell(device, &format!("{figure}{part}"))).join(" / ");
         (title.to_owned(), devices.iter().map(parts).collect())
     };
     OPERATIONS.iter().map(row).collect()
