@@ -35,12 +35,16 @@ fn whole(host: &mut Host) -> Result<(), Failure> {
     host.storing = Storing::Off;
     let before = host.oracle.records;
     reboot(host)?;
-    host.until("resumed from the flash, by a ticket", 30, |host| host.connected.last() == Some(&Pattern::Resume))?;
+    host.until("resumed from the flash, by a ticket", 30, |host| {
+        host.connected.last() == Some(&Pattern::Resume)
+    })?;
     host.storing = Storing::On;
     host.until("the records of the first boot have come from the flash", 30, |host| {
         host.oracle.missing(1).is_none() && host.oracle.records > before
     })?;
-    host.until("records of the second boot have come", 20, |host| host.oracle.boot(2).is_some_and(has_records))?;
+    host.until("records of the second boot have come", 20, |host| {
+        host.oracle.boot(2).is_some_and(has_records)
+    })?;
     commands(host, 2)?;
     host.until("a hash ratchet was done", 30, |host| host.ratchets().0 > 0)?;
 
@@ -53,7 +57,9 @@ fn whole(host: &mut Host) -> Result<(), Failure> {
     host.until("the ticket is used, the backend is known: IK at once", 30, move |host| {
         host.connected.len() > sessions && host.connected.last() == Some(&Pattern::Ik)
     })?;
-    host.until("records of the third boot have come", 20, |host| host.oracle.boot(3).is_some_and(has_records))?;
+    host.until("records of the third boot have come", 20, |host| {
+        host.oracle.boot(3).is_some_and(has_records)
+    })?;
     host.finish()?;
     complete(host, 3)
 }
@@ -107,8 +113,12 @@ fn figures(host: &mut Host) -> Result<(), Failure> {
     host.until("a DH ratchet was done", 20, |host| host.ratchets().1 > 0)?;
     host.until("records have come", 20, |host| host.oracle.boot(1).is_some_and(has_records))?;
     reboot(host)?;
-    host.until("resumed from the flash, by a ticket", 30, |host| host.connected.last() == Some(&Pattern::Resume))?;
-    host.until("records of the second boot have come", 20, |host| host.oracle.boot(2).is_some_and(has_records))?;
+    host.until("resumed from the flash, by a ticket", 30, |host| {
+        host.connected.last() == Some(&Pattern::Resume)
+    })?;
+    host.until("records of the second boot have come", 20, |host| {
+        host.oracle.boot(2).is_some_and(has_records)
+    })?;
     host.restart(false)?;
     host.until("the service has lost its sessions and its ticket keys: IK", 60, |host| {
         host.connected.last() == Some(&Pattern::Ik)
@@ -153,6 +163,8 @@ fn reset(host: &mut Host) -> Result<(), Failure> {
     host.until("the watchdog has reset the device, and it has resumed", 60, |host| {
         host.connected.last() == Some(&Pattern::Resume)
     })?;
-    host.until("records of the second boot have come", 20, |host| host.oracle.boot(2).is_some_and(has_records))?;
+    host.until("records of the second boot have come", 20, |host| {
+        host.oracle.boot(2).is_some_and(has_records)
+    })?;
     host.finish()
 }

@@ -112,7 +112,8 @@ mod on {
             let packet = operation.run(work)?;
             let mut tally = operation.tally();
             let Some(packet) = packet else { return Ok(packet) };
-            let Ok(kind @ (PacketKind::Hello | PacketKind::Finish)) = PacketKind::parse(packet, Side::Device) else {
+            let Ok(kind @ (PacketKind::Hello | PacketKind::Finish)) = PacketKind::parse(packet, Side::Device)
+            else {
                 return Ok(Some(packet));
             };
             if let Ok(hello) = Hello::parse(packet) {
