@@ -3,18 +3,15 @@
 use crate::keys::Keys;
 use crate::line::Line;
 use crate::oracle::Oracle;
+use crate::service::{Store, run_handshakes, set_clocks};
 use crate::{Failure, telemetry};
-use std::collections::{BTreeMap, HashMap};
-use std::time::{Instant as Clock, SystemTime, UNIX_EPOCH};
+use std::collections::HashMap;
+use std::time::Instant as Clock;
 use vitalwire::backend::{
-    Backend, BackendEvent, Batch, BatchRef, Claims, Command, CommandId, CommandOutcome, Grant, Inbound,
-    Received,
+    Backend, BackendEvent, Batch, BatchRef, Command, CommandId, CommandOutcome, Inbound, Received,
 };
-use vitalwire::delivery::Ledger;
-use vitalwire::framing::{ClockQuality, WallReading};
-use vitalwire::identity::{Identity, Scopes};
 use vitalwire::wire::{PacketKind, Pattern, Side};
-use vitalwire::{CloseReason, Duration, Instant, OsEntropy, UnixSeconds};
+use vitalwire::{CloseReason, Duration, Instant, OsEntropy};
 
 /// What happens to records that came.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,8 +29,7 @@ pub struct Host {
     backend: Backend<()>,
     rng: OsEntropy,
     started: Clock,
-    ledgers: BTreeMap<Identity, Ledger>,
-    claims: Claims,
+    store: Store,
     pub storing: Storing,
     pub oracle: Oracle,
     /// The patterns by which the device has connected, in order.
@@ -56,8 +52,7 @@ impl Host {
             backend,
             rng: OsEntropy,
             started: Clock::now(),
-            ledgers: BTreeMap::new(),
-            claims: Claims::new(1000),
+            store: Store::default(),
             storing: Storing::On,
             oracle: Oracle::default(),
             connected: Vec::new(),
@@ -144,29 +139,20 @@ impl Host {
         let mut packets: Vec<Vec<u8>> = Vec::new();
         self.line.receive(std::time::Duration::from_millis(5), |packet| packets.push(packet.to_vec()));
         let now = self.now()?;
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        self.backend.set_wall_clock(UnixSeconds(wall.as_secs()));
-        self.backend.set_wall_time(
-            now,
-            WallReading {
-                unix_millis: wall.as_millis().try_into()?,
-                quality: ClockQuality::Synchronised,
-                error: Duration::from_millis(50),
-            },
-        );
+        set_clocks(now, &mut self.backend)?;
         for packet in &mut packets {
             match PacketKind::parse(packet, Side::Device) {
                 Ok(PacketKind::Hello) => self.hellos += 1,
                 Ok(PacketKind::Finish) => self.finishes += 1,
                 _ => {}
             }
-            let Self { backend, ledgers, oracle, storing, results, .. } = self;
+            let Self { backend, store, oracle, storing, results, .. } = self;
             let mut batches = Vec::new();
             backend.handle_packets(
                 now,
                 &mut [Inbound { path: (), packet }],
                 &mut |received| match received {
-                    Received::Batch(batch) => batches.push(store(*storing, ledgers, oracle, &batch)),
+                    Received::Batch(batch) => batches.push(look_at(*storing, store, oracle, &batch)),
                     Received::CommandDone { id, body, .. } => {
                         results.insert(id, body.to_vec());
                     }
@@ -176,13 +162,13 @@ impl Host {
             self.settle(now, batches);
         }
         self.backend.handle_timeout(now);
-        self.run_handshakes(now);
+        run_handshakes(now, &mut self.backend, &mut self.rng);
         while let Some(event) = self.backend.poll_event() {
             self.handle_event(now, event)?;
         }
-        self.run_handshakes(now);
+        run_handshakes(now, &mut self.backend, &mut self.rng);
         while let Some(early) = self.backend.poll_early() {
-            let done = store(self.storing, &mut self.ledgers, &mut self.oracle, &early.as_batch());
+            let done = look_at(self.storing, &mut self.store, &mut self.oracle, &early.as_batch());
             self.settle(now, vec![done]);
         }
         let mut out = [0; 1500];
@@ -201,23 +187,15 @@ impl Host {
         }
     }
 
-    fn run_handshakes(&mut self, now: Instant) {
-        while let Some(job) = self.backend.poll_handshake() {
-            let done = job.run(&mut self.rng);
-            self.backend.handle_handshake(now, done);
-        }
-    }
-
     fn handle_event(&mut self, now: Instant, event: BackendEvent) -> Result<(), Failure> {
         match event {
             BackendEvent::Pending { pending, credential, .. } => {
-                let grant = self.grant(credential.identity());
+                let grant = self.store.grant(credential.identity(), None);
                 self.backend.accept(now, pending, grant)?;
             }
             BackendEvent::Resuming { pending, claim } => {
-                let wall = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-                let outcome = self.claims.claim(UnixSeconds(wall), &claim);
-                let grant = self.grant(claim.identity);
+                let outcome = self.store.claim(&claim)?;
+                let grant = self.store.grant(claim.identity, None);
                 self.backend.claimed(now, pending, outcome, grant)?;
             }
             BackendEvent::Connected { pattern, .. } => self.connected.push(pattern),
@@ -231,15 +209,6 @@ impl Host {
             _ => {}
         }
         Ok(())
-    }
-
-    fn grant(&mut self, identity: Identity) -> Grant {
-        Grant {
-            scopes: Scopes::PUBLISH | Scopes::COMMANDS,
-            ledger: self.ledgers.entry(identity).or_default().clone(),
-            ticket_misused: self.claims.is_misused(&identity),
-            ..Grant::default()
-        }
     }
 
     /// Tells whether the device has said that it is done.
@@ -256,20 +225,16 @@ impl Host {
 }
 
 /// Stores a batch: its new records are looked at once.
-fn store(
+fn look_at(
     storing: Storing,
-    ledgers: &mut BTreeMap<Identity, Ledger>,
+    store: &mut Store,
     oracle: &mut Oracle,
     batch: &Batch<'_>,
 ) -> (BatchRef, Storing) {
     if storing == Storing::On {
-        let ledger = ledgers.entry(batch.identity()).or_default();
-        for closed in batch.closed() {
-            ledger.close(closed);
-        }
-        match ledger.apply(&batch.mark()) {
-            Ok(new) => oracle.check(batch, new),
-            Err(_) => return (batch.handle(), Storing::Off),
+        match store.apply(batch) {
+            Some(new) => oracle.check(batch, new),
+            None => return (batch.handle(), Storing::Off),
         }
     }
     (batch.handle(), storing)

@@ -126,7 +126,7 @@ impl Noise {
     fn mangle(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(bytes.len() + 4);
         for &byte in bytes {
-            if self.next() % self.one_of != 0 {
+            if !self.next().is_multiple_of(self.one_of) {
                 out.push(byte);
                 continue;
             }

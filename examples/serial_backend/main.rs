@@ -19,6 +19,8 @@ mod oracle;
 #[allow(dead_code, reason = "shared with the firmware")]
 mod page;
 mod scenario;
+#[path = "../service/mod.rs"]
+mod service;
 #[allow(dead_code, reason = "shared with the firmware")]
 mod telemetry;
 

@@ -7,8 +7,10 @@ use std::time::Duration;
 use vitalwire::backend::CommandOutcome;
 use vitalwire::wire::Pattern;
 
+type Scenario = fn(&mut Host) -> Result<(), Failure>;
+
 /// The names of the scenarios, and what they are.
-pub const SCENARIOS: [(&str, fn(&mut Host) -> Result<(), Failure>); 6] = [
+pub const SCENARIOS: [(&str, Scenario); 6] = [
     ("whole", whole),
     ("plain", plain),
     ("noise", noise),
