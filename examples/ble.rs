@@ -5,7 +5,6 @@
 //!
 //! `cargo run --example ble`
 
-use std::sync::Arc;
 use vitalwire::backend::{Backend, BackendConfig, BackendEvent, Grant, Inbound, Received};
 use vitalwire::crypto::{SigningKey, StaticSecret};
 use vitalwire::device::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceMemory, Link};
@@ -22,6 +21,7 @@ use vitalwire::{Duration, Instant, OsEntropy, UnixSeconds};
 
 type Error = Box<dyn std::error::Error>;
 const TODAY: UnixSeconds = UnixSeconds(1_750_000_000);
+const TOMORROW: UnixSeconds = UnixSeconds(TODAY.0 + 86_400);
 /// The least that BLE carries in a notification or a write: an ATT MTU of 23 less 3.
 const SMALLEST: u16 = 20;
 /// Sizes of links, and of the device's packets on them: ATT MTUs of 23, 53, 185 (usual on phones), 188 and 247 (one
@@ -73,13 +73,8 @@ impl Direction {
 
 /// Makes a key pair and has the authority sign who holds it.
 fn identity(authority: &Authority, subject: &[u8; 16], role: Role) -> Result<LocalIdentity, Error> {
-    let secret = StaticSecret::generate(&mut OsEntropy)?;
-    let public = secret.public_key();
-    let (serial, scopes, not_after) = (1, Scopes::PUBLISH, UnixSeconds(TODAY.0 + 86_400));
-    let subject = SubjectId(*subject);
-    let request =
-        CredentialRequest { serial, subject, role, scopes, issued: TODAY, not_before: TODAY, not_after };
-    Ok(LocalIdentity::new(Arc::new(secret), public, authority.issue(&public, &request)?))
+    let request = CredentialRequest::new(1, SubjectId(*subject), role, Scopes::PUBLISH, TODAY, TOMORROW);
+    Ok(LocalIdentity::issue(authority, StaticSecret::generate(&mut OsEntropy)?, &request)?)
 }
 
 /// Who trusts whom.

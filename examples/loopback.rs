@@ -2,7 +2,6 @@
 //!
 //! `cargo run --example loopback`
 
-use std::sync::Arc;
 use vitalwire::backend::{Backend, BackendConfig, BackendEvent, Grant, Inbound, Received};
 use vitalwire::crypto::{SigningKey, StaticSecret};
 use vitalwire::device::{Device, DeviceConfig, DeviceMemory, Link};
@@ -16,16 +15,12 @@ use vitalwire::{Duration, Instant, OsEntropy, UnixSeconds};
 
 type Error = Box<dyn std::error::Error>;
 const TODAY: UnixSeconds = UnixSeconds(1_750_000_000);
+const TOMORROW: UnixSeconds = UnixSeconds(TODAY.0 + 86_400);
 
 /// Makes a key pair and has the authority sign who holds it. The example `provision` keeps such things in files.
 fn identity(authority: &Authority, subject: &[u8; 16], role: Role) -> Result<LocalIdentity, Error> {
-    let secret = StaticSecret::generate(&mut OsEntropy)?;
-    let public = secret.public_key();
-    let (serial, scopes, not_after) = (1, Scopes::PUBLISH, UnixSeconds(TODAY.0 + 86_400));
-    let subject = SubjectId(*subject);
-    let request =
-        CredentialRequest { serial, subject, role, scopes, issued: TODAY, not_before: TODAY, not_after };
-    Ok(LocalIdentity::new(Arc::new(secret), public, authority.issue(&public, &request)?))
+    let request = CredentialRequest::new(1, SubjectId(*subject), role, Scopes::PUBLISH, TODAY, TOMORROW);
+    Ok(LocalIdentity::issue(authority, StaticSecret::generate(&mut OsEntropy)?, &request)?)
 }
 
 fn main() -> Result<(), Error> {

@@ -9,7 +9,6 @@ use peak_alloc::PeakAlloc;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use vitalwire::backend::{Backend, BackendConfig, BackendEvent, Grant, Inbound};
 use vitalwire::crypto::{Psk, PublicKey, SessionSecrets, SigningKey, StaticSecret};
 use vitalwire::device::Device;
@@ -36,20 +35,11 @@ struct World {
 
 fn identity(authority: &Authority, subject: u32, role: Role) -> LocalIdentity {
     let secret = StaticSecret::generate(&mut OsEntropy).expect("the system's generator works");
-    let public = secret.public_key();
     let mut name = [0u8; 16];
     name[..4].copy_from_slice(&subject.to_le_bytes());
-    let request = CredentialRequest {
-        serial: subject,
-        subject: SubjectId(name),
-        role,
-        scopes: Scopes::PUBLISH,
-        issued: NOW,
-        not_before: NOW,
-        not_after: UnixSeconds(NOW.0 + 1000),
-    };
-    let credential = authority.issue(&public, &request).expect("the times are in range");
-    LocalIdentity::new(Arc::new(secret), public, credential)
+    let (name, not_after) = (SubjectId(name), UnixSeconds(NOW.0 + 1000));
+    let request = CredentialRequest::new(subject, name, role, Scopes::PUBLISH, NOW, not_after);
+    LocalIdentity::issue(authority, secret, &request).expect("the times are in range")
 }
 
 impl World {

@@ -17,6 +17,9 @@ pub const MIN_HELLO: usize = 96;
 pub const MAX_HELLO: usize = 512;
 /// The longest Reply, in bytes: three times [`MIN_HELLO`] (SPEC.md, "Reply").
 pub const MAX_REPLY: usize = 288;
+/// What a handshake needs of the heap in one piece when it begins, in bytes: measured by `tests/heap.rs`, and rounded up.
+/// Where there is less, it says so before it has begun.
+pub const HANDSHAKE_HEAP: usize = if cfg!(target_pointer_width = "64") { 1664 } else { 1280 };
 /// How many times the bytes received on a path may be sent there before the path is validated (SPEC.md, "Paths").
 pub const AMPLIFICATION: u64 = 3;
 /// The length of a ticket, in bytes (SPEC.md, "Tickets").
@@ -173,6 +176,10 @@ pub const COOKIE_KEY_LIFE: Duration = Duration::from_secs(120);
 /// Without any authenticated packet for this long while an answer is owed, the device starts a new handshake
 /// (SPEC.md, "Liveness").
 pub const DEAD_BACKEND: Duration = Duration::from_secs(60);
+/// As [`DEAD_BACKEND`], while an alarm waits for its acknowledgement (SPEC.md, "Liveness").
+pub const DEAD_BACKEND_ALARM: Duration = Duration::from_secs(15);
+/// While an alarm waits and an answer is owed, a device asks again after this time (SPEC.md, "Liveness").
+pub const ALARM_PROBE: Duration = Duration::from_secs(4);
 /// A session without an authenticated packet for this long ends (SPEC.md, "Liveness").
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 

@@ -3,7 +3,6 @@
 #![cfg(all(feature = "std", feature = "device"))]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use vitalwire::crypto::{SigningKey, StaticSecret, StorageKey};
 use vitalwire::device::{Device, DeviceConfig, DeviceMemory, Link, StorageConfig};
 use vitalwire::framing::DescriptorSet;
@@ -14,19 +13,10 @@ use vitalwire::{Duration, Instant, OsEntropy, UnixSeconds};
 fn identity(subject: u8, role: Role) -> (LocalIdentity, TrustAnchors) {
     let authority = Authority::new(SigningKey::from_bytes([1; 32]));
     let anchors = TrustAnchors::new(&[authority.public_key()]).unwrap();
+    let (name, from, until) = (SubjectId([subject; 16]), UnixSeconds(1_000), UnixSeconds(9_000));
+    let request = CredentialRequest::new(subject.into(), name, role, Scopes::PUBLISH, from, until);
     let secret = StaticSecret::from_bytes([1 + subject; 32]);
-    let public = secret.public_key();
-    let request = CredentialRequest {
-        serial: subject.into(),
-        subject: SubjectId([subject; 16]),
-        role,
-        scopes: Scopes::PUBLISH,
-        issued: UnixSeconds(1_000),
-        not_before: UnixSeconds(1_000),
-        not_after: UnixSeconds(9_000),
-    };
-    let credential = authority.issue(&public, &request).unwrap();
-    (LocalIdentity::new(Arc::new(secret), public, credential), anchors)
+    (LocalIdentity::issue(&authority, secret, &request).unwrap(), anchors)
 }
 
 fn config(outbox_len: usize) -> DeviceConfig {

@@ -2,7 +2,6 @@
 //! for the whole process, so there is one test, and nothing else runs beside it.
 
 use peak_alloc::PeakAlloc;
-use std::sync::Arc;
 use vitalwire::crypto::{Psk, PublicKey, SigningKey, StaticSecret};
 use vitalwire::handshake::{
     FinishFailure, Initiator, Limits, ReplyFailure, ReplyOutcome, ReplyWritten, Responder,
@@ -32,18 +31,9 @@ fn measured<T>(step: impl FnOnce() -> T) -> (T, usize, usize) {
 }
 
 fn identity(authority: &Authority, secret: u8, role: Role) -> LocalIdentity {
-    let secret = StaticSecret::from_bytes([secret; 32]);
-    let public = secret.public_key();
-    let request = CredentialRequest {
-        serial: 1,
-        subject: SubjectId([role as u8; 16]),
-        role,
-        scopes: Scopes::PUBLISH,
-        issued: NOW,
-        not_before: NOW,
-        not_after: NOW,
-    };
-    LocalIdentity::new(Arc::new(secret), public, authority.issue(&public, &request).unwrap())
+    let subject = SubjectId([role as u8; 16]);
+    let request = CredentialRequest::new(1, subject, role, Scopes::PUBLISH, NOW, NOW);
+    LocalIdentity::issue(authority, StaticSecret::from_bytes([secret; 32]), &request).unwrap()
 }
 
 struct Peaks {

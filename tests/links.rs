@@ -3,7 +3,6 @@
 //! Faults and keys come from a seed, which a failure names.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use vitalwire::backend::{Backend, BackendConfig, BackendEvent, Grant, Inbound, Received};
 use vitalwire::crypto::{SigningKey, StaticSecret};
 use vitalwire::device::{Device, DeviceConfig, DeviceMemory, Link};
@@ -138,18 +137,9 @@ impl Way for Serial {
 }
 
 fn identity(authority: &Authority, rng: &mut Rng, subject: u8, role: Role) -> LocalIdentity {
-    let secret = StaticSecret::generate(rng).unwrap();
-    let public = secret.public_key();
-    let request = CredentialRequest {
-        serial: subject.into(),
-        subject: SubjectId([subject; 16]),
-        role,
-        scopes: Scopes::PUBLISH,
-        issued: TODAY,
-        not_before: TODAY,
-        not_after: UnixSeconds(TODAY.0 + 86_400),
-    };
-    LocalIdentity::new(Arc::new(secret), public, authority.issue(&public, &request).unwrap())
+    let (name, not_after) = (SubjectId([subject; 16]), UnixSeconds(TODAY.0 + 86_400));
+    let request = CredentialRequest::new(subject.into(), name, role, Scopes::PUBLISH, TODAY, not_after);
+    LocalIdentity::issue(authority, StaticSecret::generate(rng).unwrap(), &request).unwrap()
 }
 
 /// Runs until the device knows that all records are stored; returns how often each arrived.

@@ -8,7 +8,6 @@ use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use snow::params::{CipherChoice, DHChoice, HashChoice};
 use snow::resolvers::CryptoResolver;
 use snow::types::{Cipher, Dh, Hash, Random};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vitalwire::crypto::{SigningKey, StaticSecret};
 use vitalwire::identity::*;
@@ -34,20 +33,11 @@ pub(crate) fn authority() -> Authority {
 
 pub(crate) fn identity(authority: &Authority, subject: u32, role: Role) -> LocalIdentity {
     let secret = StaticSecret::generate(&mut OsEntropy).expect("the system's generator works");
-    let public = secret.public_key();
     let mut name = [0u8; 16];
     name[..4].copy_from_slice(&subject.to_le_bytes());
-    let request = CredentialRequest {
-        serial: subject,
-        subject: SubjectId(name),
-        role,
-        scopes: Scopes::PUBLISH,
-        issued: UnixSeconds(CLOCK.0 - 1000),
-        not_before: UnixSeconds(CLOCK.0 - 1000),
-        not_after: UnixSeconds(CLOCK.0 + 1000),
-    };
-    let credential = authority.issue(&public, &request).expect("the times are in range");
-    LocalIdentity::new(Arc::new(secret), public, credential)
+    let (from, until) = (UnixSeconds(CLOCK.0 - 1000), UnixSeconds(CLOCK.0 + 1000));
+    let request = CredentialRequest::new(subject, SubjectId(name), role, Scopes::PUBLISH, from, until);
+    LocalIdentity::issue(authority, secret, &request).expect("the times are in range")
 }
 
 /// One of several contenders: does its work so many times and says how long that took.

@@ -1,7 +1,6 @@
 //! One device: a thread, a socket, and the run loop of `vitalwire::device::Device`.
 
 use crate::clock::Clock;
-use crate::flash::Flash;
 use crate::signals::{Fact, Patient};
 use std::collections::VecDeque;
 use std::io;
@@ -12,12 +11,14 @@ use vitalwire::delivery::{Accepted, LanePolicy};
 use vitalwire::device::{BackendPin, Device, DeviceConfig, DeviceEvent, DeviceMemory, Link, StorageConfig};
 use vitalwire::framing::Lane;
 use vitalwire::handshake::Limits;
-use vitalwire::storage::StorageKey;
+use vitalwire::storage::{MemoryStorage, StorageKey};
 use vitalwire::wire::Pattern;
 use vitalwire::{CallError, Discards, Duration, Instant, OsEntropy};
 
 /// Bytes of RAM for records: a minute of ECG, roughly.
 pub const OUTBOX: usize = 32 * 1024;
+/// Bytes of entries that the region of each lane takes, and bytes of items.
+const REGION: usize = 256 * 1024;
 
 /// How a device lives, so that every kind of trouble is in the ward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +154,8 @@ pub fn run(
     let descriptors = patient.descriptors()?;
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(text)?;
     let mut sensor = Sensor::new(patient);
-    let (mut flash, mut pin) = (Flash::default(), None);
+    // A map in memory that outlives the device. `integrations/flash` has a real driver.
+    let (mut flash, mut pin) = (MemoryStorage::new([REGION; 4], REGION), None);
     let mut log = Logbook {
         accepted: Vec::new(),
         boots: Vec::new(),
@@ -257,7 +259,7 @@ struct Bedside<'m> {
     clock: Clock,
     /// What the device's clock counts from.
     from: Instant,
-    flash: &'m mut Flash,
+    flash: &'m mut MemoryStorage,
     pin: &'m mut Option<BackendPin>,
     log: &'m mut Logbook,
     /// Those of the present session that are in the log already.

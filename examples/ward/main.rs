@@ -12,7 +12,6 @@ mod args;
 mod capture;
 mod clock;
 mod device;
-mod flash;
 mod oracle;
 mod plain;
 mod relay;
@@ -94,18 +93,9 @@ fn rekey_policy() -> Result<RekeyPolicy, CallError> {
 
 /// The authority's credential for a fresh key.
 fn identity(authority: &Authority, subject: SubjectId, role: Role) -> Result<LocalIdentity, Error> {
-    let secret = StaticSecret::generate(&mut OsEntropy)?;
-    let public = secret.public_key();
-    let request = CredentialRequest {
-        serial: 1,
-        subject,
-        role,
-        scopes: Scopes::PUBLISH,
-        issued: TODAY,
-        not_before: TODAY,
-        not_after: UnixSeconds(TODAY.0 + 365 * 86_400),
-    };
-    Ok(LocalIdentity::new(Arc::new(secret), public, authority.issue(&public, &request)?))
+    let not_after = UnixSeconds(TODAY.0 + 365 * 86_400);
+    let request = CredentialRequest::new(1, subject, role, Scopes::PUBLISH, TODAY, not_after);
+    Ok(LocalIdentity::issue(authority, StaticSecret::generate(&mut OsEntropy)?, &request)?)
 }
 
 fn device_name(device: usize) -> String {

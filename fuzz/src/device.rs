@@ -10,7 +10,7 @@
 //!
 //! Input: settings (1 byte) ‖ operations.
 
-use crate::disk::{Answer, Asked, Disk};
+use crate::disk::{Answer, Asked};
 use crate::input::Input;
 use crate::world::{PSK_ID, SeedRng, World, anchor, psk, time, world};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,7 @@ use vitalwire::framing::*;
 use vitalwire::handshake::{AwaitingFinish, Established, HelloKey, ReplyWritten};
 use vitalwire::limits::{MAX_HELLO, MAX_REPLY, TICKET_LEN};
 use vitalwire::session::{RekeyPolicy, Session, Side};
+use vitalwire::storage::MemoryStorage;
 use vitalwire::wire::{ConnectionId, DataHeader, Finish, Hello, PacketKind};
 use vitalwire::{CallError, Duration, Instant, UnixSeconds};
 
@@ -53,7 +54,7 @@ struct Sim<'m> {
     /// Packets to the device: not delivered yet, and all that ever were.
     queue: Vec<Vec<u8>>,
     past: Vec<Vec<u8>>,
-    disk: Option<Disk>,
+    disk: Option<MemoryStorage>,
     /// Commands that came: their handles, and (session, number).
     commands: Vec<CommandId>,
     begun: BTreeSet<(u64, u32)>,
@@ -186,8 +187,8 @@ impl Sim<'_> {
         for burst in 0.. {
             assert!(burst < MAX_BURST, "the device never stops asking");
             let Some(request) = self.device.poll_storage(self.now, &mut self.rng) else { break };
-            let answer = disk.serve(&request.into());
-            self.device.handle_storage(self.now, answer.lend());
+            let reply = disk.serve(request);
+            self.device.handle_storage(self.now, reply);
         }
     }
 
@@ -202,7 +203,7 @@ impl Sim<'_> {
             (3, ..) => Answer::Appended { number: input.u16().into(), free: 0 },
             (4, ..) => Answer::Entry { number: input.u8().into(), bytes: input.short().to_vec() },
             (5, ..) => Answer::Value((choice & 8 == 0).then(|| input.short().to_vec())),
-            (_, Some(asked), Some(disk)) => disk.serve(asked),
+            (_, Some(asked), Some(disk)) => disk.serve(asked.lend()).into(),
             _ => Answer::End,
         };
         let before = self.device.discards().total();
@@ -484,7 +485,7 @@ pub fn run(data: &[u8]) {
         config.linger = [Duration::from_millis(200); 4];
     }
     let mut backlog = vec![0u8; 2 * 1088 + 4 * 400];
-    let disk = (settings & 32 != 0).then(Disk::default);
+    let disk = (settings & 32 != 0).then(MemoryStorage::default);
     if settings & 32 != 0 {
         config.storage = Some(StorageConfig::new(StorageKey::from_bytes([0x77; 32]), backlog.len()));
     }

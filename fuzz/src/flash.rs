@@ -146,30 +146,6 @@ fn draw<const E: usize>(input: &mut Input<'_>, held: &Held) -> Asked {
     }
 }
 
-fn lend(asked: &Asked) -> StorageRequest<'_> {
-    match asked {
-        Asked::Append(region, entry) => StorageRequest::Append { region: *region, entry },
-        Asked::Read(region, after) => StorageRequest::Read { region: *region, after: *after },
-        Asked::Trim(region, through) => StorageRequest::Trim { region: *region, through: *through },
-        Asked::Put(item, value) => StorageRequest::Put { item: *item, value },
-        Asked::Get(item) => StorageRequest::Get { item: *item },
-        Asked::Delete(item) => StorageRequest::Delete { item: *item },
-    }
-}
-
-fn own(reply: StorageReply<'_>) -> Answer {
-    match reply {
-        StorageReply::Done => Answer::Done,
-        StorageReply::Appended { number, free } => Answer::Appended { number, free },
-        StorageReply::Entry { number, bytes } => Answer::Entry { number, bytes: bytes.to_vec() },
-        StorageReply::End => Answer::End,
-        StorageReply::Value(value) => Answer::Value(value.map(<[u8]>::to_vec)),
-        StorageReply::Full => Answer::Full,
-        StorageReply::Failed => Answer::Failed,
-        other => panic!("an unknown reply: {other:?}"),
-    }
-}
-
 fn play<const W: usize, const E: usize>(input: &mut Input<'_>) {
     let seed = input.u8();
     let mut flash = Nor::<W, E>::new(PAGES, seed.into());
@@ -194,7 +170,7 @@ fn play<const W: usize, const E: usize>(input: &mut Input<'_>) {
             store = open(store.into_inner().0);
             assert_eq!(list(&mut store), held, "after a restart");
         }
-        match (&asked, own(store.serve_blocking(lend(&asked), &mut buf))) {
+        match (&asked, Answer::from(store.serve_blocking(asked.lend(), &mut buf))) {
             // No power is cut and no page worn: what is in the way is passed over, in time.
             (_, Answer::Failed) => held = list(&mut store),
             (Asked::Append(..) | Asked::Put(..), Answer::Full) => {}

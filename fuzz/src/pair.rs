@@ -12,9 +12,8 @@
 //!
 //! Input: settings (1 byte) ‖ operations.
 
-use crate::disk::{Answer, Disk};
 use crate::input::Input;
-use crate::world::{CLOCK, FURTHER, PSK_ID, SeedRng, psk, world};
+use crate::world::{CLOCK, FURTHER, PSK_ID, SeedRng, hand_over, psk, world};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use vitalwire::backend::*;
 use vitalwire::crypto::{ServiceKey, StorageKey, TicketKey};
@@ -26,6 +25,7 @@ use vitalwire::framing::*;
 use vitalwire::handshake::TicketKeys;
 use vitalwire::identity::Scopes;
 use vitalwire::session::RekeyPolicy;
+use vitalwire::storage::{MemoryStorage, StorageReply};
 use vitalwire::wire::ConnectionId;
 use vitalwire::{CallError, CloseReason, Duration, Instant};
 
@@ -61,7 +61,7 @@ struct Sim<'m> {
     /// How often the device's descriptor set has grown.
     grown: usize,
     /// The device's storage, if it has one, and whether it fails now.
-    disk: Option<Disk>,
+    disk: Option<MemoryStorage>,
     failing: bool,
     claims: Claims,
     /// The commands that have not ended, by their bodies, and those that were begun.
@@ -115,8 +115,8 @@ impl Sim<'_> {
         for burst in 0.. {
             assert!(burst < MAX_BURST, "the device never stops asking");
             let Some(request) = self.device.poll_storage(self.now, &mut self.rng) else { break };
-            let answer = if self.failing { Answer::Failed } else { disk.serve(&request.into()) };
-            self.device.handle_storage(self.now, answer.lend());
+            let reply = if self.failing { StorageReply::Failed } else { disk.serve(request) };
+            self.device.handle_storage(self.now, reply);
         }
     }
 
@@ -228,14 +228,7 @@ impl Sim<'_> {
     }
 
     fn give_backend(&mut self, path: u64, packet: &[u8]) -> usize {
-        let mut copy = packet.to_vec();
-        let mut batches = Vec::new();
-        let mut inbound = [Inbound { path, packet: &mut copy }];
-        self.backend.handle_packets(self.now, &mut inbound, &mut |received| {
-            if let Received::Batch(batch) = received {
-                batches.push(batch.to_owned());
-            }
-        });
+        let batches = hand_over(&mut self.backend, self.now, path, packet);
         let count = batches.len();
         batches.iter().for_each(|batch| self.deliver(batch));
         count
@@ -514,7 +507,7 @@ pub fn run(data: &[u8]) {
     let mut backend = Backend::new(backend_config).expect("the configuration is valid");
     backend.enrol(PSK_ID, psk(), world.devices[0].identity().expect("a genuine credential"));
     let mut backlog = vec![0u8; 2 * 1088 + 4 * 400];
-    let disk = (settings & 64 != 0).then(Disk::default);
+    let disk = (settings & 64 != 0).then(MemoryStorage::default);
     if settings & 64 != 0 {
         config.storage = Some(StorageConfig::new(StorageKey::from_bytes([0x77; 32]), backlog.len()));
         let keys = TicketKeys::new(ServiceKey::from_bytes([1; 32]), TicketKey::from_bytes([2; 32]), None);

@@ -15,9 +15,9 @@
 //!
 //! Input: settings (1 byte) ‖ operations.
 
-use crate::disk::{Answer, Asked, Disk};
+use crate::disk::{Answer, Asked, entries};
 use crate::input::Input;
-use crate::world::{CLOCK, SeedRng, World, world};
+use crate::world::{CLOCK, SeedRng, World, hand_over, world};
 use std::collections::{BTreeMap, BTreeSet};
 use vitalwire::backend::*;
 use vitalwire::crypto::{ServiceKey, StorageKey, TicketKey};
@@ -26,7 +26,7 @@ use vitalwire::device::*;
 use vitalwire::framing::*;
 use vitalwire::handshake::{TicketId, TicketKeys};
 use vitalwire::identity::Scopes;
-use vitalwire::storage::{BootTable, EntryHeader, ITEM_OVERHEAD, Item, SegmentKey};
+use vitalwire::storage::{BootTable, EntryHeader, ITEM_OVERHEAD, Item, MemoryStorage, SegmentKey};
 use vitalwire::wire::Hello;
 use vitalwire::{CallError, CloseReason, Discard, Duration, Instant};
 
@@ -52,8 +52,8 @@ struct Given {
 
 struct Rig {
     world: &'static World,
-    disk: Disk,
-    image: Option<Disk>,
+    disk: MemoryStorage,
+    image: Option<MemoryStorage>,
     backend: Backend<u64>,
     now: Instant,
     rng: SeedRng,
@@ -97,7 +97,8 @@ impl Rig {
             let keys = TicketKeys::new(ServiceKey::from_bytes([1; 32]), TicketKey::from_bytes([2; 32]), None);
             backend.set_ticket_keys(keys);
         }
-        let disk = Disk { capacity: (settings & 2 != 0).then_some(700), ..Disk::default() };
+        let capacity = if settings & 2 != 0 { 700 } else { usize::MAX };
+        let disk = MemoryStorage::new([capacity; 4], usize::MAX);
         Self {
             world,
             disk,
@@ -125,8 +126,8 @@ impl Rig {
         }
     }
 
-    fn table(&self, item: Option<&Vec<u8>>) -> Option<BootTable> {
-        BootTable::open(&storage_key(), &mut item?.clone()).ok()
+    fn table(&self, item: Option<&[u8]>) -> Option<BootTable> {
+        BootTable::open(&storage_key(), &mut item?.to_vec()).ok()
     }
 
     /// The header of an entry, if it can be opened with a table.
@@ -153,7 +154,7 @@ impl Rig {
                 let known = self.counters.entry(name).or_insert_with(|| entry.clone());
                 assert_eq!(known, entry, "a counter was used twice");
                 if !self.tampered {
-                    let table = self.table(self.disk.items.get(&Item::Boots)).expect("it was stored");
+                    let table = self.table(self.disk.item(Item::Boots)).expect("it was stored");
                     assert!(self.open(&table, *lane, entry).is_some(), "nobody could open this entry");
                 }
             }
@@ -164,10 +165,10 @@ impl Rig {
                 if self.tampered {
                     return;
                 }
-                let before = self.table(self.disk.items.get(&Item::Boots));
-                let after = if *item == Item::Boots { self.table(Some(value)) } else { before.clone() };
+                let before = self.table(self.disk.item(Item::Boots));
+                let after = if *item == Item::Boots { self.table(Some(&value[..])) } else { before.clone() };
                 let (Some(before), Some(after)) = (before, after) else { return };
-                for (lane, number, entry) in self.disk.entries() {
+                for (lane, number, entry) in entries(&self.disk) {
                     let Some(header) = self.open(&before, lane, entry) else { continue };
                     let listed = after.find(header.boot, header.tag);
                     let mut kept = listed.is_some();
@@ -180,8 +181,8 @@ impl Rig {
                 }
             }
             Asked::Trim(lane, through) if !self.tampered => {
-                let Some(table) = self.table(self.disk.items.get(&Item::Boots)) else { return };
-                for (number, entry) in self.disk.regions[lane.index()].range(..=through) {
+                let Some(table) = self.table(self.disk.item(Item::Boots)) else { return };
+                for (number, entry) in self.disk.entries(*lane).take_while(|(number, _)| number <= through) {
                     let Some(header) = self.open(&table, *lane, entry) else { continue };
                     let settled = self.is_settled(&header) || self.orphans.contains(entry);
                     assert!(settled, "entry {number} of {lane:?} is trimmed and not settled: {header:?}");
@@ -198,10 +199,10 @@ impl Rig {
             self.tampered = true;
         }
         Ok(match choice & 15 {
-            0..4 => self.disk.serve(asked),
+            0..4 => self.disk.serve(asked.lend()).into(),
             4 => Answer::Failed,
             5 => {
-                self.disk.serve(asked);
+                self.disk.serve(asked.lend());
                 if let Asked::Append(_, entry) = asked {
                     self.orphans.insert(entry.clone());
                 }
@@ -211,7 +212,7 @@ impl Rig {
             6 => Answer::Failed,
             7 => {
                 if choice & 0x10 != 0 {
-                    self.disk.serve(asked);
+                    self.disk.serve(asked.lend());
                 }
                 return Err(PowerCut);
             }
@@ -223,7 +224,7 @@ impl Rig {
                     if choice & 0x10 == 0 { input.u8().into() } else { u64::MAX - u64::from(input.u8()) };
                 Answer::Appended { number, free: input.u16().into() }
             }
-            12 => match self.disk.serve(asked) {
+            12 => match self.disk.serve(asked.lend()).into() {
                 Answer::Entry { number, mut bytes } => {
                     input.mutate(&mut bytes);
                     Answer::Entry { number, bytes }
@@ -236,14 +237,14 @@ impl Rig {
             },
             13 => {
                 // Another genuine entry, under any number.
-                let all: Vec<_> = self.disk.entries().map(|(.., bytes)| bytes.clone()).collect();
+                let all: Vec<_> = entries(&self.disk).map(|(.., bytes)| bytes.to_vec()).collect();
                 let number = u64::from(input.u8());
                 let bytes = all.get(input.below(all.len().max(1))).cloned();
                 bytes.map_or(Answer::End, |bytes| Answer::Entry { number, bytes })
             }
             14 => {
                 // Another genuine item.
-                let all: Vec<_> = self.disk.items.values().cloned().collect();
+                let all: Vec<_> = self.disk.items().map(|(_, value)| value.to_vec()).collect();
                 Answer::Value(all.get(input.below(all.len().max(1))).cloned())
             }
             // It says that it was done, and it was not.
@@ -255,50 +256,51 @@ impl Rig {
     fn damage(&mut self, input: &mut Input<'_>) {
         self.tampered = true;
         let choice = input.u8();
-        let lane = usize::from(choice >> 6);
-        let numbers: Vec<u64> = self.disk.regions[lane].keys().copied().collect();
-        let region = &mut self.disk.regions[lane];
+        let lane = Lane::ALL[usize::from(choice >> 6)];
+        let disk = &mut self.disk;
         if choice & 8 != 0 {
             let names = [Item::Boots, Item::Ticket, Item::Descriptors(choice >> 6), Item::Descriptors(0)];
             let item = names[usize::from(choice >> 4 & 3)];
-            match choice & 7 {
-                0 => drop(self.disk.items.remove(&item)),
-                1 => drop(self.disk.items.insert(item, input.long().to_vec())),
-                2 => {
-                    let other = self.disk.items.get(&names[input.below(4)]).cloned();
-                    other.map(|other| self.disk.items.insert(item, other));
-                }
-                _ => {
-                    if let Some(value) = self.disk.items.get_mut(&item) {
-                        input.mutate(value);
-                    }
-                }
-            }
+            let value = |name| disk.item(name).map(<[u8]>::to_vec);
+            let new = match choice & 7 {
+                0 => None,
+                1 => Some(input.long().to_vec()),
+                2 => value(names[input.below(4)]).or_else(|| value(item)),
+                _ => value(item).map(|mut value| {
+                    input.mutate(&mut value);
+                    value
+                }),
+            };
+            return disk.set_item(item, new.as_deref());
+        }
+        let stored: Vec<(u64, Vec<u8>)> =
+            disk.entries(lane).map(|(number, bytes)| (number, bytes.to_vec())).collect();
+        if stored.is_empty() {
             return;
         }
-        if numbers.is_empty() {
-            return;
-        }
-        let at = numbers[input.below(numbers.len())];
-        let other = numbers[input.below(numbers.len())];
+        let (at, mut entry) = stored[input.below(stored.len())].clone();
+        let (other, second) = &stored[input.below(stored.len())];
         match choice & 7 {
-            0 => drop(region.remove(&at)),
+            0 => disk.set_entry(lane, at, None),
             1 => {
                 // Two in the wrong order, or one twice.
-                let (first, second) = (region[&at].clone(), region[&other].clone());
                 if choice & 16 == 0 {
-                    region.insert(other, first);
+                    disk.set_entry(lane, *other, Some(&entry));
                 }
-                region.insert(at, second);
+                disk.set_entry(lane, at, Some(second));
             }
-            2 => region.retain(|number, _| *number <= at),
-            3 => {
-                // Into another region.
-                let entry = region[&at].clone();
-                self.disk.regions[(lane + 1) & 3].insert(at, entry);
+            2 => {
+                stored.iter().filter(|(number, _)| *number > at).for_each(|(number, _)| {
+                    disk.set_entry(lane, *number, None);
+                });
             }
-            4 => drop(region.insert(at, input.long().to_vec())),
-            _ => drop(region.get_mut(&at).map(|entry| input.mutate(entry))),
+            // Into another region.
+            3 => disk.set_entry(Lane::ALL[(lane.index() + 1) & 3], at, Some(&entry)),
+            4 => disk.set_entry(lane, at, Some(input.long())),
+            _ => {
+                input.mutate(&mut entry);
+                disk.set_entry(lane, at, Some(&entry));
+            }
         }
     }
 
@@ -377,14 +379,7 @@ impl Rig {
 
     /// Hands a packet to the backend; only what the device has sent may be delivered.
     fn give_backend(&mut self, path: u64, packet: &[u8]) -> usize {
-        let mut copy = packet.to_vec();
-        let mut batches = Vec::new();
-        let mut inbound = [Inbound { path, packet: &mut copy }];
-        self.backend.handle_packets(self.now, &mut inbound, &mut |received| {
-            if let Received::Batch(batch) = received {
-                batches.push(batch.to_owned());
-            }
-        });
+        let batches = hand_over(&mut self.backend, self.now, path, packet);
         let count = batches.len();
         batches.into_iter().for_each(|batch| self.deliver(batch));
         self.backend_to_rest();
@@ -410,7 +405,7 @@ impl Rig {
         let Some(ticket) = hello.ticket else { return };
         let known = self.hellos.entry(TicketId::of(ticket)).or_insert_with(|| packet.to_vec());
         assert!(self.tampered || known == packet, "a ticket in two Hellos");
-        let stored = self.disk.items.contains_key(&Item::Ticket);
+        let stored = self.disk.item(Item::Ticket).is_some();
         assert!(self.tampered || !stored, "the ticket is still in storage");
     }
 }
@@ -447,7 +442,8 @@ impl Life<'_, '_> {
             let again = self.device.poll_storage(rig.now, &mut rig.rng).map(Asked::from);
             assert_eq!(again.as_ref(), Some(&asked), "a request stands until its answer");
             let honest = mood == Mood::Honest || input.is_empty();
-            let answer = if honest { rig.disk.serve(&asked) } else { rig.hostile(&asked, input)? };
+            let answer =
+                if honest { rig.disk.serve(asked.lend()).into() } else { rig.hostile(&asked, input)? };
             self.device.handle_storage(rig.now, answer.lend());
         }
         self.note_promises();
@@ -606,7 +602,7 @@ impl Life<'_, '_> {
                     discards.iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>()
                 };
                 let (here, there) = (discards(self.device.discards()), discards(self.rig.backend.discards()));
-                let left: Vec<_> = self.rig.disk.entries().map(|(lane, number, _)| (lane, number)).collect();
+                let left: Vec<_> = entries(&self.rig.disk).map(|(lane, number, _)| (lane, number)).collect();
                 panic!("connected {connected}, drained {drained}, stored {left:?}, {here:?}, {there:?}");
             }
             self.advance(next.since(self.rig.now));

@@ -15,7 +15,7 @@ use vitalwire::handshake::{Limits, Resumption, TicketContents, TicketId, TicketK
 use vitalwire::identity::Scopes;
 use vitalwire::limits::{MAX_HELLO, TICKET_LEN};
 use vitalwire::session::{RekeyPolicy, Session, Side};
-use vitalwire::storage::{Item, StorageReply, StorageRequest, seal_ticket};
+use vitalwire::storage::{Item, MemoryStorage, StorageReply, StorageRequest, seal_ticket};
 use vitalwire::wire::{ConnectionId, Hello};
 use vitalwire::{Instant, UnixSeconds};
 
@@ -197,8 +197,8 @@ fn stored(input: &mut Input<'_>) {
     }
     let memory = DeviceMemory { outbox: &mut outbox, descriptors: &world.set, backlog: &mut backlog };
     let mut device = Device::new(config, memory).expect("the configuration is valid");
-    let mut disk = crate::disk::Disk::default();
-    disk.items.insert(Item::Ticket, item);
+    let mut disk = MemoryStorage::default();
+    disk.set_item(Item::Ticket, Some(&item));
     let (mut now, mut rng) = (Instant::from_millis(1000), SeedRng(3));
     device.handle_link(now, Link::Up { max_packet: 512 });
     device.connect(now);
@@ -209,13 +209,13 @@ fn stored(input: &mut Input<'_>) {
         assert!(round < 100, "it does not connect");
         while let Some(request) = device.poll_storage(now, &mut rng) {
             let stuck = choice & 8 != 0 && matches!(request, StorageRequest::Delete { .. });
-            let answer = disk.serve(&request.into());
-            device.handle_storage(now, if stuck { StorageReply::Failed } else { answer.lend() });
+            let reply = disk.serve(request);
+            device.handle_storage(now, if stuck { StorageReply::Failed } else { reply });
         }
         let mut out = [0u8; 1500];
         while let Some(packet) = device.poll_transmit(now, &mut rng, &mut out).expect("a large buffer") {
             if Hello::parse(packet).is_ok_and(|hello| hello.ticket.is_some()) {
-                assert!(!disk.items.contains_key(&Item::Ticket) && choice & 8 == 0, "it is still stored");
+                assert!(disk.item(Item::Ticket).is_none() && choice & 8 == 0, "it is still stored");
                 resumed += 1;
             }
             let mut copy = packet.to_vec();

@@ -1,14 +1,14 @@
 //! Fixed identities, keys and descriptors: the same in every run.
 
-use std::sync::{Arc, LazyLock};
-use vitalwire::backend::BackendConfig;
+use std::sync::LazyLock;
+use vitalwire::backend::{Backend, BackendConfig, Inbound, OwnedBatch, Received};
 use vitalwire::crypto::{Psk, SigningKey, StaticSecret, hazmat};
 use vitalwire::device::DeviceConfig;
 use vitalwire::framing::*;
 use vitalwire::handshake::{Initiator, Limits, Responder};
 use vitalwire::identity::*;
 use vitalwire::wire::{ConnectionId, PskId};
-use vitalwire::{Entropy, EntropyError, UnixSeconds};
+use vitalwire::{Entropy, EntropyError, Instant, UnixSeconds};
 
 /// What every clock says.
 pub const CLOCK: UnixSeconds = UnixSeconds(1_750_000_000);
@@ -53,19 +53,23 @@ pub fn psk() -> Psk {
 }
 
 pub fn identity(authority: &Authority, subject: u8, role: Role) -> LocalIdentity {
+    let (from, until) = (UnixSeconds(CLOCK.0 - 1000), UnixSeconds(CLOCK.0 + 1000));
+    let (name, scopes) = (SubjectId([subject; 16]), Scopes::from_bits(0x3f));
+    let request = CredentialRequest::new(subject.into(), name, role, scopes, from, until);
     let secret = StaticSecret::from_bytes([subject; 32]);
-    let public = secret.public_key();
-    let request = CredentialRequest {
-        serial: u32::from(subject),
-        subject: SubjectId([subject; 16]),
-        role,
-        scopes: Scopes::from_bits(0x3f),
-        issued: UnixSeconds(CLOCK.0 - 1000),
-        not_before: UnixSeconds(CLOCK.0 - 1000),
-        not_after: UnixSeconds(CLOCK.0 + 1000),
-    };
-    let credential = authority.issue(&public, &request).expect("the times are in range");
-    LocalIdentity::new(Arc::new(secret), public, credential)
+    LocalIdentity::issue(authority, secret, &request).expect("the times are in range")
+}
+
+/// Hands a packet to a backend; returns the batches that it delivers.
+pub fn hand_over(backend: &mut Backend<u64>, now: Instant, path: u64, packet: &[u8]) -> Vec<OwnedBatch> {
+    let (mut copy, mut batches) = (packet.to_vec(), Vec::new());
+    let mut inbound = [Inbound { path, packet: &mut copy }];
+    backend.handle_packets(now, &mut inbound, &mut |received| {
+        if let Received::Batch(batch) = received {
+            batches.push(batch.to_owned());
+        }
+    });
+    batches
 }
 
 /// The first channel that a grown set has more.

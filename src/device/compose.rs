@@ -2,7 +2,7 @@
 
 use super::Device;
 use super::commands::ResultsSent;
-use super::live::{Indexed, Live, REPORT_AFTER, REPORT_AT_ONCE, Repeat};
+use super::live::{Indexed, Live, REPORT_AFTER, REPORT_AT_ONCE, Repeat, Urgency};
 use super::region::StreamName;
 use super::time_sync::StampSent;
 use crate::codec::{BufferTooSmall, varint_len};
@@ -58,7 +58,7 @@ impl Device<'_> {
         let rekey = live.session.rekey_request().is_some().then_some(live.rekey.due);
         let timers = [
             at_once.then_some(Instant::ZERO),
-            live.prove.map(|prove| prove.due),
+            live.ask_due(),
             rekey,
             descriptors,
             live.stamps.ask_due(),
@@ -204,6 +204,11 @@ impl Device<'_> {
         live.stamps.sent(now, manifest.stamp, self.outbox.time_out());
         live.commands.sent(manifest.results);
         let wait = self.outbox.time_out();
+        // Who sleeps after each packet would wake only to ask.
+        let urgency = match self.config.listen {
+            None if self.outbox.has_alarm() => Urgency::Alarm,
+            _ => Urgency::Usual,
+        };
         if let Some(rest) = manifest.descriptors_to {
             live.descriptors_from = rest;
             if rest.is_none() {
@@ -220,7 +225,7 @@ impl Device<'_> {
         }
         if manifest.eliciting {
             let [.., a, b, c, d] = random;
-            live.owes_answer(now, wait, u32::from_le_bytes([a, b, c, d]));
+            live.owes_answer(now, wait, urgency, u32::from_le_bytes([a, b, c, d]));
         }
         if manifest.named.iter().flatten().next().is_some() {
             self.outbox.streams_sent(now, manifest.named.into_iter().flatten());
@@ -275,7 +280,7 @@ impl Device<'_> {
         }
         self.write_descriptors(live, &mut writer, &mut manifest);
         self.write_batches(live, now, &mut writer, &mut manifest);
-        if writer.is_empty() && live.prove.is_some_and(|prove| prove.due <= now) {
+        if writer.is_empty() && live.ask_due().is_some_and(|due| due <= now) {
             manifest.eliciting = writer.push(&Frame::Ping(random)).is_ok();
         }
         manifest.listen = self.write_listen(live, &mut writer);

@@ -15,7 +15,8 @@ use crate::framing::Lane;
 use crate::handshake::{Established, Limits};
 use crate::identity::Scopes;
 use crate::limits::{
-    DEAD_BACKEND, HALF_OPEN_LIFE, HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RTO, MAX_STREAMS, PENDING_LIFE,
+    ALARM_PROBE, DEAD_BACKEND, DEAD_BACKEND_ALARM, HALF_OPEN_LIFE, HANDSHAKE_RTO, HANDSHAKE_SENDS, MAX_RTO,
+    MAX_STREAMS, PENDING_LIFE,
 };
 use crate::session::{RekeyPolicy, Side};
 use crate::time::{Duration, Instant};
@@ -124,6 +125,16 @@ struct Owed {
     time_out: Duration,
     /// How long to wait for it: devices that asked at the same time do not come back at the same time.
     patience: Duration,
+    /// When to ask only to learn whether the session is there.
+    ask: Option<Instant>,
+}
+
+/// What waits for the answer that a packet asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Urgency {
+    Usual,
+    /// An alarm waits, and the device listens all the time.
+    Alarm,
 }
 
 /// A backend that is owed an answer seems dead only after so many packets that ask for one: a device that sleeps most
@@ -271,18 +282,33 @@ impl Live {
     }
 
     /// Takes note that a packet went out which the backend must answer.
-    pub(super) fn owes_answer(&mut self, now: Instant, time_out: Duration, random: u32) {
-        let patience = prolonged_by(DEAD_BACKEND, random);
-        let fresh = Owed { since: now, probes: 1, last_probe: now, time_out, patience };
+    pub(super) fn owes_answer(&mut self, now: Instant, time_out: Duration, urgency: Urgency, random: u32) {
+        let (patience, time_out) = match urgency {
+            Urgency::Usual => (DEAD_BACKEND, time_out),
+            Urgency::Alarm => (DEAD_BACKEND_ALARM, time_out.min(ALARM_PROBE)),
+        };
+        let patience = prolonged_by(patience, random);
+        let fresh = Owed { since: now, probes: 1, last_probe: now, time_out, patience, ask: None };
         let owed = self.owed.get_or_insert(fresh);
+        if urgency == Urgency::Alarm && owed.patience >= DEAD_BACKEND {
+            (owed.patience, owed.time_out) = (patience, owed.time_out.min(time_out));
+        }
         if owed.probes < PROBES && now.since(owed.last_probe) >= owed.time_out {
             *owed = Owed { probes: owed.probes.saturating_add(1), last_probe: now, time_out, ..*owed };
         }
+        let asks = urgency == Urgency::Alarm && owed.probes < PROBES;
+        owed.ask = asks.then(|| owed.last_probe + ALARM_PROBE);
+    }
+
+    /// Returns when a Ping is due, to learn whether the session is there.
+    pub(super) fn ask_due(&self) -> Option<Instant> {
+        let ask = self.owed.and_then(|owed| owed.ask);
+        self.prove.map(|prove| prove.due).into_iter().chain(ask).min()
     }
 
     /// Returns when the backend seems to have lost the session, as it owes an answer.
     //= SPEC.md#liveness
-    //# A device MUST NOT take a session for lost before it has sent four packets that ask for an answer, each at least a retransmission time-out after the one before, and has waited a time-out after the last one.
+    //# A device MUST NOT take a session for lost before it has sent four packets that ask for an answer, each at least a retransmission time-out after the one before, and has waited a time-out after the last one; where it asks for an alarm, 4 s count as a time-out that is longer.
     pub(super) fn seems_dead_at(&self) -> Option<Instant> {
         let owed = self.owed.filter(|owed| owed.probes >= PROBES)?;
         Some((owed.since + owed.patience).max(owed.last_probe + owed.time_out))

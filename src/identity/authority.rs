@@ -30,6 +30,22 @@ pub struct CredentialRequest {
     pub not_after: UnixSeconds,
 }
 
+impl CredentialRequest {
+    /// Asks for a credential that is valid from when it is signed: from `issued` to `not_after`, both included.
+    ///
+    /// The other fields can be changed before it is signed.
+    pub const fn new(
+        serial: u32,
+        subject: SubjectId,
+        role: Role,
+        scopes: Scopes,
+        issued: UnixSeconds,
+        not_after: UnixSeconds,
+    ) -> Self {
+        Self { serial, subject, role, scopes, issued, not_before: issued, not_after }
+    }
+}
+
 impl Authority {
     /// Makes an authority of its key. Costs one scalar multiplication.
     pub fn new(key: SigningKey) -> Self {

@@ -1,7 +1,9 @@
+#[cfg(feature = "handshake")]
+use super::{Authority, CredentialError, CredentialRequest};
 use super::{Credential, Identity};
 use crate::crypto::PublicKey;
 #[cfg(feature = "handshake")]
-use crate::crypto::StaticDh;
+use crate::crypto::{StaticDh, StaticSecret};
 #[cfg(feature = "handshake")]
 use alloc::sync::Arc;
 use core::fmt;
@@ -22,6 +24,38 @@ impl LocalIdentity {
     #[cfg(feature = "handshake")]
     pub fn new(static_dh: Arc<dyn StaticDh>, public_key: PublicKey, credential: Credential) -> Self {
         Self { static_dh, public_key, credential }
+    }
+
+    /// Signs a credential for a key that this process holds, and puts both together: for a station that provisions
+    /// devices, for tests and demonstrations.
+    ///
+    /// Elsewhere the authority and the key are on different machines: [`Authority::issue`] and [`LocalIdentity::new`]. Costs
+    /// two scalar multiplications.
+    ///
+    /// # Errors
+    /// As [`Authority::issue`].
+    ///
+    /// ```
+    /// use vitalwire::crypto::{SigningKey, StaticSecret};
+    /// use vitalwire::identity::{Authority, CredentialRequest, LocalIdentity, Role, Scopes, SubjectId};
+    /// use vitalwire::{OsEntropy, UnixSeconds};
+    /// let authority = Authority::new(SigningKey::generate(&mut OsEntropy)?);
+    /// let (today, tomorrow) = (UnixSeconds(1_750_000_000), UnixSeconds(1_750_086_400));
+    /// let subject = SubjectId(*b"patch-0000000001");
+    /// let request = CredentialRequest::new(1, subject, Role::Device, Scopes::PUBLISH, today, tomorrow);
+    /// let patch = LocalIdentity::issue(&authority, StaticSecret::generate(&mut OsEntropy)?, &request)?;
+    /// assert_eq!(patch.identity().map(|identity| identity.subject), Some(subject));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "handshake")]
+    pub fn issue(
+        authority: &Authority,
+        secret: StaticSecret,
+        request: &CredentialRequest,
+    ) -> Result<Self, CredentialError> {
+        let public_key = secret.public_key();
+        let credential = authority.issue(&public_key, request)?;
+        Ok(Self::new(Arc::new(secret), public_key, credential))
     }
 
     /// Returns the static public key.

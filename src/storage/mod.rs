@@ -14,8 +14,12 @@
 //!   found damaged is skipped.
 //! - Entry numbers of a region ascend, also over power cuts.
 //! - Nothing that was not trimmed is overwritten: a region that has no room answers [`StorageReply::Full`].
+//!
+//! `MemoryStorage` (with `alloc`) is the driver for tests and simulators; `integrations/flash` is one for NOR flash.
 
 mod boots;
+#[cfg(any(feature = "alloc", test))]
+mod memory;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -25,6 +29,8 @@ pub use boots::{
     BOOTS_ITEM_MAX, BootTable, DESCRIPTORS_OVERHEAD, StoredBoot, open_descriptors, open_pin, open_ticket,
     seal_descriptors, seal_pin, seal_ticket,
 };
+#[cfg(any(feature = "alloc", test))]
+pub use memory::MemoryStorage;
 pub use seal::{ENTRY_OVERHEAD, EntryHeader, ITEM_OVERHEAD, SegmentKey};
 
 use crate::framing::Lane;

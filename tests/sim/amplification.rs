@@ -358,10 +358,7 @@ fn an_unknown_connection_gets_a_shorter_reset_and_not_many() {
 
 #[test]
 fn alarms_are_not_held_up_by_a_new_path() {
-    let mut world = Setup::new(8).build();
-    world.add(|_| {});
-    world.connect(0);
-    world.run_to_connected(0);
+    let mut world = Setup::new(8).connected();
     world.node(0).path = 77;
     world.record(0, Lane::Alarm, &alarm(1)).unwrap();
     world.wait_all_drained_and_check(secs(1));

@@ -22,11 +22,7 @@ fn may_command() -> Policy {
 
 /// A device that may be commanded, in a session.
 fn ready(seed: u64, faults: Faults) -> World {
-    let mut world = Setup { policy: may_command(), faults, ..Setup::new(seed) }.build();
-    world.add(|_| {});
-    world.connect(0);
-    world.run_to_connected(0);
-    world
+    Setup { policy: may_command(), faults, ..Setup::new(seed) }.connected()
 }
 
 impl World {

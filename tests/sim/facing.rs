@@ -24,10 +24,7 @@ impl Against {
     }
 
     pub(crate) fn with(seed: u64, change: impl FnOnce(&mut PuppetDevice)) -> Self {
-        let mut world = Setup::new(seed).build();
-        world.add(|_| {});
-        world.connect(0);
-        world.run_to_connected(0);
+        let mut world = Setup::new(seed).connected();
         let identity = world.pki.device(500);
         world.app.store.register(identity.identity().unwrap());
         let mut puppet = PuppetDevice::new(identity, world.pki.anchors(), None);

@@ -1,8 +1,8 @@
 //! Lanes that are full in RAM and in storage: what is stored stays, and what is given up is named, whenever the power goes.
 
 use crate::kit::*;
-use crate::powercuts::Ward;
 use crate::storage::Mishap;
+use crate::ward::Ward;
 use std::collections::BTreeSet;
 use vitalwire::delivery::LanePolicy;
 use vitalwire::device::DeviceEvent;
@@ -11,7 +11,9 @@ use vitalwire::framing::Lane;
 /// Minutes without a link, in which every lane but that of alarms fills RAM and region; a link for a while; and again.
 fn story(ward: &mut Ward) {
     ward.outbox = 4096;
-    ward.storage.capacity = [None, Some(500), Some(500), Some(500)];
+    for lane in [Lane::Event, Lane::Trend, Lane::Waveform] {
+        ward.storage.memory.set_capacity(lane, 500);
+    }
     ward.boot();
     for round in 0..3 {
         ward.set_linked(false);

@@ -28,10 +28,7 @@ fn hellos(world: &World, number: usize) -> usize {
 
 #[test]
 fn first_contact_is_xx_and_then_ik() {
-    let mut world = Setup::new(1).build();
-    world.add(|_| {});
-    world.connect(0);
-    world.run_to_connected(0);
+    let mut world = Setup::new(1).connected();
     world.connect(0);
     world.run(secs(2));
     assert_eq!(patterns(&world, 0), [Pattern::Xx, Pattern::Ik]);
@@ -80,12 +77,7 @@ fn refuses_a_pattern_without_the_registered_psk() {
     //# A backend MUST refuse an identity for which its application registered a psk, in a pattern without one.
     for pinned in [false, true] {
         let mut world = Setup::new(3).build();
-        let pin = world.pinned();
-        world.add(|config| {
-            if pinned {
-                pin(config)
-            }
-        });
+        world.add_pinned_if(pinned);
         world.app.psks.insert(0, 5);
         world.connect(0);
         world.run(secs(30));
@@ -158,18 +150,8 @@ fn survives_one_fault_at_every_position_of_a_handshake() {
         for verdict in [Verdict::Drop, Verdict::Twice, Verdict::Late(1500), Verdict::Late(30_000)] {
             for position in 0..8 {
                 let mut world = Setup::new(7).build();
-                let pin = world.pinned();
-                world.add(|config| {
-                    if pinned {
-                        pin(config)
-                    }
-                });
-                let count = Rc::new(Cell::new(0));
-                let counted = count.clone();
-                world.link.filter = Some(Box::new(move |_, _| {
-                    counted.set(counted.get() + 1);
-                    if counted.get() - 1 == position { verdict } else { Verdict::Pass }
-                }));
+                world.add_pinned_if(pinned);
+                world.link.fault_at(position, verdict);
                 world.connect(0);
                 world.record(0, Lane::Alarm, &alarm(1)).unwrap();
                 world.wait_all_drained_and_check(secs(60));
@@ -206,12 +188,7 @@ fn answers_a_repeated_hello_with_the_same_reply_and_no_other() {
     //# A backend MUST answer a byte-identical Hello with the same Reply, and no other Hello with it.
     for pinned in [false, true] {
         let mut world = Setup::new(9).build();
-        let pin = world.pinned();
-        world.add(|config| {
-            if pinned {
-                pin(config)
-            }
-        });
+        world.add_pinned_if(pinned);
         world.link.log = Some(Vec::new());
         world.link.filter = Some(Box::new(|to, _| match to {
             To::Device(_) => Verdict::Drop,
@@ -243,12 +220,7 @@ fn answers_a_repeated_hello_with_the_same_reply_and_no_other() {
 fn a_late_copy_of_a_hello_starts_nothing() {
     for pinned in [false, true] {
         let mut world = Setup::new(10).build();
-        let pin = world.pinned();
-        world.add(|config| {
-            if pinned {
-                pin(config)
-            }
-        });
+        world.add_pinned_if(pinned);
         world.link.log = Some(Vec::new());
         world.connect(0);
         world.run_to_connected(0);
@@ -318,12 +290,7 @@ fn a_refused_device_learns_it_inside_a_session() {
         let mut setup = Setup::new(14);
         setup.policy = Policy { accept: Answer::Refuse, ..Policy::PROMPT };
         let mut world = setup.build();
-        let pin = world.pinned();
-        world.add(|config| {
-            if pinned {
-                pin(config)
-            }
-        });
+        world.add_pinned_if(pinned);
         world.record(0, Lane::Trend, &rate(1)).unwrap();
         world.link.log = Some(Vec::new());
         world.connect(0);

@@ -1,6 +1,5 @@
 //! Identities, keys, descriptor sets and deterministic randomness for tests.
 
-use std::sync::Arc;
 use vitalwire::crypto::{Psk, ServiceKey, SigningKey, StaticSecret, TicketKey};
 use vitalwire::framing::*;
 use vitalwire::handshake::TicketKeys;
@@ -99,19 +98,10 @@ impl Pki {
     }
 
     pub(crate) fn identity(&mut self, subject: SubjectId, role: Role, scopes: Scopes) -> LocalIdentity {
+        let (issued, not_after) = (UnixSeconds(1_700_000_000), UnixSeconds(1_800_000_000));
+        let request = CredentialRequest::new(1, subject, role, scopes, issued, not_after);
         let secret = StaticSecret::generate(&mut self.rng).unwrap();
-        let public = secret.public_key();
-        let request = CredentialRequest {
-            serial: 1,
-            subject,
-            role,
-            scopes,
-            issued: UnixSeconds(1_700_000_000),
-            not_before: UnixSeconds(1_700_000_000),
-            not_after: UnixSeconds(1_800_000_000),
-        };
-        let credential = self.authority.issue(&public, &request).unwrap();
-        LocalIdentity::new(Arc::new(secret), public, credential)
+        LocalIdentity::issue(&self.authority, secret, &request).unwrap()
     }
 
     pub(crate) fn device(&mut self, number: usize) -> LocalIdentity {

@@ -49,10 +49,7 @@ fn one_packet(world: &mut World) -> bool {
 //# A device MUST prefer an alarm that is ready to any other record, an event to a trend, and a trend to a waveform.
 #[test]
 fn an_alarm_waits_for_at_most_one_packet_when_every_lane_is_full() {
-    let mut world = Setup::new(1).build();
-    world.add(|_| {});
-    world.connect(0);
-    world.run_to_connected(0);
+    let mut world = Setup::new(1).connected();
     world.record(0, Lane::Alarm, &alarm(0)).unwrap();
     world.drain(secs(5));
     for round in 1..100 {

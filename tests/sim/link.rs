@@ -106,6 +106,16 @@ impl Link {
         }
     }
 
+    /// Does this to the packet that is sent after so many others, and nothing to the rest.
+    pub(crate) fn fault_at(&mut self, position: usize, verdict: Verdict) {
+        let mut packets = 0..;
+        self.filter = Some(Box::new(
+            move |_, _| {
+                if packets.next() == Some(position) { verdict } else { Verdict::Pass }
+            },
+        ));
+    }
+
     pub(crate) fn send(&mut self, now: Instant, to: To, packet: Vec<u8>) {
         if let Some(log) = &mut self.log {
             log.push((now, to, packet.clone()));

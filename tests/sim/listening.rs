@@ -203,10 +203,7 @@ fn a_link_that_flaps_a_thousand_times_loses_nothing_and_hammers_nobody() {
     let hellos = world.link.log.take().unwrap().len() as u64;
     assert!((90..120).contains(&seconds) && hellos <= 32, "{hellos} Hellos in {seconds} s");
     // With an answer: one session, and all records.
-    let mut world = Setup::new(6).build();
-    world.add(|_| {});
-    world.connect(0);
-    world.run_to_connected(0);
+    let mut world = Setup::new(6).connected();
     world.link.log = Some(Vec::new());
     for number in 0..1000 {
         if number % 10 == 0 {

@@ -13,7 +13,7 @@
 //! | everything is bounded | `amplification::half_open_handshakes_and_jobs_are_capped_and_expire`, `sessions::the_session_table_is_bounded_and_reused`, `sessions::unproved_sessions_of_one_identity_are_capped`, `lifecycle::an_application_that_never_commits_is_bounded_and_alarms_get_through`, `malicious::descriptors_that_nobody_named_are_not_kept` |
 //! | network bytes never reach a panic | `adversary::discards_random_bytes`, `calls::any_order_of_calls_is_legal_and_loses_nothing` |
 //! | three times the bytes, and no computation under load without a cookie | the rest of `amplification` |
-//! | a ticket is used once | `resume::a_stolen_ticket_is_found_out_whoever_uses_it_first`, `resume::a_hello_that_comes_again_at_another_node_delivers_nothing_twice` |
+//! | a ticket is used once | `thieves::a_stolen_ticket_is_found_out_whoever_uses_it_first`, `resume::a_hello_that_comes_again_at_another_node_delivers_nothing_twice` |
 //! | a live session is displaced by a proved one only | `sessions::a_session_is_displaced_only_when_the_new_one_is_proved`, `sessions::a_replayed_hello_displaces_nothing` |
 //! | low-order points are rejected | `malicious::low_order_and_repeated_rekey_requests_are_harmless` |
 //! | authorisation is deny by default | `delivery::an_empty_grant_permits_nothing`, `delivery::records_out_of_scope_are_refused_and_reported_and_hold_up_nobody` |
@@ -26,6 +26,7 @@ mod app;
 mod calls;
 mod clocks;
 mod commands;
+mod damage;
 mod delivery;
 mod facing;
 mod full_storage;
@@ -47,5 +48,9 @@ mod resume;
 mod roaming;
 mod salts;
 mod sessions;
+mod steps;
 mod storage;
+mod thieves;
+mod tickets;
+mod ward;
 mod world;

@@ -63,12 +63,7 @@ fn a_device_that_overslept_does_at_once_what_is_due() {
         for (which, lost) in lost.into_iter().enumerate() {
             for awake in [0, 500, 1_200, 3_000, 6_000, 12_000, 20_000, 40_000, 100_000, 1_000_000] {
                 let mut world = Setup::new(awake).build();
-                let pin = world.pinned();
-                world.add(|config| {
-                    if pinned {
-                        pin(config)
-                    }
-                });
+                world.add_pinned_if(pinned);
                 world.record(0, Lane::Trend, &rate(1)).unwrap();
                 world.link.filter =
                     Some(Box::new(
@@ -261,10 +256,7 @@ fn damage_in_a_connection_id_starts_no_handshake() {
     //= SPEC.md#reset
     //= type=test
     //# A device MUST NOT start that handshake before it has credible Resets for two packets, with no packet authenticated between them.
-    let mut world = Setup::new(4).build();
-    world.add(|_| {});
-    world.connect(0);
-    world.run_to_connected(0);
+    let mut world = Setup::new(4).connected();
     world.record(0, Lane::Trend, &rate(0)).unwrap();
     world.drain(secs(5));
     world.link.log = Some(Vec::new());
@@ -293,10 +285,7 @@ fn damage_in_a_connection_id_starts_no_handshake() {
 #[test]
 fn a_device_that_says_nothing_learns_of_a_restart_in_its_first_wake() {
     for seed in seeds(5) {
-        let mut world = Setup::new(seed).build();
-        world.add(|_| {});
-        world.connect(0);
-        world.run_to_connected(0);
+        let mut world = Setup::new(seed).connected();
         world.run(secs(600));
         world.restart_backend();
         world.run(secs(600));
@@ -314,12 +303,7 @@ fn a_device_that_says_nothing_learns_of_a_restart_in_its_first_wake() {
 fn an_alarm_does_not_wait_for_the_end_of_a_pause() {
     for pinned in [false, true] {
         let mut world = Setup::new(9).build();
-        let pin = world.pinned();
-        world.add(|config| {
-            if pinned {
-                pin(config)
-            }
-        });
+        world.add_pinned_if(pinned);
         world.link.log = Some(Vec::new());
         world.link.faults.loss = 1.0;
         world.connect(0);

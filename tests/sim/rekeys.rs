@@ -45,10 +45,7 @@ fn rekeys_of_both_kinds_lose_nothing() {
 
 #[test]
 fn a_hint_and_a_wish_make_a_dh_ratchet() {
-    let mut world = Setup::new(1).build();
-    world.add(|_| {});
-    world.connect(0);
-    world.run_to_connected(0);
+    let mut world = Setup::new(1).connected();
     let identity = world.identity(0);
     world.backend.hint_rekey(&identity).unwrap();
     world.run(secs(1));

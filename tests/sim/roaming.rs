@@ -251,10 +251,7 @@ fn packets_that_thousands_overtake_cost_only_their_repetition() {
     for seed in seeds(4) {
         let mut setup = Setup::new(seed);
         setup.faults = Faults { reorder: 0.2, late: (1_000, 100_000), ..Faults::NONE };
-        let mut world = setup.build();
-        world.add(|_| {});
-        world.connect(0);
-        world.run_to_connected(0);
+        let mut world = setup.connected();
         for round in 0..6000 {
             let _ = world.record(0, Lane::Trend, &rate(round));
             let _ = world.record(0, Lane::Event, &event(round as u32));

@@ -58,14 +58,14 @@ fn no_salt_comes_twice_where_the_generator_repeats_itself() {
                         let known = items.insert(salt, value.to_vec());
                         assert!(known.is_none_or(|known| known == *value), "two values under one salt");
                     }
-                    let answer = storage.handle(&request).unwrap();
-                    device.handle_storage(now, answer.as_reply());
+                    let reply = storage.handle(request).unwrap();
+                    device.handle_storage(now, reply);
                 }
             }
             assert!(device.is_all_stored());
         }
-        assert!(storage.items.contains_key(&Item::Pin));
-        let mut boots = storage.items[&Item::Boots].clone();
+        assert!(storage.memory.item(Item::Pin).is_some());
+        let mut boots = storage.memory.item(Item::Boots).unwrap().to_vec();
         let table = BootTable::open(&StorageKey::from_bytes([1; 32]), &mut boots).unwrap();
         for boot in table.boots() {
             assert_eq!(entries.insert(boot.salt, boot.number), None, "two boots with one key");

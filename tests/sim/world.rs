@@ -69,6 +69,16 @@ impl Setup {
     pub(crate) fn build(self) -> World {
         World::new(self)
     }
+
+    /// Builds a world with one device, which has a session.
+    #[track_caller]
+    pub(crate) fn connected(self) -> World {
+        let mut world = self.build();
+        world.add(|_| {});
+        world.connect(0);
+        world.run_to_connected(0);
+        world
+    }
 }
 
 pub(crate) struct World {
@@ -165,6 +175,16 @@ impl World {
     pub(crate) fn pinned(&self) -> impl Fn(&mut DeviceConfig) + use<> {
         let pin = pin_of(&self.backend_identity);
         move |config| config.pin = Some(pin)
+    }
+
+    /// Adds a device that has the backend's pin, or has not.
+    pub(crate) fn add_pinned_if(&mut self, pinned: bool) -> usize {
+        let pin = self.pinned();
+        self.add(|config| {
+            if pinned {
+                pin(config)
+            }
+        })
     }
 
     pub(crate) fn up(&self) -> vitalwire::device::Link {

@@ -5,8 +5,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use firmware_measure::{Heap, HeapGauge};
 
 /// The size of the region, in bytes. `parts` has both ends of a handshake and an authority in it; a device alone needs
-/// the 2 KB that the library asks for, and the boxes that it keeps.
-const LEN: usize = if cfg!(feature = "device") { 6 * 1024 } else { 16 * 1024 };
+/// the 2 KB that the library asks for in one piece, the boxes that it keeps, and a Hello.
+const LEN: usize = if cfg!(feature = "device") { 7 * 1024 } else { 16 * 1024 };
 
 /// The heap.
 #[global_allocator]

@@ -66,6 +66,8 @@ mod log;
 mod medium;
 #[cfg(feature = "model")]
 pub mod model;
+#[cfg(feature = "model")]
+pub mod owned;
 
 pub use blocking::Blocking;
 

@@ -5,10 +5,13 @@ mod common;
 #[allow(dead_code, unreachable_pub, unused_imports)]
 #[path = "../../../tests/sim/kit.rs"]
 mod kit;
+#[path = "../../../tests/sim/steps.rs"]
+mod steps;
 
 use common::{PAGES, Store, store};
 use kit::*;
 use std::collections::{BTreeMap, BTreeSet};
+use steps::{hand_over, run_handshakes};
 use vitalwire::backend::*;
 use vitalwire::delivery::Ledger;
 use vitalwire::device::*;
@@ -138,13 +141,8 @@ impl Ward {
             if !self.serve() {
                 return;
             }
-            let mut moved = false;
+            let mut moved = run_handshakes(&mut self.backend, self.now, &mut self.rng);
             let mut out = vec![0; 1500];
-            while let Some(job) = self.backend.poll_handshake() {
-                let done = job.run(&mut self.rng);
-                self.backend.handle_handshake(self.now, done);
-                moved = true;
-            }
             while let Some(event) = self.backend.poll_event() {
                 if let BackendEvent::Pending { pending, .. } = event {
                     let ledger = self.ledger.clone();
@@ -161,14 +159,8 @@ impl Ward {
             }
             if let Some(packet) = device.poll_transmit(self.now, &mut self.rng, &mut out).unwrap() {
                 moved = true;
-                let (mut packet, mut batches) = (packet.to_vec(), Vec::new());
-                let mut inbound = [Inbound { path: u64::from(self.boots), packet: &mut packet }];
-                self.backend.handle_packets(self.now, &mut inbound, &mut |received| {
-                    if let Received::Batch(batch) = received {
-                        batches.push(batch.to_owned());
-                    }
-                });
-                for batch in batches {
+                let packet = packet.to_vec();
+                for batch in hand_over(&mut self.backend, self.now, self.boots.into(), packet) {
                     self.deliver(batch);
                 }
             }

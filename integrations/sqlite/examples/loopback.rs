@@ -3,7 +3,6 @@
 //! `cargo run --example loopback [FILE]`
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use vitalwire::backend::{Backend, BackendConfig, BackendEvent, Grant, Inbound, OwnedBatch, Received};
 use vitalwire::crypto::{SigningKey, StaticSecret};
 use vitalwire::device::{Device, DeviceConfig, DeviceMemory, Link};
@@ -18,16 +17,12 @@ use vitalwire_sqlite::{Store, StoreError};
 
 type Failure = Box<dyn std::error::Error>;
 const TODAY: UnixSeconds = UnixSeconds(1_750_000_000);
+const TOMORROW: UnixSeconds = UnixSeconds(TODAY.0 + 86_400);
 
 /// Makes a key pair and has the authority sign who holds it.
 fn identity(authority: &Authority, subject: &[u8; 16], role: Role) -> Result<LocalIdentity, Failure> {
-    let secret = StaticSecret::generate(&mut OsEntropy)?;
-    let public = secret.public_key();
-    let (serial, scopes, not_after) = (1, Scopes::PUBLISH, UnixSeconds(TODAY.0 + 86_400));
-    let subject = SubjectId(*subject);
-    let request =
-        CredentialRequest { serial, subject, role, scopes, issued: TODAY, not_before: TODAY, not_after };
-    Ok(LocalIdentity::new(Arc::new(secret), public, authority.issue(&public, &request)?))
+    let request = CredentialRequest::new(1, SubjectId(*subject), role, Scopes::PUBLISH, TODAY, TOMORROW);
+    Ok(LocalIdentity::issue(authority, StaticSecret::generate(&mut OsEntropy)?, &request)?)
 }
 
 /// One process of the service.

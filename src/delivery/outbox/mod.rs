@@ -390,6 +390,13 @@ impl<'m> Outbox<'m> {
         Queue::ALL.into_iter().all(|queue| self.queue(queue).is_empty())
     }
 
+    /// Tells whether an alarm waits to be sent, or for its acknowledgement.
+    pub fn has_alarm(&self) -> bool {
+        [Queue::Live(Lane::Alarm), Queue::Backlog(Lane::Alarm)]
+            .into_iter()
+            .any(|queue| !self.queue(queue).is_empty())
+    }
+
     /// Tells whether anything waits for its acknowledgement.
     pub fn is_in_flight(&self) -> bool {
         self.flights.iter().next().is_some()

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use vitalwire::framing::Lane;
 use vitalwire::storage::{Item, StorageReply, StorageRequest};
+pub(crate) use vitalwire_flash::owned::Asked as Request;
 use vitalwire_flash::{Blocking, FlashStore, Layout, model::Nor};
 
 pub(crate) type Store<const W: usize, const E: usize> = FlashStore<Blocking<Nor<W, E>>>;
@@ -27,30 +28,6 @@ pub(crate) fn restart<const W: usize, const E: usize>(store: Store<W, E>) -> Sto
     let mut flash = store.into_inner().0;
     flash.turn_on();
     self::store(flash)
-}
-
-/// A request that owns its bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Request {
-    Append(Lane, Vec<u8>),
-    Read(Lane, Option<u64>),
-    Trim(Lane, u64),
-    Put(Item, Vec<u8>),
-    Get(Item),
-    Delete(Item),
-}
-
-impl Request {
-    pub(crate) fn lend(&self) -> StorageRequest<'_> {
-        match self {
-            Self::Append(region, entry) => StorageRequest::Append { region: *region, entry },
-            Self::Read(region, after) => StorageRequest::Read { region: *region, after: *after },
-            Self::Trim(region, through) => StorageRequest::Trim { region: *region, through: *through },
-            Self::Put(item, value) => StorageRequest::Put { item: *item, value },
-            Self::Get(item) => StorageRequest::Get { item: *item },
-            Self::Delete(item) => StorageRequest::Delete { item: *item },
-        }
-    }
 }
 
 /// SplitMix64.

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use vitalwire::backend::{Backend, BackendConfig, BackendEvent, Batch, Grant, Inbound, OwnedBatch, Received};
 use vitalwire::crypto::{SigningKey, StaticSecret};
 use vitalwire::delivery::StreamKey;
@@ -72,12 +71,10 @@ impl Pki {
 }
 
 fn issue(authority: &Authority, rng: &mut Rng, subject: [u8; 16], role: Role) -> LocalIdentity {
-    let secret = StaticSecret::generate(rng).unwrap();
-    let public = secret.public_key();
     let (issued, not_after) = (UnixSeconds(1_700_000_000), UnixSeconds(1_800_000_000));
-    let (serial, subject, scopes) = (1, SubjectId(subject), Scopes::PUBLISH);
-    let request = CredentialRequest { serial, subject, role, scopes, issued, not_before: issued, not_after };
-    LocalIdentity::new(Arc::new(secret), public, authority.issue(&public, &request).unwrap())
+    let subject = SubjectId(subject);
+    let request = CredentialRequest::new(1, subject, role, Scopes::PUBLISH, issued, not_after);
+    LocalIdentity::issue(authority, StaticSecret::generate(rng).unwrap(), &request).unwrap()
 }
 
 /// Channel 1 heart rate (of metric `metric`), 2 key presses.
