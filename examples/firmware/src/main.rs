@@ -17,7 +17,6 @@ use vitalwire_firmware::line::{LONGEST, Line};
 use vitalwire_firmware::monitor::{Ending, Monitor};
 use vitalwire_firmware::uart::Uart;
 use vitalwire_firmware::watchdog::Watchdog;
-use vitalwire_firmware::figure::Figures;
 use vitalwire_firmware::heap::HEAP;
 use vitalwire_firmware::{Failure, flash, say};
 
@@ -38,7 +37,6 @@ fn run() -> Result<(), Failure> {
     let mut line = Line::new(Uart::start(115_200));
     let mut device = config::device()?;
     let mut monitor = Monitor::new(clock.now());
-    let mut figures = Figures::start();
     let bench = Bench::read();
     HEAP.take(bench.heap_taken as usize);
     let mut complaints = 0;
@@ -56,7 +54,7 @@ fn run() -> Result<(), Failure> {
         });
         device.handle_timeout(now);
         // 2. Records and commands.
-        monitor.turn(now, &mut device, &mut figures);
+        monitor.turn(now, &mut device);
         // 3. Storage.
         while let Some(request) = device.poll_storage(now, &mut entropy) {
             let reply = flash.serve_blocking(request, &mut buffer);
@@ -74,7 +72,6 @@ fn run() -> Result<(), Failure> {
                 }
             }
         }
-        figures.ratchets(device.ratchets());
         // 5. What the application should know.
         while let Some(event) = device.poll_event() {
             figures.event(&event);

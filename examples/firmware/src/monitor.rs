@@ -1,6 +1,5 @@
 //! The application: a bedside monitor that measures, raises alarms, and does what the backend commands.
 
-use crate::figure::Figures;
 use crate::say;
 use crate::telemetry::{self, STEPS_PER_RATE, STRIP, TREND, command, step_time};
 use vitalwire::device::{CommandId, Device, DeviceEvent, DeviceReceived};
@@ -80,7 +79,7 @@ impl Monitor {
     }
 
     /// Does what is due: commands and measurements.
-    pub fn turn(&mut self, now: Instant, device: &mut Device<'_>, figures: &mut Figures) {
+    pub fn turn(&mut self, now: Instant, device: &mut Device<'_>) {
         for place in 0..COMMANDS {
             if let Some(command) = self.commands[place].take() {
                 self.execute(now, device, &command);
@@ -92,7 +91,7 @@ impl Monitor {
         while step_time(self.started, self.steps + 1) <= now {
             self.steps += 1;
         }
-        match self.record(now, device, figures) {
+        match self.record(now, device) {
             Ok(()) => {}
             // Tried again in the next turn: the storage makes room, or the backend.
             Err(CallError::LaneFull) => {}
@@ -101,12 +100,7 @@ impl Monitor {
     }
 
     /// Records what the steps so far have brought, each thing once.
-    fn record(
-        &mut self,
-        now: Instant,
-        device: &mut Device<'_>,
-        figures: &mut Figures,
-    ) -> Result<(), CallError> {
+    fn record(&mut self, now: Instant, device: &mut Device<'_>) -> Result<(), CallError> {
         let rates_due = self.steps / STEPS_PER_RATE;
         while self.rates < rates_due {
             let measurement = telemetry::measurement(self.rates);
@@ -120,8 +114,7 @@ impl Monitor {
         while self.blocks < self.steps + STRIP * self.strips {
             let (first, samples) = telemetry::ecg_block(self.blocks);
             let block = WaveformBlock::new(telemetry::ECG_CHANNEL, first, &samples);
-            let record = Record::Waveform(block);
-            figures.block(|| self.accept(now, device, Lane::Waveform, &record))?;
+            self.accept(now, device, Lane::Waveform, &Record::Waveform(block))?;
             self.blocks += 1;
         }
         while self.alarms < self.rates {
