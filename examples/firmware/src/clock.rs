@@ -10,7 +10,7 @@ use cortex_m::peripheral::{SCB, SYST};
 use cortex_m_rt::exception;
 use vitalwire::Instant;
 
-const TICKS_PER_MS: u64 = CLOCK as u64 / 1000;
+pub(crate) const TICKS_PER_MS: u64 = CLOCK as u64 / 1000;
 const MASK: u32 = 0x00ff_ffff;
 /// How often SysTick has come around: every 0.67 s.
 static ROUNDS: AtomicU32 = AtomicU32::new(0);
@@ -82,6 +82,8 @@ pub fn set_alarm(ticks: u32) {
 pub(crate) fn handle_timer() {
     CONTROL.write(0);
     CLEAR.write(1);
+    #[cfg(feature = "asynchronous")]
+    crate::asynchronous::handle_alarm();
 }
 
 #[exception]

@@ -7,6 +7,8 @@
 #[cfg(feature = "handshake")]
 extern crate alloc;
 
+#[cfg(feature = "asynchronous")]
+pub mod asynchronous;
 pub mod board;
 #[cfg(feature = "device")]
 pub mod clock;

@@ -1,5 +1,8 @@
 //! The board's UART 0: interrupts move bytes to and from rings, so that nobody waits for it.
 
+#[cfg(feature = "asynchronous")]
+mod asynchronous;
+
 use crate::board::{self, CLOCK, Irq, Register, UART0};
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
@@ -87,6 +90,8 @@ fn send_next() {
 pub(crate) fn handle_tx() {
     CLEAR.write(1);
     send_next();
+    #[cfg(feature = "asynchronous")]
+    asynchronous::SENT.wake();
 }
 
 pub(crate) fn handle_rx() {
@@ -94,6 +99,8 @@ pub(crate) fn handle_rx() {
     while STATE.read() & RX_FULL != 0 {
         RX.push(DATA.read() as u8);
     }
+    #[cfg(feature = "asynchronous")]
+    asynchronous::RECEIVED.wake();
 }
 
 /// A queue of bytes for one that writes and one that reads.
