@@ -85,14 +85,19 @@ fn a_handshake_without_heap_says_so_and_succeeds_later() {
                 refused += 1;
                 assert!(device.poll_timeout().is_some_and(|due| due > now), "{left}: it would spin");
                 now = now + HANDSHAKE_RTO;
-                device.poll_transmit(now, &mut OsEntropy, &mut hello).unwrap().expect("there is room now").len()
+                device
+                    .poll_transmit(now, &mut OsEntropy, &mut hello)
+                    .unwrap()
+                    .expect("there is room now")
+                    .len()
             }
         };
         assert_eq!(kind(&hello[..hello_len]), PacketKind::Hello);
 
         // The Reply, and the Finish; then the end of all that the handshake has allocated.
         let (authentic, _) = responder.check_hello(&hello[..hello_len]).unwrap();
-        let read = with_heap(left, || responder.read_hello(&authentic, None, Time::known(NOW), &mut OsEntropy));
+        let read =
+            with_heap(left, || responder.read_hello(&authentic, None, Time::known(NOW), &mut OsEntropy));
         let read = match read {
             Ok(read) => read,
             Err(error) => {
@@ -100,7 +105,8 @@ fn a_handshake_without_heap_says_so_and_succeeds_later() {
                 responder.read_hello(&authentic, None, Time::known(NOW), &mut OsEntropy).unwrap()
             }
         };
-        let (written, reply_len) = read.write_reply(&responder, ConnectionId::EMPTY, None, &mut reply).unwrap();
+        let (written, reply_len) =
+            read.write_reply(&responder, ConnectionId::EMPTY, None, &mut reply).unwrap();
         let ReplyWritten::AwaitingFinish(waiting) = written else { panic!("this is XX") };
         let sent = with_heap(left, || {
             device.handle_packet(now, &mut reply[..reply_len], &mut |_| {});
@@ -112,7 +118,11 @@ fn a_handshake_without_heap_says_so_and_succeeds_later() {
             Err(error) => {
                 assert_eq!(error, CallError::OutOfMemory, "{left}");
                 now = now + HANDSHAKE_RTO;
-                device.poll_transmit(now, &mut OsEntropy, &mut finish).unwrap().expect("there is room now").len()
+                device
+                    .poll_transmit(now, &mut OsEntropy, &mut finish)
+                    .unwrap()
+                    .expect("there is room now")
+                    .len()
             }
         };
         assert_eq!(kind(&finish[..finish_len]), PacketKind::Finish);

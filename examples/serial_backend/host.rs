@@ -87,7 +87,12 @@ impl Host {
     ///
     /// # Errors
     /// If that takes longer than so many seconds, or a record comes that is not as it must be.
-    pub fn until(&mut self, what: &str, seconds: u64, done: impl Fn(&mut Self) -> bool) -> Result<(), Failure> {
+    pub fn until(
+        &mut self,
+        what: &str,
+        seconds: u64,
+        done: impl Fn(&mut Self) -> bool,
+    ) -> Result<(), Failure> {
         let begun = self.started.elapsed();
         while !done(self) {
             if let Some(wrong) = &self.oracle.wrong {
@@ -162,13 +167,17 @@ impl Host {
             }
             let Self { backend, ledgers, oracle, storing, results, .. } = self;
             let mut batches = Vec::new();
-            backend.handle_packets(now, &mut [Inbound { path: (), packet }], &mut |received| match received {
-                Received::Batch(batch) => batches.push(store(*storing, ledgers, oracle, &batch)),
-                Received::CommandDone { id, body, .. } => {
-                    results.insert(id, body.to_vec());
-                }
-                _ => {}
-            });
+            backend.handle_packets(
+                now,
+                &mut [Inbound { path: (), packet }],
+                &mut |received| match received {
+                    Received::Batch(batch) => batches.push(store(*storing, ledgers, oracle, &batch)),
+                    Received::CommandDone { id, body, .. } => {
+                        results.insert(id, body.to_vec());
+                    }
+                    _ => {}
+                },
+            );
             self.settle(now, batches);
         }
         self.backend.handle_timeout(now);

@@ -111,8 +111,7 @@ impl Keys {
     }
 
     pub fn backend_config(&self) -> Result<BackendConfig, Failure> {
-        let mut config =
-            BackendConfig::new(self.identity.clone(), self.anchors, Time::known(self.made));
+        let mut config = BackendConfig::new(self.identity.clone(), self.anchors, Time::known(self.made));
         config.rekey = config.rekey.dh_interval(Duration::ZERO)?;
         Ok(config)
     }

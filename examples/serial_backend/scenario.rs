@@ -35,12 +35,16 @@ fn whole(host: &mut Host) -> Result<(), Failure> {
     host.storing = Storing::Off;
     let before = host.oracle.records;
     reboot(host)?;
-    host.until("resumed from the flash, by a ticket", 30, |host| host.connected.last() == Some(&Pattern::Resume))?;
+    host.until("resumed from the flash, by a ticket", 30, |host| {
+        host.connected.last() == Some(&Pattern::Resume)
+    })?;
     host.storing = Storing::On;
     host.until("the records of the first boot have come from the flash", 30, |host| {
         host.oracle.missing(1).is_none() && host.oracle.records > before
     })?;
-    host.until("records of the second boot have come", 20, |host| host.oracle.boot(2).is_some_and(has_records))?;
+    host.until("records of the second boot have come", 20, |host| {
+        host.oracle.boot(2).is_some_and(has_records)
+    })?;
     commands(host, 2)?;
     host.until("a hash ratchet was done", 30, |host| host.ratchets().0 > 0)?;
 
@@ -53,7 +57,9 @@ fn whole(host: &mut Host) -> Result<(), Failure> {
     host.until("the ticket is used, the backend is known: IK at once", 30, move |host| {
         host.connected.len() > sessions && host.connected.last() == Some(&Pattern::Ik)
     })?;
-    host.until("records of the third boot have come", 20, |host| host.oracle.boot(3).is_some_and(has_records))?;
+    host.until("records of the third boot have come", 20, |host| {
+        host.oracle.boot(3).is_some_and(has_records)
+    })?;
     host.finish()?;
     complete(host, 3)
 }
@@ -93,7 +99,7 @@ fn reboot(host: &mut Host) -> Result<(), Failure> {
 
 /// A device that only has to come through: with garbage in its storage, or too little heap at first.
 fn plain(host: &mut Host) -> Result<(), Failure> {
-    host.until("first contact, by XX", 120, |host| host.connected == [Pattern::Xx])?;
+    host.until("first contact", 120, |host| !host.connected.is_empty())?;
     host.until("records have come", 20, |host| host.oracle.boots.values().any(has_records))?;
     host.finish()?;
     let boot = host.oracle.boots.keys().next().copied().ok_or("a boot")?;
@@ -104,17 +110,25 @@ fn plain(host: &mut Host) -> Result<(), Failure> {
 /// how many records wait.
 fn figures(host: &mut Host) -> Result<(), Failure> {
     host.restart(false)?;
-    host.until("first contact, by XX, without a ticket", 120, |host| host.connected == [Pattern::Xx])?;
+    host.until("first contact, by XX or to a pinned backend, without a ticket", 120, |host| {
+        !host.connected.is_empty()
+    })?;
     host.command(command::REKEY, b"")?;
     host.until("a DH ratchet was done", 20, |host| host.ratchets().1 > 0)?;
     host.until("records have come", 20, |host| host.oracle.boot(1).is_some_and(has_records))?;
     reboot(host)?;
     host.give_tickets();
-    host.until("back by IK, with a ticket", 30, |host| host.connected.last() == Some(&Pattern::Ik))?;
-    host.until("records of the second boot have come", 20, |host| host.oracle.boot(2).is_some_and(has_records))?;
+    host.until("back by IK, with a ticket", 30, |host| host.connected.get(1) == Some(&Pattern::Ik))?;
+    host.until("records of the second boot have come", 20, |host| {
+        host.oracle.boot(2).is_some_and(has_records)
+    })?;
     reboot(host)?;
-    host.until("resumed from the flash, by the ticket", 30, |host| host.connected.last() == Some(&Pattern::Resume))?;
-    host.until("records of the third boot have come", 20, |host| host.oracle.boot(3).is_some_and(has_records))?;
+    host.until("resumed from the flash, by the ticket", 30, |host| {
+        host.connected.get(2) == Some(&Pattern::Resume)
+    })?;
+    host.until("records of the third boot have come", 20, |host| {
+        host.oracle.boot(3).is_some_and(has_records)
+    })?;
     host.finish()?;
     complete(host, 3)
 }
@@ -155,6 +169,8 @@ fn reset(host: &mut Host) -> Result<(), Failure> {
     host.until("the watchdog has reset the device, and it has resumed", 60, |host| {
         host.connected.last() == Some(&Pattern::Resume)
     })?;
-    host.until("records of the second boot have come", 20, |host| host.oracle.boot(2).is_some_and(has_records))?;
+    host.until("records of the second boot have come", 20, |host| {
+        host.oracle.boot(2).is_some_and(has_records)
+    })?;
     host.finish()
 }

@@ -127,9 +127,8 @@ impl Device<'_> {
             Stage::Start => {
                 let context = attempt_context(tag, attempt.serial);
                 let started = initiator(&self.config, attempt).start(&context, rng, out);
-                let kept = started.and_then(|(state, len)| {
-                    Ok((state, copied(out.get(..len).unwrap_or_default())?, len))
-                });
+                let kept = started
+                    .and_then(|(state, len)| Ok((state, copied(out.get(..len).unwrap_or_default())?, len)));
                 let (state, packet, len) = kept.map_err(|error| {
                     attempt.stage = Stage::Start;
                     attempt.not_begun(now, error)

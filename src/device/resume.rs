@@ -118,9 +118,9 @@ impl Device<'_> {
             early: space.get(..len).unwrap_or_default(),
         };
         let Some(attempt) = &mut self.connector.attempt else { return Ok(ResumeStep::Full) };
-        let started = resumption.start(&context, rng, out).and_then(|(state, len)| {
-            Ok((state, copied(out.get(..len).unwrap_or_default())?, len))
-        });
+        let started = resumption
+            .start(&context, rng, out)
+            .and_then(|(state, len)| Ok((state, copied(out.get(..len).unwrap_or_default())?, len)));
         let (state, packet, len) = match started {
             Ok(started) => started,
             Err(error) => {

@@ -116,11 +116,9 @@ impl HandshakeError {
     /// Returns the reason under which a packet with this error is counted.
     pub const fn discard(self) -> Discard {
         match self {
-            Self::Noise
-            | Self::KeyStore
-            | Self::Entropy(_)
-            | Self::BufferTooSmall(_)
-            | Self::OutOfMemory => Discard::HandshakeFailed,
+            Self::Noise | Self::KeyStore | Self::Entropy(_) | Self::BufferTooSmall(_) | Self::OutOfMemory => {
+                Discard::HandshakeFailed
+            }
             Self::Malformed => Discard::MalformedPayload,
             Self::HelloMac => Discard::BadHelloMac,
             Self::Credential(_) => Discard::BadCredential,

@@ -57,7 +57,8 @@ fn config() -> Result<DeviceConfig, Failure> {
     const _: () = assert!(Limits::SMALL_LINK.max_packet() as usize <= LONGEST);
     config.smallest_packet = MAX_PACKET;
     let rekey = RekeyPolicy::default().hash_after_packets(HASH_RATCHET_PACKETS);
-    config.rekey = rekey.and_then(|rekey| rekey.dh_interval(Duration::ZERO)).map_err(|_| "the rekey policy")?;
+    config.rekey =
+        rekey.and_then(|rekey| rekey.dh_interval(Duration::ZERO)).map_err(|_| "the rekey policy")?;
     // Records of one step share a packet.
     config.linger = [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(100), Duration::ZERO];
     let mut storage = StorageConfig::new(StorageKey::from_bytes(page.storage_key), BACKLOG);

@@ -113,7 +113,8 @@ mod on {
             let packet = operation.run(work)?;
             let mut tally = operation.tally();
             let Some(packet) = packet else { return Ok(packet) };
-            let Ok(kind @ (PacketKind::Hello | PacketKind::Finish)) = PacketKind::parse(packet, Side::Device) else {
+            let Ok(kind @ (PacketKind::Hello | PacketKind::Finish)) = PacketKind::parse(packet, Side::Device)
+            else {
                 return Ok(Some(packet));
             };
             if let Ok(hello) = Hello::parse(packet) {
@@ -136,7 +137,9 @@ mod on {
         pub fn event(&mut self, event: &DeviceEvent) {
             let DeviceEvent::Connected { pattern, .. } = event else { return };
             let first = !core::mem::replace(&mut self.told, true);
-            let Some(attempt) = self.attempt.take_if(|attempt| first && attempt.pattern == *pattern) else { return };
+            let Some(attempt) = self.attempt.take_if(|attempt| first && attempt.pattern == *pattern) else {
+                return;
+            };
             let (name, on_link) = match pattern {
                 Pattern::Xx => ("xx", "wire.xx"),
                 Pattern::Ik => ("ik", "wire.ik"),

@@ -13,11 +13,11 @@ use vitalwire_firmware::clock::Clock;
 use vitalwire_firmware::config::{self, MAX_PACKET, STORAGE_BUFFER};
 use vitalwire_firmware::entropy::HostEntropy;
 use vitalwire_firmware::figure::Figures;
+use vitalwire_firmware::heap::HEAP;
 use vitalwire_firmware::line::{LONGEST, Line};
 use vitalwire_firmware::monitor::{Ending, Monitor};
 use vitalwire_firmware::uart::Uart;
 use vitalwire_firmware::watchdog::Watchdog;
-use vitalwire_firmware::heap::HEAP;
 use vitalwire_firmware::{Failure, flash, say};
 
 #[entry]
@@ -106,7 +106,12 @@ fn complain(_error: CallError, complaints: u32) {
 
 fn end(ending: Ending, line: &Line, flash: &flash::Store) -> Result<(), Failure> {
     let ((_noise, _lost), _flash) = (line.trouble(), flash.counters());
-    say!("device: noise discarded {} times, {} bytes lost; flash: {} places damaged", _noise, _lost, _flash.damaged);
+    say!(
+        "device: noise discarded {} times, {} bytes lost; flash: {} places damaged",
+        _noise,
+        _lost,
+        _flash.damaged
+    );
     match ending {
         Ending::Reboot => board::reset(),
         Ending::Finish => Ok(()),

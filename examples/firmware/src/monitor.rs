@@ -189,7 +189,8 @@ impl Monitor {
         let told = since + RESULT_TIME <= now;
         match ending {
             Ending::Reboot => {
-                let safe = self.stored.iter().zip(&self.accepted).all(|(stored, accepted)| stored >= accepted);
+                let safe =
+                    self.stored.iter().zip(&self.accepted).all(|(stored, accepted)| stored >= accepted);
                 let late = since + LONGEST_REBOOT <= now;
                 (told && (safe || device.is_drained()) || late).then_some(ending)
             }

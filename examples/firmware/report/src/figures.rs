@@ -102,7 +102,10 @@ mod tests {
         let figures = |text| parse(text).map(|figures| figures.into_values().next());
         assert_eq!(figures("figure xx 1 bytes\nfigure xx 1 bytes"), Ok(Some(1)));
         assert!(figures("figure xx 1 bytes\nfigure xx 2 bytes").unwrap_err().contains("told before as 1"));
-        assert_eq!(figures("figure a.peak 1 bytes\nfigure a.peak 3 bytes\nfigure a.peak 2 bytes"), Ok(Some(3)));
+        assert_eq!(
+            figures("figure a.peak 1 bytes\nfigure a.peak 3 bytes\nfigure a.peak 2 bytes"),
+            Ok(Some(3))
+        );
     }
 
     #[test]

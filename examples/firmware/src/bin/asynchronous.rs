@@ -10,9 +10,9 @@ use embassy_executor::Spawner;
 use embassy_futures::select::{Either, select};
 use embassy_time::Timer;
 use embedded_io_async::{Read, Write};
+use vitalwire::Instant;
 use vitalwire::device::Link;
 use vitalwire::wire::link::{CobsDecoder, cobs_len, write_cobs};
-use vitalwire::Instant;
 use vitalwire_firmware::asynchronous::run;
 use vitalwire_firmware::clock::Clock;
 use vitalwire_firmware::config::{self, MAX_PACKET, STORAGE_BUFFER};
@@ -70,7 +70,8 @@ async fn serve<L: Read + Write>(clock: &Clock, mut line: L) -> Result<Ending, Fa
         loop {
             match device.poll_transmit(now, &mut entropy, &mut out) {
                 Ok(Some(packet)) => {
-                    let frame = write_cobs(packet, &mut wire).map_err(|_| "a packet is too long for the line")?;
+                    let frame =
+                        write_cobs(packet, &mut wire).map_err(|_| "a packet is too long for the line")?;
                     line.write_all(frame).await.map_err(|_| "the line")?;
                 }
                 Ok(None) => break,

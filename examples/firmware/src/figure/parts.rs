@@ -47,7 +47,8 @@ fn packets(meter: &mut Meter, device: &mut Session<2>, backend: &mut Session<2>)
         whole(opened.payload, len)?;
 
         let mut out = [0x5a; 300];
-        let packet = backend.seal(now, &ConnectionId::EMPTY, &mut out, len).map_err(|_| "the backend cannot seal")?;
+        let packet =
+            backend.seal(now, &ConnectionId::EMPTY, &mut out, len).map_err(|_| "the backend cannot seal")?;
         let mut open = meter.operation(opening);
         let opened = open.run(|| {
             let header = DataHeader::parse(packet, 0)?;
@@ -73,7 +74,8 @@ fn rekey(meter: &mut Meter, device: &mut Session<2>, backend: &mut Session<2>) -
         EphemeralSecret::generate_hedged(&mut Same(seed), &hedge, b"figures").map_err(|_| "an ephemeral key")
     };
     let mut rekey = meter.operation("rekey");
-    let request = rekey.run(|| Ok::<_, Failure>(device.start_dh(secret(4)?)))?.ok_or("no ratchet to ask for")?;
+    let request =
+        rekey.run(|| Ok::<_, Failure>(device.start_dh(secret(4)?)))?.ok_or("no ratchet to ask for")?;
     let epoch = device.epoch();
     backend.handle_rekey_request(now, epoch, request).map_err(|_| "the request")?;
     let accept: PublicKey = backend.answer_dh(now, secret(5)?).map_err(|_| "the answer")?;

@@ -4,11 +4,9 @@
 
 extern crate alloc;
 
-use firmware_measure::HeapGauge;
-use vitalwire_firmware::heap::HEAP;
-use vitalwire_firmware::{Failure, measure::Counter};
 use alloc::sync::Arc;
 use cortex_m_semihosting::hprintln;
+use firmware_measure::HeapGauge;
 use vitalwire::crypto::{SigningKey, StaticSecret};
 use vitalwire::device::{Device, DeviceConfig, DeviceEvent, DeviceMemory, Link};
 use vitalwire::framing::{
@@ -22,6 +20,8 @@ use vitalwire::identity::{
 use vitalwire::session::{RekeyPolicy, Session, Side};
 use vitalwire::wire::{ConnectionId, DataHeader, Finish};
 use vitalwire::{Entropy, EntropyError, Instant, UnixSeconds};
+use vitalwire_firmware::heap::HEAP;
+use vitalwire_firmware::{Failure, measure::Counter};
 
 /// A stand-in for a hardware generator, so that the figures are the same in every run. Never do this in a device.
 struct Fixed(u64);
