@@ -73,6 +73,11 @@ impl Host {
         Ok(())
     }
 
+    /// Has the service give tickets from now on.
+    pub fn give_tickets(&mut self) {
+        self.backend.set_ticket_keys(self.keys.ticket_keys());
+    }
+
     /// Serves until `done`.
     ///
     /// # Errors

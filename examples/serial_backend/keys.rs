@@ -95,6 +95,8 @@ impl Keys {
             storage_key: rng.random()?,
             made: made.0,
             credential: credential.as_bytes(),
+            backend: backend.public_key().0,
+            backend_credential: own.as_bytes(),
         };
         let mut bytes = vec![0; PAGE_LEN];
         page.write(&mut bytes).ok_or("the page is too small")?;

@@ -5,8 +5,8 @@
 //! there that nobody has changed the authority's key.
 
 /// Identifies a page, and its version.
-const MAGIC: [u8; 8] = *b"vwpage\0\x01";
-const FIXED: usize = 8 + 4 * 32 + 8 + 2;
+const MAGIC: [u8; 8] = *b"vwpage\0\x02";
+const FIXED: usize = 8 + 5 * 32 + 8 + 2 + 2;
 /// Bytes that always hold a page.
 pub const PAGE_LEN: usize = 512;
 
@@ -23,6 +23,9 @@ pub struct Page<'a> {
     /// When it was made, in Unix seconds: the time floor of a device without a clock.
     pub made: u64,
     pub credential: &'a [u8],
+    /// The backend's static public key and its credential, for a device that knows its backend and no authority.
+    pub backend: [u8; 32],
+    pub backend_credential: &'a [u8],
 }
 
 impl<'a> Page<'a> {
@@ -35,7 +38,10 @@ impl<'a> Page<'a> {
         let (storage_key, rest) = rest.split_first_chunk()?;
         let (made, rest) = rest.split_first_chunk()?;
         let (len, rest) = rest.split_first_chunk()?;
-        let credential = rest.get(..u16::from_le_bytes(*len).into())?;
+        let (credential, rest) = rest.split_at_checked(u16::from_le_bytes(*len).into())?;
+        let (backend, rest) = rest.split_first_chunk()?;
+        let (len, rest) = rest.split_first_chunk()?;
+        let backend_credential = rest.get(..u16::from_le_bytes(*len).into())?;
         (*magic == MAGIC).then_some(Self {
             secret: *secret,
             public: *public,
@@ -43,23 +49,28 @@ impl<'a> Page<'a> {
             storage_key: *storage_key,
             made: u64::from_le_bytes(*made),
             credential,
+            backend: *backend,
+            backend_credential,
         })
     }
 
     /// Writes a page to the front of `out`; `None` if it is too small.
     pub fn write(&self, out: &mut [u8]) -> Option<usize> {
-        let (made, len) = (self.made.to_le_bytes(), u16::try_from(self.credential.len()).ok()?.to_le_bytes());
-        let parts: [&[u8]; 8] = [
+        let len = |bytes: &[u8]| Some(u16::try_from(bytes.len()).ok()?.to_le_bytes());
+        let parts: [&[u8]; 11] = [
             &MAGIC,
             &self.secret,
             &self.public,
             &self.authority,
             &self.storage_key,
-            &made,
-            &len,
+            &self.made.to_le_bytes(),
+            &len(self.credential)?,
             self.credential,
+            &self.backend,
+            &len(self.backend_credential)?,
+            self.backend_credential,
         ];
-        let out = out.get_mut(..FIXED + self.credential.len())?;
+        let out = out.get_mut(..FIXED + self.credential.len() + self.backend_credential.len())?;
         let mut rest = &mut *out;
         for part in parts {
             let (to, behind) = rest.split_at_mut(part.len());

@@ -129,7 +129,7 @@ unsafe fn HardFault(_frame: &ExceptionFrame) -> ! {
 }
 
 /// The watchdog's first time-out: last words, and the reset. Should even this not run, its second one resets.
-#[cfg(feature = "device")]
+#[cfg(feature = "pinned")]
 #[exception]
 unsafe fn NonMaskableInt() -> ! {
     say!("device: the watchdog was not fed");
@@ -137,7 +137,7 @@ unsafe fn NonMaskableInt() -> ! {
 }
 
 /// Interrupts, which have no names of their own without a crate for this chip.
-#[cfg(feature = "device")]
+#[cfg(feature = "pinned")]
 #[exception]
 unsafe fn DefaultHandler(number: i16) {
     match number {

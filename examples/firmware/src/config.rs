@@ -5,9 +5,9 @@ use crate::page::{PAGE_LEN, Page};
 use crate::{Failure, board, telemetry};
 use alloc::sync::Arc;
 use cortex_m::singleton;
-use vitalwire::crypto::{PublicKey, SignatureKey, StaticSecret};
+use vitalwire::crypto::{PublicKey, StaticSecret};
 use vitalwire::delivery::LaneShares;
-use vitalwire::device::{Device, DeviceConfig, DeviceMemory, StorageConfig};
+use vitalwire::device::{BackendPin, Device, DeviceConfig, DeviceMemory, StorageConfig};
 use vitalwire::handshake::Limits;
 use vitalwire::identity::{Credential, LocalIdentity, Time, TrustAnchors};
 use vitalwire::session::RekeyPolicy;
@@ -48,11 +48,11 @@ fn config() -> Result<DeviceConfig, Failure> {
     let secret = StaticSecret::from_bytes(page.secret);
     let credential = Credential::from_bytes(page.credential).map_err(|_| "the device's credential")?;
     let identity = LocalIdentity::new(Arc::new(secret), PublicKey(page.public), credential);
-    let anchors = TrustAnchors::new(&[SignatureKey(page.authority)]).map_err(|_| "the authority's key")?;
     // It has no clock: it believes no credential that ended before it was made.
     let time = Time::floor_only(UnixSeconds(page.made));
 
-    let mut config = DeviceConfig::new(identity, anchors, time, 1, OUTBOX);
+    let mut config = DeviceConfig::new(identity, anchors(&page)?, time, 1, OUTBOX);
+    config.pin = pin(&page)?;
     config.limits = Limits::SMALL_LINK;
     const _: () = assert!(Limits::SMALL_LINK.max_packet() as usize <= LONGEST);
     config.smallest_packet = MAX_PACKET;
@@ -70,4 +70,32 @@ fn config() -> Result<DeviceConfig, Failure> {
     storage.spill_after = [Some(Duration::ZERO), after, after, after];
     config.storage = Some(storage);
     Ok(config)
+}
+
+/// Trusts whomever the authority has signed.
+#[cfg(feature = "device")]
+fn anchors(page: &Page<'_>) -> Result<TrustAnchors, Failure> {
+    use vitalwire::crypto::SignatureKey;
+    TrustAnchors::new(&[SignatureKey(page.authority)]).map_err(|_| "the authority's key")
+}
+
+/// Knows no backend before the first contact.
+#[cfg(feature = "device")]
+fn pin(_: &Page<'_>) -> Result<Option<BackendPin>, Failure> {
+    Ok(None)
+}
+
+/// Trusts no authority, so that it needs no signatures.
+#[cfg(not(feature = "device"))]
+fn anchors(_: &Page<'_>) -> Result<TrustAnchors, Failure> {
+    Ok(TrustAnchors::NONE)
+}
+
+/// Knows its backend, which whoever wrote the page has verified.
+#[cfg(not(feature = "device"))]
+fn pin(page: &Page<'_>) -> Result<Option<BackendPin>, Failure> {
+    let credential =
+        Credential::from_bytes(page.backend_credential).map_err(|_| "the backend's credential")?;
+    let identity = credential.claimed_identity().ok_or("the backend's identity")?;
+    Ok(Some(BackendPin { key: PublicKey(page.backend), identity, credential: Some(credential) }))
 }

@@ -53,7 +53,8 @@ mod on {
     pub struct Figures {
         meter: Meter,
         attempt: Option<Attempt>,
-        told: [bool; 3],
+        /// Whether a handshake was told: only the first of a boot, when nothing waits yet.
+        told: bool,
     }
 
     /// A handshake so far: what its packets took, each counted once, however often it was sent.
@@ -85,7 +86,7 @@ mod on {
             let mut meter = Meter::new().with_heap(&HEAP);
             parts::measure(&mut meter)?;
             figure("device.size", size_of::<Device<'_>>() as u64, "bytes");
-            Ok(Self { meter, attempt: None, told: [false; 3] })
+            Ok(Self { meter, attempt: None, told: false })
         }
 
         /// Measures how a packet is taken.
@@ -132,20 +133,21 @@ mod on {
             Ok(Some(packet))
         }
 
-        /// Tells what a handshake took, when it has succeeded: once for each pattern.
+        /// Tells what the first handshake of this boot took, when it has succeeded.
         pub fn event(&mut self, event: &DeviceEvent) {
             let DeviceEvent::Connected { pattern, .. } = event else { return };
-            let Some(attempt) = self.attempt.take_if(|attempt| attempt.pattern == *pattern) else { return };
-            let (place, name, on_link) = match pattern {
-                Pattern::Xx => (0, "xx", "wire.xx"),
-                Pattern::Ik => (1, "ik", "wire.ik"),
-                Pattern::Resume => (2, "resume", "wire.resume"),
+            let first = !core::mem::replace(&mut self.told, true);
+            let Some(attempt) = self.attempt.take_if(|attempt| first && attempt.pattern == *pattern) else {
+                return;
+            };
+            let (name, on_link) = match pattern {
+                Pattern::Xx => ("xx", "wire.xx"),
+                Pattern::Ik => ("ik", "wire.ik"),
+                Pattern::Resume => ("resume", "wire.resume"),
                 _ => return,
             };
-            if !core::mem::replace(&mut self.told[place], true) {
-                self.meter.resume(name, attempt.tally).tell();
-                figure(on_link, attempt.on_link as u64, "bytes");
-            }
+            self.meter.resume(name, attempt.tally).tell();
+            figure(on_link, attempt.on_link as u64, "bytes");
         }
 
         /// Tells the peaks of this boot.

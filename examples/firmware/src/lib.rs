@@ -4,38 +4,38 @@
 //! hardware; `monitor.rs` is the application.
 #![no_std]
 
-#[cfg(feature = "handshake")]
+#[cfg(any(feature = "pinned", feature = "handshake"))]
 extern crate alloc;
 
 #[cfg(feature = "asynchronous")]
 pub mod asynchronous;
 pub mod board;
-#[cfg(feature = "device")]
+#[cfg(feature = "pinned")]
 pub mod clock;
-#[cfg(feature = "device")]
+#[cfg(feature = "pinned")]
 pub mod config;
-#[cfg(feature = "device")]
+#[cfg(feature = "pinned")]
 pub mod entropy;
-#[cfg(feature = "device")]
+#[cfg(feature = "pinned")]
 pub mod figure;
-#[cfg(feature = "device")]
+#[cfg(feature = "pinned")]
 pub mod flash;
-#[cfg(feature = "handshake")]
+#[cfg(any(feature = "pinned", feature = "handshake"))]
 pub mod heap;
-#[cfg(feature = "device")]
+#[cfg(feature = "pinned")]
 pub mod line;
 pub mod measure;
-#[cfg(feature = "device")]
+#[cfg(feature = "pinned")]
 pub mod monitor;
-#[cfg(feature = "device")]
+#[cfg(feature = "pinned")]
 #[path = "../../serial_backend/page.rs"]
 pub mod page;
-#[cfg(feature = "device")]
+#[cfg(feature = "pinned")]
 #[path = "../../serial_backend/telemetry.rs"]
 pub mod telemetry;
-#[cfg(feature = "device")]
+#[cfg(feature = "pinned")]
 pub mod uart;
-#[cfg(feature = "device")]
+#[cfg(feature = "pinned")]
 pub mod watchdog;
 
 /// What was expected and did not happen.

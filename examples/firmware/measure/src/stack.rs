@@ -6,7 +6,7 @@ use cortex_m::register::msp;
 
 const PAINT: u32 = 0xa5a5_5a5a;
 /// How much is painted, in bytes; an operation that needs more is told as needing this much.
-const LEN: usize = 64 * 1024;
+const LEN: usize = 128 * 1024;
 
 unsafe extern "C" {
     // Where cortex-m-rt lets the stack begin, and where the statics end: their addresses matter, not what is there.

@@ -4,6 +4,8 @@
 pub const MEASURING: &str = "measuring code";
 /// The application of an image: run loop, line, flash model.
 pub const APPLICATION: &str = "application and drivers";
+/// `integrations/flash`, and the traits that it stands on.
+const FLASH: &str = "flash driver (vitalwire-flash)";
 /// Constants of the compiler's naming: strings, tables, places of panics.
 pub const CONSTANTS: &str = "constants without a name";
 /// What could not be told.
@@ -26,6 +28,9 @@ pub fn of_file(path: &str) -> Option<String> {
     if path.contains("/examples/firmware/measure/") {
         return Some(MEASURING.into());
     }
+    if path.contains("/integrations/flash/") {
+        return Some(FLASH.into());
+    }
     if path.contains("/examples/firmware/") || path.contains("/out/") {
         return Some(APPLICATION.into());
     }
@@ -42,7 +47,8 @@ pub fn of_symbol(name: &str) -> Option<String> {
     }
     let path = name.trim_start_matches(['<', '&', '*', '[', '(']);
     let path = path.strip_prefix("mut ").or(path.strip_prefix("dyn ")).unwrap_or(path);
-    let mut words = path.split("::").map(|word| word.split(['<', ' ', '>', ',']).next().unwrap_or(word));
+    let mut words =
+        path.split("::").map(|word| word.split(['<', ' ', '>', ',', ']', ')', ';']).next().unwrap_or(word));
     let first = words.next()?;
     if first == path {
         // Not a path: a function of the start-up code, of the exception handlers, or a builtin of the compiler.
@@ -56,8 +62,11 @@ pub fn of_symbol(name: &str) -> Option<String> {
             _ => None,
         };
     }
+    let is_name = first.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
     match first {
-        "core" | "alloc" | "std" => Some("core and alloc".into()),
+        "core" | "alloc" | "std" | "u8" | "u16" | "u32" | "u64" | "u128" | "usize" | "i8" | "i16" | "i32"
+        | "i64" | "i128" | "isize" | "bool" | "char" | "str" => Some("core and alloc".into()),
+        _ if first.is_empty() || !is_name => None,
         "vitalwire" => Some(format!("vitalwire::{}", words.next().unwrap_or("lib"))),
         name => Some(of_crate(&name.replace('_', "-"))),
     }
@@ -67,7 +76,7 @@ pub fn of_symbol(name: &str) -> Option<String> {
 fn of_crate(name: &str) -> String {
     let name = name.replace('_', "-");
     let row = match name.as_str() {
-        "curve25519-dalek" | "x25519-dalek" => "X25519 and the curve (curve25519-dalek, x25519-dalek)",
+        "curve25519-dalek" | "x25519-dalek" => "curves (curve25519-dalek, x25519-dalek)",
         "ed25519-dalek" | "ed25519" | "signature" => "Ed25519 (ed25519-dalek)",
         "chacha20poly1305" | "chacha20" | "poly1305" => "ChaCha20-Poly1305",
         "sha2" => "SHA-2 (sha2)",
@@ -78,6 +87,9 @@ fn of_crate(name: &str) -> String {
         "p256" | "primeorder" | "elliptic-curve" | "ecdsa" | "crypto-bigint" | "ff" | "group" | "sec1" => {
             "P-256 (p256 and what it takes)"
         }
+        "der" | "const-oid" | "rfc6979" | "spki" => "DER and what signs (der, const-oid, rfc6979)",
+        "postcard" | "serde" | "serde-core" | "cobs" => "postcard, serde and cobs",
+        "vitalwire-flash" | "embedded-storage" | "embedded-storage-async" => FLASH,
         "aes" | "ccm" | "ctr" | "aes-gcm" | "ghash" | "polyval" | "cbc-mac" => "AES (aes and its modes)",
         "cortex-m"
         | "cortex-m-rt"
@@ -88,7 +100,7 @@ fn of_crate(name: &str) -> String {
         | "vcell"
         | "bare-metal" => "start-up, vector table and allocator",
         "cortex-m-semihosting" | "firmware-measure" => MEASURING,
-        "vitalwire-firmware" | "firmware-peers" | "snow-xx" | "edhoc" | "tls-psk" => APPLICATION,
+        "vitalwire-firmware" | "firmware-peers" | "device" | "snow-xx" | "edhoc" | "tls-psk" => APPLICATION,
         "compiler-builtins" => "compiler_builtins",
         _ => return name,
     };
@@ -122,6 +134,7 @@ mod tests {
             Some("compiler_builtins")
         );
         assert_eq!(of_file("/w/vitalwire/src/device/mod.rs").as_deref(), Some("vitalwire::device"));
+        assert_eq!(of_file("/w/vitalwire/integrations/flash/src/log.rs").as_deref(), Some(FLASH));
         assert_eq!(of_file("/w/vitalwire/src/time.rs").as_deref(), Some("vitalwire::time"));
         assert_eq!(of_file("/w/vitalwire/examples/firmware/src/main.rs").as_deref(), Some(APPLICATION));
         assert_eq!(of_file("/w/vitalwire/examples/firmware/measure/src/tell.rs").as_deref(), Some(MEASURING));
@@ -136,6 +149,9 @@ mod tests {
         assert_eq!(of_symbol("_RNvCs1234_7mycrate3foo").as_deref(), Some("mycrate"));
         assert_eq!(of_symbol(".Lanon.8d1eb4bf.29").as_deref(), Some(CONSTANTS));
         assert_eq!(of_symbol("__aeabi_memcpy").as_deref(), Some("compiler_builtins"));
+        assert_eq!(of_symbol("<i128 as core::fmt::Display>::fmt").as_deref(), Some("core and alloc"));
+        assert_eq!(of_symbol("<[u8] as core::fmt::Debug>::fmt").as_deref(), Some("core and alloc"));
+        assert_eq!(of_symbol("<(usize, u8) as vitalwire::Trait>::call").as_deref(), Some("core and alloc"));
         assert_eq!(of_symbol("SomethingElse"), None);
     }
 }

@@ -19,8 +19,9 @@ const MEMORY: [(&str, &str); 9] = [
 ];
 
 /// The operations, in the order of the report.
-const OPERATIONS: [(&str, &str); 14] = [
+const OPERATIONS: [(&str, &str); 15] = [
     ("XX handshake", "xx"),
+    ("XX handshake, without the credential", "xx.unverified"),
     ("IK handshake", "ik"),
     ("resumption", "resume"),
     ("verify a credential", "credential.verify"),
