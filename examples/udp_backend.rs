@@ -7,19 +7,21 @@
 //! the device closes. The "store" is the process's memory, so nothing survives it, and the device's secret key is in
 //! the file: a tool for tests and for trying the protocol, not a service.
 
-use std::collections::BTreeMap;
+#[path = "service/mod.rs"]
+mod service;
+
+use service::{Store, run_handshakes, set_clocks, unix_seconds};
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Instant as Clock, SystemTime, UNIX_EPOCH};
+use std::time::Instant as Clock;
 use vitalwire::backend::{
-    Backend, BackendConfig, BackendEvent, Batch, BatchRef, Claims, Command, Grant, Inbound, Received,
+    Backend, BackendConfig, BackendEvent, Batch, BatchRef, Command, Grant, Inbound, Received,
 };
 use vitalwire::crypto::{Psk, ServiceKey, SigningKey, StaticSecret, TicketKey};
-use vitalwire::delivery::Ledger;
-use vitalwire::framing::{BatchRecord, ClockQuality, Quality, Record, Row, Value, WallReading};
+use vitalwire::framing::{BatchRecord, Quality, Record, Row, Value};
 use vitalwire::handshake::TicketKeys;
 use vitalwire::identity::{
     Authority, Credential, CredentialRequest, Identity, LocalIdentity, Role, Scopes, SubjectId, Time,
@@ -100,8 +102,7 @@ fn main() -> ExitCode {
 
 /// What a real service has in its database.
 struct Stored {
-    ledgers: BTreeMap<Identity, Ledger>,
-    claims: Claims,
+    store: Store,
     psk: Option<[u8; 32]>,
 }
 
@@ -109,7 +110,7 @@ struct Stored {
 fn serve(options: &Options) -> Result<bool, Failure> {
     let socket = UdpSocket::bind(options.listen)?;
     let (mut backend, psk) = provision(options, socket.local_addr()?)?;
-    let mut stored = Stored { ledgers: BTreeMap::new(), claims: Claims::new(1000), psk };
+    let mut stored = Stored { store: Store::default(), psk };
     let mut rng = OsEntropy;
     let started = Clock::now();
     let (mut packet, mut out) = ([0u8; 65_535], [0u8; 1500]);
@@ -124,13 +125,12 @@ fn serve(options: &Options) -> Result<bool, Failure> {
         let received = socket.recv_from(&mut packet).ok();
 
         let now = Instant::from_millis(started.elapsed().as_millis().try_into()?);
-        backend.set_wall_clock(unix_seconds()?);
-        backend.set_wall_time(now, wall_time()?);
+        set_clocks(now, &mut backend)?;
         let mut batches = Vec::new();
         if let Some((len, path)) = received {
             let packet = packet.get_mut(..len).unwrap_or_default();
             backend.handle_packets(now, &mut [Inbound { path, packet }], &mut |received| match received {
-                Received::Batch(batch) => batches.extend(store(&mut stored.ledgers, &batch)),
+                Received::Batch(batch) => batches.extend(store(&mut stored.store, &batch)),
                 Received::CommandDone { body, .. } => {
                     println!("{{\"event\": \"result\", \"body\": \"{}\"}}", hex(body));
                 }
@@ -147,7 +147,7 @@ fn serve(options: &Options) -> Result<bool, Failure> {
         }
         run_handshakes(now, &mut backend, &mut rng);
         while let Some(early) = backend.poll_early() {
-            batches.extend(store(&mut stored.ledgers, &early.as_batch()));
+            batches.extend(store(&mut stored.store, &early.as_batch()));
         }
         for batch in batches {
             backend.commit(now, batch);
@@ -165,13 +165,6 @@ fn serve(options: &Options) -> Result<bool, Failure> {
     }
 }
 
-fn run_handshakes(now: Instant, backend: &mut Backend<SocketAddr>, rng: &mut OsEntropy) {
-    while let Some(job) = backend.poll_handshake() {
-        let done = job.run(rng);
-        backend.handle_handshake(now, done);
-    }
-}
-
 /// Lets everybody in whom the backend has authenticated, claims tickets, and gives each session its command.
 fn handle_event(
     now: Instant,
@@ -186,7 +179,7 @@ fn handle_event(
             backend.accept(now, pending, grant)?;
         }
         BackendEvent::Resuming { pending, claim } => {
-            let outcome = stored.claims.claim(unix_seconds()?, &claim);
+            let outcome = stored.store.claim(&claim)?;
             let grant = stored.grant(claim.identity);
             backend.claimed(now, pending, outcome, grant)?;
         }
@@ -214,24 +207,8 @@ fn handle_event(
 
 impl Stored {
     fn grant(&mut self, identity: Identity) -> Grant {
-        Grant {
-            scopes: Scopes::PUBLISH | Scopes::COMMANDS,
-            ledger: self.ledgers.entry(identity).or_default().clone(),
-            psk: self.psk.map(Psk::from_bytes),
-            ticket_misused: self.claims.is_misused(&identity),
-            ..Grant::default()
-        }
+        self.store.grant(identity, self.psk.map(Psk::from_bytes))
     }
-}
-
-fn unix_seconds() -> Result<UnixSeconds, Failure> {
-    Ok(UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs()))
-}
-
-/// Reads the system's clock, and takes it for synchronised to 50 ms.
-fn wall_time() -> Result<WallReading, Failure> {
-    let unix_millis = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis().try_into()?;
-    Ok(WallReading { unix_millis, quality: ClockQuality::Synchronised, error: Duration::from_millis(50) })
 }
 
 /// Makes all keys and credentials, writes the device's share of them to the file, and returns the backend.
@@ -308,16 +285,14 @@ fn provision(
 }
 
 /// Stores a batch: prints the records that the ledger does not have yet. Returns what to commit.
-fn store(ledgers: &mut BTreeMap<Identity, Ledger>, batch: &Batch<'_>) -> Option<BatchRef> {
+fn store(store: &mut Store, batch: &Batch<'_>) -> Option<BatchRef> {
     let mark = batch.mark();
-    let ledger = ledgers.entry(batch.identity()).or_default();
     for closed in batch.closed() {
         let (stream, end) = (closed.stream, closed.end);
         let (boot, lane) = (stream.boot, stream.lane.code());
         println!("{{\"event\": \"closed\", \"boot\": {boot}, \"of_lane\": {lane}, \"end\": {end}}}");
-        ledger.close(closed);
     }
-    let new = ledger.apply(&mark).ok()?;
+    let new = store.apply(batch)?;
     for record in batch.records() {
         if new >> (record.sequence - mark.first) & 1 == 1 {
             println!("{}", json(batch, &record));

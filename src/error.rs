@@ -17,6 +17,11 @@ pub enum CallError {
     /// The random source failed or is not ready.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+    /// The heap has too little room for a handshake to begin
+    /// ([`HANDSHAKE_HEAP`](crate::limits::HANDSHAKE_HEAP) in one piece): a session that there is goes on, and it is tried
+    /// again after a second.
+    #[error("not enough heap for a handshake")]
+    OutOfMemory,
     /// A value in the configuration is outside its range.
     #[error("the configuration is invalid: {0}")]
     InvalidConfig(&'static str),

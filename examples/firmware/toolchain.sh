@@ -1,6 +1,7 @@
-# Sourced by examples/firmware/run and .ci/run: cargo for the bare-metal target, with whichever toolchain is there.
+# Sourced by examples/firmware/run and .ci/run: cargo for a bare-metal target, with whichever toolchain is there.
 
-bare_metal_target=thumbv7em-none-eabi
+# thumbv7em-none-eabihf and thumbv7m-none-eabi do as well.
+bare_metal_target=${FIRMWARE_TARGET:-thumbv7em-none-eabi}
 
 # Prints `rustup`, `debian` or nothing.
 bare_metal_toolchain() {
@@ -14,18 +15,19 @@ bare_metal_toolchain() {
     fi
 }
 
-# bare_metal_cargo COMMAND OPTIONS: `cargo COMMAND --target thumbv7em-none-eabi OPTIONS`.
+# bare_metal_cargo COMMAND OPTIONS: `cargo COMMAND --target TARGET OPTIONS`.
 bare_metal_cargo() {
-    local command=$1
+    local command=$1 linker
     shift
     case $(bare_metal_toolchain) in
         rustup)
-            cargo "$command" --target $bare_metal_target "$@"
+            cargo "$command" --target "$bare_metal_target" "$@"
             ;;
         debian)
             # Its library for this target is built from source, which a release compiler does only when told so.
-            RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_THUMBV7EM_NONE_EABI_LINKER=ld.lld \
-                cargo "$command" --target $bare_metal_target \
+            linker=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$bare_metal_target")_LINKER
+            env RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 "$linker=ld.lld" \
+                cargo "$command" --target "$bare_metal_target" \
                 -Z build-std=core,alloc,compiler_builtins -Z build-std-features=compiler-builtins-mem "$@"
             ;;
         *)

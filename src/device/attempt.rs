@@ -9,7 +9,7 @@ use crate::error::{CallError, CloseReason, Discard};
 use crate::framing::BootTag;
 use crate::handshake::{
     AwaitingReply, AwaitingResume, Established, HandshakeError, Initiator, ReplyFailure, ReplyOutcome,
-    ReplyRead,
+    ReplyRead, copied, reserve,
 };
 use crate::limits::{HANDSHAKE_RTO, HANDSHAKE_SENDS, RESUME_SENDS};
 use crate::time::Instant;
@@ -55,6 +55,14 @@ impl Attempt {
         self.sends = self.sends.saturating_add(1);
         self.due = now + prolonged(wait, rng);
     }
+
+    /// A message could not be made, and nothing was sent. The heap may have room for it later.
+    pub(super) fn not_begun(&mut self, now: Instant, error: HandshakeError) -> CallError {
+        if error == HandshakeError::OutOfMemory {
+            self.due = now + HANDSHAKE_RTO;
+        }
+        local_error(error)
+    }
 }
 
 /// The settings of an attempt.
@@ -82,6 +90,7 @@ pub(super) fn local_error(error: HandshakeError) -> CallError {
     match error {
         HandshakeError::BufferTooSmall(error) => error.into(),
         HandshakeError::Entropy(error) => error.into(),
+        HandshakeError::OutOfMemory => CallError::OutOfMemory,
         _ => CallError::InvalidConfig("the static key store failed"),
     }
 }
@@ -95,6 +104,9 @@ impl Device<'_> {
         rng: &mut dyn Entropy,
         out: &mut [u8],
     ) -> Result<Option<usize>, CallError> {
+        if self.connector.take_starved() {
+            return Err(CallError::OutOfMemory);
+        }
         self.connector.settle_pause(rng);
         if let Some(len) = self.live.as_mut().map_or(Ok(None), |live| live.repeat_finish(now, rng, out))? {
             return Ok(Some(len));
@@ -115,12 +127,14 @@ impl Device<'_> {
             Stage::Start => {
                 let context = attempt_context(tag, attempt.serial);
                 let started = initiator(&self.config, attempt).start(&context, rng, out);
-                let (state, len) = started.map_err(|error| {
+                let kept = started
+                    .and_then(|(state, len)| Ok((state, copied(out.get(..len).unwrap_or_default())?, len)));
+                let (state, packet, len) = kept.map_err(|error| {
                     attempt.stage = Stage::Start;
-                    local_error(error)
+                    attempt.not_begun(now, error)
                 })?;
                 attempt.stage = Stage::Hello(state);
-                attempt.packet = out.get(..len).unwrap_or_default().to_vec();
+                attempt.packet = packet;
                 attempt.note_sent(now, rng);
                 Ok(Some(len))
             }
@@ -136,9 +150,17 @@ impl Device<'_> {
                     attempt.stage = Stage::Reply(reply);
                     return Err(crate::codec::BufferTooSmall { needed }.into());
                 }
+                // Before the handshake moves on: a Finish that cannot be repeated is not sent.
+                let mut finish = match reserve(needed) {
+                    Ok(room) => room,
+                    Err(error) => {
+                        attempt.stage = Stage::Reply(reply);
+                        return Err(attempt.not_begun(now, error));
+                    }
+                };
                 let (established, len) =
                     reply.write_finish(&self.config.identity, out).map_err(local_error)?;
-                let finish = out.get(..len).unwrap_or_default().to_vec();
+                finish.extend_from_slice(out.get(..len).unwrap_or_default());
                 let due = now + prolonged(HANDSHAKE_RTO, rng);
                 self.establish(now, established, Some(FinishRepeat { packet: finish, sends: 1, due }));
                 Ok(Some(len))

@@ -4,6 +4,7 @@ use super::DeviceEvent;
 use super::attempt::{Attempt, Stage};
 use crate::entropy::Entropy;
 use crate::error::{CloseReason, Discard};
+use crate::handshake::reserve;
 use crate::limits::{
     HANDSHAKE_RTO, HURRY_INTERVAL, MAX_RECONNECT_PAUSE, RESET_ASK_INTERVAL, RESET_INTERVAL, RESET_STARTS,
 };
@@ -43,6 +44,8 @@ pub(super) struct Connector {
     /// When an alarm did.
     alarmed: Option<Instant>,
     last_error: Option<Discard>,
+    /// An attempt could not start for want of heap: to be told.
+    starved: bool,
 }
 
 /// When the next attempt starts.
@@ -132,6 +135,10 @@ impl Connector {
         if self.attempt.is_some() {
             return;
         }
+        if reserve(size_of::<Attempt>()).is_err() {
+            (self.retry, self.starved) = (Retry::At(now + HANDSHAKE_RTO), true);
+            return;
+        }
         self.serial = self.serial.wrapping_add(1);
         (self.retry, self.told) = (Retry::No, false);
         self.attempt = Some(Box::new(Attempt {
@@ -145,6 +152,11 @@ impl Connector {
             patience: None,
             resuming: None,
         }));
+    }
+
+    /// Tells once that an attempt could not start for want of heap.
+    pub(super) fn take_starved(&mut self) -> bool {
+        core::mem::take(&mut self.starved)
     }
 
     /// An attempt has led to a session.

@@ -1,6 +1,6 @@
 //! Resumption with a ticket, and the records that ride in its Hello (SPEC.md, "Resumption", "Early records").
 
-use super::attempt::{Attempt, Stage, attempt_context, local_error};
+use super::attempt::{Attempt, Stage, attempt_context};
 use super::connect::Connector;
 use super::live::{Joined, REPORT_AFTER};
 use super::tickets::{Peer, Prepared, Ticket};
@@ -12,7 +12,7 @@ use crate::error::{CallError, CloseReason, Discard};
 use crate::framing::{
     BootTag, FrameKind, FrameWriter, Lane, SetHash, StreamEntry, StreamsWriter, TicketFrame,
 };
-use crate::handshake::{ResumeFailure, Resumed, Resumption, TicketId};
+use crate::handshake::{ResumeFailure, Resumed, Resumption, TicketId, copied};
 use crate::limits::MAX_HELLO;
 use crate::session::RekeyPolicy;
 use crate::time::{Duration, Instant};
@@ -118,17 +118,20 @@ impl Device<'_> {
             early: space.get(..len).unwrap_or_default(),
         };
         let Some(attempt) = &mut self.connector.attempt else { return Ok(ResumeStep::Full) };
-        let (state, len) = match resumption.start(&context, rng, out) {
+        let started = resumption
+            .start(&context, rng, out)
+            .and_then(|(state, len)| Ok((state, copied(out.get(..len).unwrap_or_default())?, len)));
+        let (state, packet, len) = match started {
             Ok(started) => started,
             Err(error) => {
                 // Nothing was sent: it is as good as before.
                 self.tickets.keep(held);
-                return Err(local_error(error));
+                return Err(attempt.not_begun(now, error));
             }
         };
         attempt.resuming = Some(Resuming { peer: *peer, psk_proved: *psk_proved, early });
         attempt.stage = Stage::Resume(state);
-        attempt.packet = out.get(..len).unwrap_or_default().to_vec();
+        attempt.packet = packet;
         attempt.note_sent(now, rng);
         self.book_early(now);
         // They have been sent once now. Should the resumption fail they are in the queue.

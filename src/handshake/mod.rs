@@ -18,7 +18,8 @@
 //!
 //! Heap: snow boxes its primitives and keeps its pattern in vectors. One end's handshake takes at most 2 KB at any time,
 //! also while it refuses forged Replies and while its secrets are written over at the end, and gives all of it back
-//! (`tests/heap.rs` measures it: 1.8 KB on a 64-bit host).
+//! (`tests/heap.rs` measures it: 1.8 KB on a 64-bit host). Where the heap has no room for it the handshake does not
+//! begin, and says so: [`HandshakeError::OutOfMemory`].
 
 #[cfg(feature = "backend")]
 mod cookie;
@@ -49,6 +50,7 @@ use crate::entropy::EntropyError;
 use crate::error::Discard;
 use crate::identity::{CredentialError, VerifiedCredential};
 use crate::wire::{ConnectionId, Pattern};
+use alloc::vec::Vec;
 
 /// What a finished handshake gives to both ends.
 #[derive(Debug)]
@@ -100,6 +102,9 @@ pub enum HandshakeError {
     /// The caller's buffer is too small; nothing was written.
     #[error(transparent)]
     BufferTooSmall(#[from] BufferTooSmall),
+    /// The heap has less than [`HANDSHAKE_HEAP`](crate::limits::HANDSHAKE_HEAP) in one piece; nothing was written.
+    #[error("not enough heap for a handshake")]
+    OutOfMemory,
 }
 
 impl From<DecodeError> for HandshakeError {
@@ -112,7 +117,7 @@ impl HandshakeError {
     /// Returns the reason under which a packet with this error is counted.
     pub const fn discard(self) -> Discard {
         match self {
-            Self::Noise | Self::KeyStore | Self::Entropy(_) | Self::BufferTooSmall(_) => {
+            Self::Noise | Self::KeyStore | Self::Entropy(_) | Self::BufferTooSmall(_) | Self::OutOfMemory => {
                 Discard::HandshakeFailed
             }
             Self::Malformed => Discard::MalformedPayload,
@@ -123,6 +128,26 @@ impl HandshakeError {
             Self::ExpiredTicket => Discard::ExpiredTicket,
         }
     }
+}
+
+/// Takes room for so many bytes from the heap, empty, or says that there is not enough of it.
+///
+/// snow's boxes and vectors abort where the heap has no room. So who begins a handshake asks for as much as it will take
+/// first, and gives it back at once. Between the two nobody else may take it: where interrupts or other threads
+/// share the heap, it must be larger than what they all need.
+pub(crate) fn reserve(len: usize) -> Result<Vec<u8>, HandshakeError> {
+    let mut room = Vec::new();
+    room.try_reserve_exact(len).map_err(|_| HandshakeError::OutOfMemory)?;
+    // Room that is given back unused would be optimised away, and with it the question.
+    Ok(core::hint::black_box(room))
+}
+
+/// Copies bytes to the heap, or says that there is not enough of it.
+#[cfg(feature = "device")]
+pub(crate) fn copied(bytes: &[u8]) -> Result<Vec<u8>, HandshakeError> {
+    let mut copy = reserve(bytes.len())?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
 }
 
 /// Tells whether the device is known after the first message, and the handshake done after the second.

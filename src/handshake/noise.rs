@@ -1,12 +1,13 @@
 //! The only place where snow's state is held: one write or read per message, nothing reused after a failed write.
 
-use super::HandshakeError;
+use super::{HandshakeError, reserve};
 use crate::crypto::resolver::{KEY_STORE_FAILED, LocalKeys, Resolver, blank_state};
 use crate::crypto::{EphemeralSecret, Psk, PublicKey, SessionSecrets};
 use crate::identity::LocalIdentity;
-use crate::limits::TICKET_LEN;
+use crate::limits::{HANDSHAKE_HEAP, TICKET_LEN};
 use crate::wire::Pattern;
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use zeroize::Zeroizing;
 
 /// What the prologue begins with: version and suite. The Hello header follows.
@@ -14,11 +15,16 @@ const PROLOGUE: &[u8] = b"vitalwire/1 25519 ChaChaPoly BLAKE2s";
 /// The longest Hello header: 3 bytes and a connection id, then a psk id and a cookie, or a ticket.
 const MAX_HELLO_HEADER: usize = 3 + 8 + TICKET_LEN;
 const _: () = assert!(MAX_HELLO_HEADER >= 3 + 8 + 8 + 16);
+/// What a blank state takes from the heap while it is made, rounded up: `nothing_of_a_handshake_stays_in_its_memory`
+/// and `tests/starved.rs` would fail.
+const WIPE_HEAP: usize = 48 * size_of::<usize>();
 
 /// One side of one Noise handshake.
 pub(super) struct Noise {
     state: Box<snow::HandshakeState>,
     pattern: Pattern,
+    /// Room on the heap for the blank state that is written over this one at its end.
+    room_to_wipe: Vec<u8>,
 }
 
 /// What the builder needs beside the local identity.
@@ -65,6 +71,8 @@ impl Noise {
         setup: &NoiseSetup<'_>,
         ephemeral: EphemeralSecret,
     ) -> Result<Self, HandshakeError> {
+        let room_to_wipe = reserve(WIPE_HEAP)?;
+        drop(reserve(HANDSHAKE_HEAP)?);
         let identity = local.map(|local| (local.static_dh().clone(), local.public_key()));
         let resolver = Resolver::new(LocalKeys { identity, ephemeral });
         let mut prologue = [0u8; PROLOGUE.len() + MAX_HELLO_HEADER];
@@ -73,7 +81,7 @@ impl Noise {
         writer.bytes(setup.hello_header)?;
         let prologue = writer.into_written();
         let state = build(side, setup, prologue, resolver).map_err(refused)?;
-        Ok(Self { state: Box::new(state), pattern: setup.pattern })
+        Ok(Self { state: Box::new(state), pattern: setup.pattern, room_to_wipe })
     }
 
     pub(super) const fn pattern(&self) -> Pattern {
@@ -113,6 +121,7 @@ impl Noise {
     }
 
     fn wipe(&mut self) {
+        self.room_to_wipe = Vec::new();
         if let Some(blank) = blank_state() {
             *self.state = blank;
         }

@@ -1,52 +1,60 @@
-//! The heap of a handshake: a fixed region, with its high-water mark. Both ends of the handshake share it here, and
-//! the authority's work too, which no device does; a device alone needs about a third.
+//! The heap, which is used only while a handshake runs: a fixed region, with its high-water mark.
 
 use core::alloc::{GlobalAlloc, Layout};
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use embedded_alloc::LlffHeap;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use firmware_measure::{Heap, HeapGauge};
 
-/// The size of the region, in bytes.
-const LEN: usize = 16 * 1024;
+/// The size of the region, in bytes. `parts` has both ends of a handshake and an authority in it; a device alone needs
+/// the 2 KB that the library asks for in one piece, the boxes that it keeps, and a Hello.
+const LEN: usize = if cfg!(feature = "pinned") { 7 * 1024 } else { 16 * 1024 };
 
+/// The heap.
 #[global_allocator]
-static HEAP: Counted =
-    Counted { heap: LlffHeap::empty(), ready: AtomicBool::new(false), peak: AtomicUsize::new(0) };
+pub static HEAP: Shared = Shared { heap: Heap::new(), taken: AtomicUsize::new(0) };
 
-static mut REGION: [u64; LEN / 8] = [0; LEN / 8];
-
-struct Counted {
-    heap: LlffHeap,
-    ready: AtomicBool,
-    peak: AtomicUsize,
+/// A heap of which another part of the firmware may have some.
+pub struct Shared {
+    heap: Heap<LEN>,
+    taken: AtomicUsize,
 }
 
-/// Returns the most that was ever in use, in bytes.
-pub fn peak() -> usize {
-    HEAP.peak.load(Ordering::Relaxed)
+impl Shared {
+    /// Keeps so many bytes from everybody, as if another part of the firmware had them; 0 gives them back.
+    pub fn take(&self, bytes: usize) {
+        self.taken.store(bytes, Ordering::Relaxed);
+    }
 }
 
-/// Returns what is in use now, in bytes.
-pub fn used() -> usize {
-    HEAP.heap.used()
+impl HeapGauge for Shared {
+    fn used(&self) -> usize {
+        self.heap.used()
+    }
+
+    fn peak(&self) -> usize {
+        self.heap.peak()
+    }
+
+    fn mark(&self) {
+        self.heap.mark();
+    }
+
+    fn since_mark(&self) -> usize {
+        self.heap.since_mark()
+    }
+
+    fn region(&self) -> usize {
+        self.heap.region()
+    }
 }
 
-/// Forgets the peak so far.
-pub fn restart_peak() {
-    HEAP.peak.store(used(), Ordering::Relaxed);
-}
-
-// SAFETY: passes everything on to a heap that is set up before its first use.
-unsafe impl GlobalAlloc for Counted {
+// SAFETY: passes everything on, or refuses, which the contract allows.
+unsafe impl GlobalAlloc for Shared {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if !self.ready.swap(true, Ordering::Relaxed) {
-            // SAFETY: done once, before the first allocation; nothing else touches the region, and there is one core
-            // and no interrupt that allocates.
-            unsafe { self.heap.init(&raw mut REGION as usize, LEN) };
+        if self.used() + layout.size() + self.taken.load(Ordering::Relaxed) > LEN {
+            return core::ptr::null_mut();
         }
         // SAFETY: the caller keeps to the contract of `GlobalAlloc`.
-        let block = unsafe { self.heap.alloc(layout) };
-        self.peak.fetch_max(self.heap.used(), Ordering::Relaxed);
-        block
+        unsafe { self.heap.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {

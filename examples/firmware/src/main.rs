@@ -1,137 +1,126 @@
-//! A minimal device image for an emulated Cortex-M4: runs what the library does without a heap, counts instructions,
-//! and says over semihosting whether everything came back as it went in.
+//! The device: its run loop, as firmware would copy it.
 //!
-//! With the feature `handshake` it also brings a heap and a complete device, which makes its first session.
+//! Nothing in it waits: bytes come and go by interrupts, storage answers at once, and between the turns the processor
+//! sleeps until something is due.
 #![no_std]
 #![no_main]
 
-#[cfg(feature = "handshake")]
-mod device;
-#[cfg(feature = "handshake")]
-mod heap;
-mod measure;
-mod session;
-
-use core::hint::black_box;
-use cortex_m_rt::{ExceptionFrame, entry, exception};
-use cortex_m_semihosting::debug::{self, EXIT_FAILURE, EXIT_SUCCESS};
-use cortex_m_semihosting::hprintln;
-use measure::{Counter, Stack};
-use vitalwire::codec::{Reader, Writer};
-use vitalwire::crypto::{StaticSecret, hazmat};
-
-/// What was expected and did not happen.
-type Failure = &'static str;
+use cortex_m_rt::entry;
+use vitalwire::device::Link;
+use vitalwire::{CallError, Instant};
+use vitalwire_firmware::board::{self, Bench};
+use vitalwire_firmware::clock::Clock;
+use vitalwire_firmware::config::{self, MAX_PACKET, STORAGE_BUFFER};
+use vitalwire_firmware::entropy::HostEntropy;
+use vitalwire_firmware::figure::Figures;
+use vitalwire_firmware::heap::HEAP;
+use vitalwire_firmware::line::{LONGEST, Line};
+use vitalwire_firmware::monitor::{Ending, Monitor};
+use vitalwire_firmware::uart::Uart;
+use vitalwire_firmware::watchdog::Watchdog;
+use vitalwire_firmware::{Failure, flash, say};
 
 #[entry]
 fn main() -> ! {
-    let stack = Stack::paint();
-    let outcome = Counter::new().ok_or("no SysTick").and_then(|mut counter| run(&mut counter));
-    hprintln!("peak stack           {:>9} bytes", stack.peak());
-    match outcome {
-        Ok(()) => {
-            hprintln!("firmware: everything round-trips");
-            debug::exit(EXIT_SUCCESS);
+    let outcome = run();
+    board::end(outcome)
+}
+
+fn run() -> Result<(), Failure> {
+    let core = cortex_m::Peripherals::take().ok_or("the processor's peripherals")?;
+    say!("device: started");
+    let clock = Clock::start(core.SYST);
+    let mut figures = Figures::start()?;
+    let mut watchdog = Watchdog::start();
+    let mut entropy = HostEntropy::open().map_err(|_| "the random generator")?;
+    let mut flash = flash::open()?;
+    let mut line = Line::new(Uart::start(115_200));
+    let device = config::device()?;
+    let mut monitor = Monitor::new(clock.now());
+    let bench = Bench::read();
+    HEAP.take(bench.heap_taken as usize);
+    let mut complaints = 0;
+
+    device.handle_link(clock.now(), Link::Up { max_packet: MAX_PACKET });
+    device.connect(clock.now());
+    let (mut out, mut buffer) = ([0; LONGEST], [0; STORAGE_BUFFER]);
+    loop {
+        let now = clock.now();
+        // 1. What came in, and what time has brought.
+        line.receive(|packet| {
+            figures.receive(packet, |packet| {
+                device.handle_packet(now, packet, &mut |received| monitor.receive(received));
+            });
+        });
+        device.handle_timeout(now);
+        // 2. Records and commands.
+        monitor.turn(now, device);
+        // 3. Storage.
+        while let Some(request) = device.poll_storage(now, &mut entropy) {
+            let reply = flash.serve_blocking(request, &mut buffer);
+            device.handle_storage(now, reply);
         }
-        Err(failure) => {
-            hprintln!("firmware: FAILED: {}", failure);
-            debug::exit(EXIT_FAILURE);
+        // 4. What goes out, as far as the line takes it.
+        while line.has_room() {
+            match figures.transmit(|| device.poll_transmit(now, &mut entropy, &mut out)) {
+                Ok(Some(packet)) => line.send(packet),
+                Ok(None) => break,
+                Err(error) => {
+                    complaints += 1;
+                    complain(error, complaints);
+                    break;
+                }
+            }
         }
+        // 5. What the application should know.
+        while let Some(event) = device.poll_event() {
+            figures.event(&event);
+            monitor.event(event);
+        }
+        match monitor.ending(now, device) {
+            Some(ending) if line.uart.is_flushed() => {
+                figures.end();
+                return end(ending, &line, &flash);
+            }
+            _ => {}
+        }
+        // 6. Sleep. A line that is full wakes us as it drains.
+        let full = if line.has_room() { Instant::ZERO } else { Instant::FAR_FUTURE };
+        let due = device.poll_timeout().unwrap_or(Instant::FAR_FUTURE).min(monitor.due(now)).max(full);
+        if bench.hang_after > 0 && now.as_millis() > bench.hang_after.into() {
+            hang();
+        }
+        watchdog.feed(clock.now(), due);
+        clock.sleep(due, || line.uart.has_input());
     }
-    halt()
 }
 
-fn run(counter: &mut Counter) -> Result<(), Failure> {
-    hprintln!("instructions, to the nearest {}:", Counter::RESOLUTION);
-    let mut record = [0u8; 48];
-    values(counter, &mut record)?;
-    packets(counter, &record)?;
-    agreement(counter)?;
-    session::packets(counter)?;
-    session::waveform(counter)?;
-    #[cfg(feature = "handshake")]
-    {
-        signatures(counter)?;
-        device::first_session(counter)?;
+/// Says what went wrong. Nothing was lost: the device tries again at its next timer.
+fn complain(_error: CallError, complaints: u32) {
+    say!("device: nothing sent: {}", _error);
+    if complaints == 2 {
+        // What a firmware can do: give up what it can do without. Here the test bench's share.
+        HEAP.take(0);
     }
-    Ok(())
 }
 
-/// Writes a few values and reads them back.
-fn values(counter: &mut Counter, record: &mut [u8; 48]) -> Result<(), Failure> {
-    fn write(out: &mut [u8]) -> Result<(), vitalwire::codec::BufferTooSmall> {
-        let mut writer = Writer::new(out);
-        writer.varint(1_234_567)?;
-        writer.signed(-75)?;
-        writer.prefixed(b"heart rate, measured by a patch")
+fn end(ending: Ending, line: &Line, flash: &flash::Store) -> Result<(), Failure> {
+    let ((_noise, _lost), _flash) = (line.trouble(), flash.counters());
+    say!(
+        "device: noise discarded {} times, {} bytes lost; flash: {} places damaged",
+        _noise,
+        _lost,
+        _flash.damaged
+    );
+    match ending {
+        Ending::Reboot => board::reset(),
+        Ending::Finish => Ok(()),
     }
-    fn read(bytes: &[u8]) -> Result<(u64, i64, &[u8]), vitalwire::codec::DecodeError> {
-        let mut reader = Reader::new(bytes);
-        Ok((reader.varint()?, reader.signed()?, reader.prefixed(40)?))
-    }
-    counter.report("write 3 values", || write(black_box(record))).map_err(|_| "writing")?;
-    let read_back = counter.report("read 3 values", || read(black_box(record))).map_err(|_| "reading")?;
-    (read_back == (1_234_567, -75, b"heart rate, measured by a patch"))
-        .then_some(())
-        .ok_or("values came back changed")
 }
 
-/// Derives a key, seals a record and opens it; a changed one is refused.
-fn packets(counter: &mut Counter, record: &[u8; 48]) -> Result<(), Failure> {
-    let mut key = [0u8; 32];
-    let derived = counter.report("HKDF", || hazmat::hkdf(&[7; 32], b"secret", b"firmware", &mut key));
-    derived.then_some(()).ok_or("HKDF")?;
-
-    let mut body = *record;
-    let header = [0x80, 1];
-    let tag =
-        counter.report("seal 48 bytes", || hazmat::seal(&key, 1, &header, &mut body)).ok_or("sealing")?;
-    (body != *record).then_some(()).ok_or("sealing left the plaintext")?;
-
-    let mut forged = body;
-    forged[0] ^= 1;
-    let refused =
-        counter.report("refuse 48 bytes", || hazmat::open(&key, 1, &header, &mut forged, &tag)).is_err();
-    refused.then_some(()).ok_or("a forged packet was opened")?;
-
-    counter
-        .report("open 48 bytes", || hazmat::open(&key, 1, &header, &mut body, &tag))
-        .map_err(|_| "opening")?;
-    (body == *record).then_some(()).ok_or("the packet came back changed")
-}
-
-/// Both ends of an X25519 exchange, as a DH ratchet does it.
-fn agreement(counter: &mut Counter) -> Result<(), Failure> {
-    let ours = StaticSecret::from_bytes([1; 32]);
-    let public = counter.report("X25519 public key", || ours.public_key());
-    counter.report("X25519 exchange", || ours.diffie_hellman(&public)).map(drop).map_err(|_| "X25519")
-}
-
-#[cfg(feature = "handshake")]
-fn signatures(counter: &mut Counter) -> Result<(), Failure> {
-    let authority = vitalwire::crypto::SigningKey::from_bytes([2; 32]);
-    let public = authority.public_key();
-    let signature = authority.sign(b"credential");
-    let verified = counter.report("Ed25519 verify", || public.verify(b"credential", &signature));
-    verified.map_err(|_| "a good signature was refused")?;
-    public.verify(b"Credential", &signature).err().map(drop).ok_or("a forged signature was accepted")
-}
-
-#[panic_handler]
-fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    hprintln!("firmware: FAILED: {}", info);
-    debug::exit(EXIT_FAILURE);
-    halt()
-}
-
-#[exception]
-unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    hprintln!("firmware: FAILED: hard fault at {:#010x}", frame.pc());
-    debug::exit(EXIT_FAILURE);
-    halt()
-}
-
-fn halt() -> ! {
+/// What the watchdog is for: a driver, say, that waits for an interrupt which never comes.
+fn hang() -> ! {
+    say!("device: hangs on purpose");
     loop {
         cortex_m::asm::wfi();
     }

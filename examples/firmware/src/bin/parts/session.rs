@@ -1,6 +1,5 @@
 //! A session and its records without a heap: what every packet costs.
 
-use crate::{Failure, measure::Counter};
 use core::hint::black_box;
 use vitalwire::Instant;
 use vitalwire::crypto::SessionSecrets;
@@ -10,6 +9,7 @@ use vitalwire::framing::{
 };
 use vitalwire::session::{RekeyPolicy, Session, Side};
 use vitalwire::wire::{ConnectionId, DataHeader};
+use vitalwire_firmware::{Failure, measure::Counter};
 
 /// Seals and opens packets of the sizes that telemetry has.
 pub fn packets(counter: &mut Counter) -> Result<(), Failure> {

@@ -4,9 +4,9 @@
 
 extern crate alloc;
 
-use crate::{Failure, heap, measure::Counter};
 use alloc::sync::Arc;
 use cortex_m_semihosting::hprintln;
+use firmware_measure::HeapGauge;
 use vitalwire::crypto::{SigningKey, StaticSecret};
 use vitalwire::device::{Device, DeviceConfig, DeviceEvent, DeviceMemory, Link};
 use vitalwire::framing::{
@@ -20,6 +20,8 @@ use vitalwire::identity::{
 use vitalwire::session::{RekeyPolicy, Session, Side};
 use vitalwire::wire::{ConnectionId, DataHeader, Finish};
 use vitalwire::{Entropy, EntropyError, Instant, UnixSeconds};
+use vitalwire_firmware::heap::HEAP;
+use vitalwire_firmware::{Failure, measure::Counter};
 
 /// A stand-in for a hardware generator, so that the figures are the same in every run. Never do this in a device.
 struct Fixed(u64);
@@ -69,14 +71,14 @@ pub fn first_session(counter: &mut Counter) -> Result<(), Failure> {
     let mut device = Device::new(config, memory).map_err(|_| "making the device")?;
 
     let now = Instant::from_millis(1);
-    let before = heap::used();
+    let before = HEAP.used();
     device.handle_link(now, Link::Up { max_packet: 247 });
     device.connect(now);
     let mut out = [0u8; 512];
 
     // Hello and Reply
     let hello = counter.report("XX: Hello", || transmit(&mut device, now, &mut rng, &mut out))?;
-    heap::restart_peak();
+    HEAP.mark();
     let (authentic, _) = responder.check_hello(&out[..hello]).map_err(|_| "the Hello")?;
     let read = responder.read_hello(&authentic, None, time, &mut rng).map_err(|_| "reading the Hello")?;
     let id = ConnectionId::new(&[1, 2, 3, 4, 5]).ok_or("connection id")?;
@@ -100,7 +102,7 @@ pub fn first_session(counter: &mut Counter) -> Result<(), Failure> {
         .any(|event| matches!(event, DeviceEvent::Connected { .. }));
     connected.then_some(()).ok_or("the device did not connect")?;
     drop(responder);
-    hprintln!("peak heap, both ends {:>9} bytes", heap::peak());
+    hprintln!("peak heap, both ends {:>9} bytes", HEAP.since_mark());
 
     // A record, as the application gives it; then every packet of the session.
     let values = Values::valid(&[72]).map_err(|_| "values")?;
@@ -117,7 +119,7 @@ pub fn first_session(counter: &mut Counter) -> Result<(), Failure> {
         _ => None,
     });
     (records.sum::<u8>() == 1).then_some(()).ok_or("the record did not arrive")?;
-    hprintln!("heap after the handshake {:>5} bytes more than before", heap::used() as i64 - before as i64);
+    hprintln!("heap after the handshake {:>5} bytes more than before", HEAP.used() as i64 - before as i64);
     Ok(())
 }
 
