@@ -111,6 +111,7 @@ impl From<CallError> for vw_status {
             CallError::BadCommand(_) => VW_ERROR_BAD_COMMAND,
             CallError::TooManyCommands => VW_ERROR_TOO_MANY_COMMANDS,
             CallError::NoSession => VW_ERROR_NO_SESSION,
+            CallError::OutOfMemory => VW_ERROR_OUT_OF_MEMORY,
             _ => VW_ERROR_OTHER,
         }
     }
@@ -172,6 +173,7 @@ mod tests {
             CallError::BadCommand(""),
             CallError::TooManyCommands,
             CallError::NoSession,
+            CallError::OutOfMemory,
         ];
         let credential =
             [CredentialError::Malformed, CredentialError::TimeOutOfRange, CredentialError::BadAnchors];
