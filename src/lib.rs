@@ -31,9 +31,40 @@
 //! [`CloseReason`].
 //!
 //! # Features
-//! `std` (default): [`OsEntropy`]. `device`, `backend` (default): the front ends; they imply `handshake`, which
-//! implies `alloc`. `fhir`: the module `interop`, for services that hand records on to a hospital; it implies `std`. Without
-//! `handshake` and `fhir` nothing here needs a heap. Features add items, they never change behaviour.
+//! | feature | adds | implies |
+//! |---|---|---|
+//! | `std` (default) | [`OsEntropy`] | `alloc` |
+//! | `device` (default) | the firmware front end in full: a device that trusts authorities | `pinned-device`, `credentials` |
+//! | `pinned-device` | the same front end without Ed25519: a device that trusts one pinned backend | `handshake` |
+//! | `backend` (default) | the service front end, with precomputed curve tables | `handshake`, `credentials` |
+//! | `handshake` | Noise handshakes; a heap of 2 KB while one runs | `alloc` |
+//! | `credentials` | Ed25519: authorities, and the verification of what they sign | |
+//! | `alloc` | what is kept in vectors | |
+//! | `fhir` | `interop`, for services that hand records on to a hospital | `std` |
+//!
+//! Without `alloc` nothing here needs a heap. Features add items, they never change behaviour.
+//!
+//! # Small images
+//! What firmware does not use is not linked, where the linker can see it: storage if
+//! [`DeviceConfig::storage`](device::DeviceConfig::storage) stays `None` and `poll_storage` is not called; the codec of
+//! blocks if no trend or waveform is ever given to [`Device::record`](device::Device::record); Ed25519 and SHA-512 with
+//! `pinned-device` in the place of `device`.
+//!
+//! The rest is the profile. With `opt-level = "z"`, `lto = "fat"`, `codegen-units = 1` and `panic = "abort"`, the largest
+//! parts that are left to choose are other crates' unrolled loops:
+//!
+//! ```toml
+//! # .cargo/config.toml: SHA-512 in a loop, 26 KB less; equal functions once
+//! [target.thumbv7em-none-eabi]
+//! rustflags = ["--cfg", "sha2_backend_soft=\"compact\"", "-C", "target-cpu=cortex-m4", "-C", "link-arg=--icf=all"]
+//! ```
+//! ```toml
+//! # Cargo.toml of the firmware: BLAKE2s in a loop, 3 KB less; the curve for speed
+//! [dependencies]
+//! blake2 = { version = "0.11", default-features = false, features = ["size_opt"] }
+//! [profile.release.package.curve25519-dalek]
+//! opt-level = "s"
+//! ```
 // Unit tests have std, whatever the features.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(missing_docs)]
@@ -58,7 +89,7 @@ pub mod clinical;
 pub mod codec;
 pub mod crypto;
 pub mod delivery;
-#[cfg(feature = "device")]
+#[cfg(feature = "pinned-device")]
 pub mod device;
 mod entropy;
 mod error;
@@ -69,7 +100,7 @@ pub mod identity;
 #[cfg(feature = "fhir")]
 pub mod interop;
 pub mod limits;
-#[cfg(any(feature = "device", feature = "backend"))]
+#[cfg(any(feature = "pinned-device", feature = "backend"))]
 mod permission;
 pub mod session;
 pub mod storage;

@@ -74,6 +74,7 @@ secret! {
     /// It is no secret from those devices: it keeps out strangers, not insiders.
     ServiceKey
 }
+#[cfg(any(feature = "credentials", test))]
 secret! {
     /// An Ed25519 signing seed (RFC 8032): the authority's key.
     SigningKey
@@ -101,6 +102,7 @@ impl fmt::Debug for SignatureKey {
     }
 }
 
+#[cfg(any(feature = "credentials", test))]
 impl SignatureKey {
     /// Verifies strictly: canonical encodings only, no low-order points, no batch shortcuts.
     ///
@@ -113,6 +115,7 @@ impl SignatureKey {
     }
 }
 
+#[cfg(any(feature = "credentials", test))]
 impl SigningKey {
     /// Makes a new key.
     ///

@@ -63,8 +63,9 @@ impl Device<'_> {
             descriptors,
             live.stamps.ask_due(),
             self.outbox.poll_ready(self.space(live)),
+            self.outbox.poll_streams(),
         ];
-        timers.into_iter().flatten().chain(self.outbox.poll_streams()).min()
+        Instant::earliest(&timers)
     }
 
     /// Returns the descriptor set that the backend wants, as far as it is in memory, and the index of its stream.
@@ -94,7 +95,7 @@ impl Device<'_> {
 
     /// Gives indices to the earlier boots' streams in the backlogs; `false` if the session has none left.
     fn give_indices(&mut self) -> bool {
-        Lane::ALL.into_iter().all(|lane| {
+        Lane::ALL.iter().copied().all(|lane| {
             let Some(name) = self.earlier_stream(lane) else { return true };
             self.live.as_mut().is_none_or(|live| live.give_index(name))
         })
@@ -294,7 +295,7 @@ impl Device<'_> {
         });
         let len = live.chain(earlier).fold(boot, usize::saturating_add);
         let space = writer.remaining().unwrap_or(0).saturating_sub(len);
-        Queue::ALL.into_iter().any(|queue| {
+        Queue::ALL.iter().copied().any(|queue| {
             !self.outbox.is_named(queue)
                 && self.outbox.room(queue.lane()) > 0
                 && self.outbox.is_ready(now, queue, space)
@@ -412,7 +413,7 @@ impl Device<'_> {
         let mut written = 0usize;
         //= SPEC.md#batches
         //# A device MUST prefer an alarm that is ready to any other record, an event to a trend, and a trend to a waveform.
-        for queue in Queue::ALL {
+        for &queue in &Queue::ALL {
             let space = writer.remaining().unwrap_or(0);
             if self.outbox.room(queue.lane()) <= written || !self.outbox.is_ready(now, queue, space) {
                 continue;

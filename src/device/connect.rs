@@ -316,7 +316,8 @@ impl Connector {
 
 /// The settings of an attempt.
 fn initiator<'c>(config: &'c DeviceConfig, attempt: &Attempt) -> Initiator<'c> {
-    let pin = config.pin.as_ref().filter(|_| attempt.pinned);
+    // A device without authorities has nobody but its pin.
+    let pin = config.pin.as_ref().filter(|_| attempt.pinned || config.anchors.is_empty());
     //= SPEC.md#no-downgrade
     //# A device with a psk floor MUST NOT start or accept a pattern without psk: IKpsk2 falls back to XXpsk3 only.
     //= SPEC.md#no-downgrade

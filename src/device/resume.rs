@@ -139,7 +139,8 @@ impl Device<'_> {
     fn compose_early(&self, now: Instant, tag: BootTag, out: &mut [u8]) -> (usize, Early) {
         let mut early = Early::default();
         let room = out.len();
-        if self.live.is_some() || !Lane::ALL.into_iter().any(|lane| self.outbox.is_ready(now, lane, room)) {
+        if self.live.is_some() || !Lane::ALL.iter().copied().any(|lane| self.outbox.is_ready(now, lane, room))
+        {
             return (0, early);
         }
         let mut entries = [StreamEntry { index: 0, lane: Lane::Alarm, oldest: 0 }; MAX_BATCHES];
@@ -162,7 +163,7 @@ impl Device<'_> {
             return (0, early);
         }
         let mut slots = early.batches.iter_mut();
-        for lane in Lane::ALL {
+        for &lane in &Lane::ALL {
             let mut cut = None;
             if self.outbox.is_ready(now, lane, writer.remaining().unwrap_or(0)) {
                 writer.frame_with(FrameKind::Records, |body| {

@@ -314,7 +314,7 @@ impl<'m> Store<'m> {
         if !self.can_list() {
             return None;
         }
-        Lane::ALL.into_iter().filter_map(|lane| self.append_due(lane, outbox)).min()
+        Lane::ALL.iter().copied().filter_map(|lane| self.append_due(lane, outbox)).min()
     }
 
     /// Tells whether the storage will take records of a lane when they have to leave the memory.
@@ -427,14 +427,14 @@ impl Device<'_> {
             _ => {}
         }
         if let Some((lane, through)) =
-            Lane::ALL.into_iter().find_map(|lane| Some((lane, store.region(lane).to_trim()?)))
+            Lane::ALL.iter().copied().find_map(|lane| Some((lane, store.region(lane).to_trim()?)))
         {
             return Some(Pending::Trim { lane, through });
         }
         if store.table_dirty {
             return store.put_boots(rng);
         }
-        for lane in Lane::ALL {
+        for &lane in &Lane::ALL {
             let store = self.store.as_ref()?;
             if store.is_append_due(now, lane, &self.outbox)
                 && let Some(pending) = self.next_append(lane, rng)
@@ -448,7 +448,7 @@ impl Device<'_> {
         {
             return Some(Pending::GetDescriptors { place: stored.place, boot, tag });
         }
-        Lane::ALL.into_iter().find_map(|lane| self.next_read(lane))
+        Lane::ALL.iter().copied().find_map(|lane| self.next_read(lane))
     }
 
     fn next_ticket(&mut self, want: TicketWant, rng: &mut dyn Entropy) -> Option<Pending> {
@@ -664,14 +664,14 @@ impl Device<'_> {
         let unread = |(boot, tag)| store.set_of != Some((boot, tag)) && store.table.find(boot, tag).is_some();
         store.regions.iter().any(|region| region.to_trim().is_some())
             || store.set_wanted.is_some_and(unread)
-            || Lane::ALL.into_iter().any(|lane| self.next_read(lane).is_some())
+            || Lane::ALL.iter().copied().any(|lane| self.next_read(lane).is_some())
     }
 
     /// Takes note of what the backend has settled.
     pub(super) fn note_settled(&mut self) {
         let Some(store) = self.store.as_mut().filter(|store| store.phase == Phase::Ready) else { return };
         let gone = store.is_earlier_gone();
-        for lane in Lane::ALL {
+        for &lane in &Lane::ALL {
             let (backlog, end) = match self.outbox.backlog(lane) {
                 Backlog::Earlier => self.outbox.backlog_span(lane),
                 // What was read of an earlier boot is settled before another stream is.
@@ -731,14 +731,14 @@ impl Device<'_> {
     /// Tells whether every record that is not settled survives a power cut.
     pub fn is_all_stored(&self) -> bool {
         let ready = self.store.as_ref().is_some_and(|store| store.phase == Phase::Ready);
-        let mut lanes = Lane::ALL.into_iter();
+        let mut lanes = Lane::ALL.iter().copied();
         lanes.all(|lane| if ready { self.outbox.is_all_stored(lane) } else { self.outbox.is_empty() })
     }
 
     /// Returns the next event about what was stored.
     pub(super) fn stored_event(&mut self) -> Option<DeviceEvent> {
         let store = self.store.as_mut()?;
-        Lane::ALL.into_iter().find_map(|lane| {
+        Lane::ALL.iter().copied().find_map(|lane| {
             let report = core::mem::take(&mut store.region_mut(lane).report);
             let through = report.then(|| self.outbox.stored_end(lane))?.checked_sub(1)?;
             Some(DeviceEvent::Stored { lane, through })

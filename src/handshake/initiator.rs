@@ -15,7 +15,7 @@ use crate::wire::{self, ConnectionId, Cookie, HelloHeader, Pattern, PskId};
 pub struct Initiator<'a> {
     /// The device's own identity.
     pub local: &'a LocalIdentity,
-    /// Whom the device trusts.
+    /// Whom the device trusts; if nobody, then the holder of `backend_key`, as `backend_credential` names it.
     pub anchors: &'a TrustAnchors,
     /// The backend that must answer, if one is expected: part of the floor.
     pub expected: Option<Identity>,
@@ -90,6 +90,7 @@ impl Initiator<'_> {
     ///
     /// # Errors
     /// [`HandshakeError::BufferTooSmall`] with the exact length, before anything is drawn or written;
+    /// [`HandshakeError::BelowFloor`] without anchors and `backend_key`;
     /// [`HandshakeError::Entropy`]; [`HandshakeError::KeyStore`]; [`HandshakeError::Noise`] if the pinned backend key is
     /// a low-order point.
     pub fn start(
@@ -98,6 +99,11 @@ impl Initiator<'_> {
         rng: &mut dyn Entropy,
         out: &mut [u8],
     ) -> Result<(AwaitingReply, usize), HandshakeError> {
+        //= SPEC.md#pinned-trust
+        //# A device without authorities MUST NOT start XX or XXpsk3.
+        if self.anchors.is_empty() && !is_ik(self.pattern()) {
+            return Err(HandshakeError::BelowFloor);
+        }
         let (mut head, mut items) = ([0u8; HelloHeader::MAX_LEN], [0u8; MAX_PAYLOAD]);
         let head = self.hello_header(&mut head)?;
         let items = self.hello_items(head.len(), &mut items)?;
@@ -199,6 +205,20 @@ impl Initiator<'_> {
         self.start_with(ephemeral, head, items, &mut hello).map(|(state, _)| state)
     }
 
+    /// Verifies a credential against the anchors; where there are none, against the pin.
+    fn trust(
+        &self,
+        bytes: &[u8],
+        key: &PublicKey,
+        time: Time,
+    ) -> Result<crate::identity::VerifiedCredential, HandshakeError> {
+        if !self.anchors.is_empty() {
+            return Ok(self.anchors.verify(bytes, key, Role::Backend, time)?);
+        }
+        let pinned = self.backend_credential.filter(|_| self.backend_key == Some(key));
+        Ok(pinned.ok_or(HandshakeError::BelowFloor)?.vouch(bytes, key, Role::Backend, time)?)
+    }
+
     /// Verifies the backend's credential against the anchors, the role and the floor.
     fn verify_peer(
         &self,
@@ -215,7 +235,7 @@ impl Initiator<'_> {
                 .map(Credential::as_bytes)
                 .ok_or(HandshakeError::Malformed)?,
         };
-        let peer = self.anchors.verify(bytes, key, Role::Backend, time)?;
+        let peer = self.trust(bytes, key, time)?;
         //= SPEC.md#no-downgrade
         //# A device MUST refuse a backend that is not the expected one.
         if self.expected.is_some_and(|expected| expected != peer.identity()) {

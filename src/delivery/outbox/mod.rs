@@ -118,7 +118,7 @@ impl<'m> Outbox<'m> {
     /// A lane is ready when its oldest record has waited for the lane's linger time, when it fills `space`, or
     /// when something is to be sent again. A lane whose next record does not fit is passed over.
     pub fn ready_lane(&self, now: Instant, space: usize) -> Option<Lane> {
-        Lane::ALL.into_iter().find(|&lane| self.is_ready(now, lane, space))
+        Lane::ALL.iter().copied().find(|&lane| self.is_ready(now, lane, space))
     }
 
     /// Tells whether a queue has something to send now; see [`Outbox::ready_lane`].
@@ -128,7 +128,7 @@ impl<'m> Outbox<'m> {
 
     /// Returns when some queue will be ready ([`Outbox::is_ready`]): already past if one is.
     pub fn poll_ready(&self, space: usize) -> Option<Instant> {
-        Queue::ALL.into_iter().filter_map(|queue| self.ready_at(queue, space)).min()
+        Queue::ALL.iter().copied().filter_map(|queue| self.ready_at(queue, space)).min()
     }
 
     fn ready_at(&self, queue: Queue, space: usize) -> Option<Instant> {
@@ -179,17 +179,8 @@ impl<'m> Outbox<'m> {
         //# The wait of a flight that is not overtaken MUST double with each of the first two repetitions of a record, and with each expiry since the last measurement or the beginning of the session, up to 60 s.
         let time_out = self.rtt.time_out(sends);
         let prolonged = (time_out.as_millis() / 2).saturating_mul(jitter.into()) >> 32;
-        let deadline = now + time_out + Duration::from_millis(prolonged);
-        let flight = Flight {
-            queue: from,
-            first,
-            pending,
-            sent_at: now,
-            deadline,
-            sends,
-            overtaken: false,
-            excused: false,
-        };
+        let mut flight = Flight::new(from, first, pending, sends, now);
+        flight.set_wait(time_out + Duration::from_millis(prolonged));
         if !self.flights.book(flight) {
             let queue = self.queue_mut(from);
             for sequence in flight.sequences() {
@@ -297,17 +288,17 @@ impl<'m> Outbox<'m> {
     /// Puts the records of expired flights back into the queue and returns how many. Harmless at any time.
     pub fn handle_timeout(&mut self, now: Instant) -> u32 {
         self.flights.rebase(now);
-        for queue in Queue::ALL {
+        for &queue in &Queue::ALL {
             self.queue_mut(queue).rebase(now);
         }
         let mut requeued = 0u32;
-        while let Some(flight) = self.flights.take_one(|flight| flight.deadline <= now) {
-            if !flight.overtaken {
+        while let Some(flight) = self.flights.take_one(|flight| flight.deadline() <= now) {
+            if !flight.is_overtaken() {
                 self.rtt.expired(now, flight.sent_at);
             }
             requeued = requeued.saturating_add(self.requeue(&flight, false));
         }
-        for lane in Lane::ALL {
+        for &lane in &Lane::ALL {
             self.lanes.of_mut(lane).write_gaps(now);
         }
         requeued
@@ -321,12 +312,12 @@ impl<'m> Outbox<'m> {
 
     /// Tells whether a record waits that was never sent.
     pub fn has_fresh(&self) -> bool {
-        Lane::ALL.into_iter().any(|lane| self.lanes.of(lane).has_fresh())
+        Lane::ALL.iter().copied().any(|lane| self.lanes.of(lane).has_fresh())
     }
 
     /// Returns when the next flight expires.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.flights.iter().map(|flight| flight.deadline).min()
+        self.flights.iter().map(|flight| flight.deadline()).min()
     }
 
     /// Puts everything in flight back into the queue, as a new session is needed or begins, and returns how many.
@@ -339,7 +330,7 @@ impl<'m> Outbox<'m> {
         let requeued = self.handle_discarded();
         self.rtt.restart();
         self.credit = INITIAL_CREDIT;
-        for queue in Queue::ALL {
+        for &queue in &Queue::ALL {
             self.queue_mut(queue).forget_name();
         }
         requeued
@@ -358,7 +349,7 @@ impl<'m> Outbox<'m> {
     /// Takes note that the present boot's streams have new indices in the session, or are to be named again for another
     /// reason. What is in flight stays so.
     pub fn handle_renamed(&mut self) {
-        for lane in Lane::ALL {
+        for &lane in &Lane::ALL {
             self.lanes.of_mut(lane).forget_name();
         }
     }
@@ -389,7 +380,7 @@ impl<'m> Outbox<'m> {
     /// Lists what a Streams frame names of the present boot: each lane that ever held a record, with the oldest sequence
     /// that is not settled (or the next one, if there is none). [`Outbox::earlier_streams`] are the others.
     pub fn streams(&self) -> impl Iterator<Item = (Lane, u64)> + '_ {
-        let open = Lane::ALL.into_iter().filter(|&lane| self.lanes.of(lane).is_open());
+        let open = Lane::ALL.iter().copied().filter(|&lane| self.lanes.of(lane).is_open());
         open.map(|lane| (lane, self.lanes.of(lane).oldest()))
     }
 
@@ -404,7 +395,7 @@ impl<'m> Outbox<'m> {
     /// Lists the queues for whose streams a Streams frame is due ([`Outbox::streams_due`]).
     pub fn unnamed(&self, now: Instant) -> impl Iterator<Item = Queue> + '_ {
         let unheard = now.since(self.named_at) >= self.rtt.time_out(1) || now < self.named_at;
-        Queue::ALL.into_iter().filter(move |queue| match self.queue(*queue).naming() {
+        Queue::ALL.iter().copied().filter(move |queue| match self.queue(*queue).naming() {
             Naming::Known => false,
             Naming::Unconfirmed => unheard,
             Naming::Due => true,
@@ -418,7 +409,7 @@ impl<'m> Outbox<'m> {
             Naming::Unconfirmed => Some(self.named_at + self.rtt.time_out(1)),
             Naming::Due => Some(Instant::ZERO),
         };
-        Queue::ALL.into_iter().filter_map(due).min()
+        Queue::ALL.iter().copied().filter_map(due).min()
     }
 
     /// Takes note that a Streams frame was sent which names the streams of these queues as [`Outbox::streams`] and
@@ -447,7 +438,7 @@ impl<'m> Outbox<'m> {
     /// Tells whether every record of the present boot is settled, every one that was read back, and every one that was
     /// given up is covered by a settled gap record.
     pub fn is_empty(&self) -> bool {
-        Queue::ALL.into_iter().all(|queue| self.queue(queue).is_empty())
+        Queue::ALL.iter().copied().all(|queue| self.queue(queue).is_empty())
     }
 
     /// Tells whether anything waits for its acknowledgement.
