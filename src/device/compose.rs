@@ -114,6 +114,7 @@ impl Device<'_> {
     }
 
     /// Writes the next data packet, if there is something to say.
+    #[inline(never)]
     pub(super) fn transmit_session(
         &mut self,
         now: Instant,
@@ -173,6 +174,7 @@ impl Device<'_> {
         }
     }
 
+    #[inline(never)]
     fn seal(
         &mut self,
         now: Instant,
@@ -242,6 +244,7 @@ impl Device<'_> {
     }
 
     /// Writes the frames; changes nothing.
+    #[inline(never)]
     fn compose(
         &self,
         live: &Live,
@@ -287,6 +290,7 @@ impl Device<'_> {
     /// frame before them: without it they would be of no use if the one before is lost.
     //= SPEC.md#stream-names
     //# Until then, a device MUST put a Streams frame into each packet with Records frames of that stream which has room for both, before them.
+    #[inline(never)]
     fn repeats_streams(&self, now: Instant, writer: &FrameWriter<'_>) -> bool {
         let boot = STREAMS_OVERHEAD.saturating_add(varint_len(self.boot.into()));
         let live = self.outbox.streams().map(|(_, oldest)| varint_len(oldest).saturating_add(2));
@@ -310,6 +314,7 @@ impl Device<'_> {
     }
 
     /// Names all streams that are in memory; where that does not fit, as many as fit of those that must be named now.
+    #[inline(never)]
     fn write_streams(
         &self,
         live: &Live,
@@ -351,6 +356,7 @@ impl Device<'_> {
     }
 
     /// Writes the body of a Streams frame with the streams of these queues, the present boot's first.
+    #[inline(never)]
     fn write_boots(
         &self,
         live: &Live,
@@ -385,6 +391,7 @@ impl Device<'_> {
         Some(streams.finish())
     }
 
+    #[inline(never)]
     fn write_descriptors(&self, live: &Live, writer: &mut FrameWriter<'_>, manifest: &mut Manifest) {
         let Some((offset, (stream, set))) = live.descriptors_from.zip(self.wanted_set(live)) else { return };
         let rest = set.get(offset..).unwrap_or_default();
@@ -402,6 +409,7 @@ impl Device<'_> {
     }
 
     /// Writes one batch per queue, the most urgent one first, while they fit.
+    #[inline(never)]
     fn write_batches(
         &self,
         live: &Live,

@@ -219,6 +219,7 @@ impl Connector {
     //# A Reset MUST NOT close a session; it may start three parallel handshakes in 180 s.
     //= SPEC.md#reset
     //# A device MUST NOT start that handshake before it has credible Resets for two packets, with no packet authenticated between them.
+    #[inline(never)]
     fn handle_reset(&mut self, now: Instant, tag: [u8; TAG_LEN]) -> bool {
         let within = |last: Option<Instant>, span| last.is_some_and(|last| now.since(last) < span);
         if !self.wanted || self.attempt.is_some() {
@@ -346,6 +347,7 @@ pub(super) fn local_error(error: HandshakeError) -> CallError {
 
 impl Device<'_> {
     /// Writes a Hello, a Finish, or the repetition of one.
+    #[inline(never)]
     pub(super) fn transmit_handshake(
         &mut self,
         now: Instant,
@@ -405,12 +407,14 @@ impl Device<'_> {
         }
     }
 
+    #[inline(never)]
     fn establish(&mut self, now: Instant, established: Established, finish: Option<FinishRepeat>) {
         self.config.time.raise_floor(&established.peer);
         self.join(now, Joined::new(established, self.config.rekey), finish);
     }
 
     /// Puts a new session in the place of an earlier one.
+    #[inline(never)]
     pub(super) fn join(&mut self, now: Instant, joined: Joined, finish: Option<FinishRepeat>) {
         self.connector.attempt = None;
         self.connector.retry = Retry::No;
@@ -425,6 +429,7 @@ impl Device<'_> {
     }
 
     /// A session has shown that the backend has it too.
+    #[inline(never)]
     pub(super) fn connected(&mut self) {
         let Some(live) = &self.live else { return };
         let event = live.connected(&self.config);
@@ -455,6 +460,7 @@ impl Device<'_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn handle_reply(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
         let attempt = self.connector.attempt.as_mut().ok_or(Discard::Unsolicited)?;
         if matches!(attempt.stage, Stage::Resume(_)) {
@@ -493,6 +499,7 @@ impl Device<'_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn handle_retry(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
         let attempt = self.connector.attempt.as_mut().ok_or(Discard::Unsolicited)?;
         if let Stage::Resume(state) = &attempt.stage {
@@ -510,6 +517,7 @@ impl Device<'_> {
 
     //= SPEC.md#reset
     //# A device MUST ignore a Reset whose tag is not one of the last four that it sent.
+    #[inline(never)]
     pub(super) fn handle_reset(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
         let reset = Reset::parse(packet)?;
         let live = self.live.as_mut().filter(|_| self.sent_tags.contains(&reset.tag));

@@ -316,6 +316,7 @@ impl Live {
     }
 
     /// Writes the Finish again if it is due.
+    #[inline(never)]
     pub(super) fn repeat_finish(
         &mut self,
         now: Instant,
@@ -333,6 +334,7 @@ impl Live {
 
 impl Device<'_> {
     /// When the session needs attention.
+    #[inline(never)]
     pub(super) fn live_timeout(&self, live: &Live, up: bool) -> Option<Instant> {
         let idle = live.last_heard + live.idle_timeout(self.config.limits);
         // Without a link, nothing comes of the others.

@@ -2,6 +2,9 @@
 //!
 //! [`Device`] owns the outbox, the session and the handshakes, and decides what goes into the next packet. It
 //! never opens a socket, reads a clock or keeps a generator: see [`Device`] for the run loop.
+//!
+//! Functions with buffers or many paths of their own are marked `inline(never)`, here and where this module calls
+//! `handshake` and `session`: merged into one, they would all take the stack of all, and spill their registers to it.
 
 mod backlog;
 mod commands;
@@ -122,6 +125,8 @@ impl<'m> Device<'m> {
     ///
     /// # Errors
     /// [`CallError::InvalidConfig`] says which value is wrong.
+    // Inlined, as it is called once: the device is then made where it is to be, and not on the stack, by and by.
+    #[inline(always)]
     pub fn new(mut config: DeviceConfig, memory: DeviceMemory<'m>) -> Result<Self, CallError> {
         config.check()?;
         let set = DescriptorSet::parse(memory.descriptors)
@@ -189,6 +194,7 @@ impl<'m> Device<'m> {
     ///     device.extend_descriptors(now, &space[..len])
     /// }
     /// ```
+    #[inline(never)]
     pub fn extend_descriptors(&mut self, now: Instant, descriptors: &'m [u8]) -> Result<(), CallError> {
         let set = DescriptorSet::parse(descriptors).map_err(|_| CallError::BadDescriptors)?;
         //= SPEC.md#growing-sets
@@ -276,6 +282,7 @@ impl<'m> Device<'m> {
     /// [`CallError::BufferTooSmall`] if `out` is too small for what must be sent: nothing is sealed then and no
     /// counter is used. 512 bytes always do for a handshake, and the link's `max_packet` for data.
     /// [`CallError::Entropy`] if the random source failed and nothing can be sent without it: data can.
+    #[inline(never)]
     pub fn poll_transmit<'o>(
         &mut self,
         now: Instant,
@@ -362,6 +369,7 @@ impl<'m> Device<'m> {
     ///     wake.since(now).min(Duration::from_secs(3600))
     /// }
     /// ```
+    #[inline(never)]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if !self.may_name_boot() {
             // The storage's answer is what is waited for.

@@ -73,6 +73,7 @@ impl Attempt {
 
 impl Device<'_> {
     /// Begins an attempt with the ticket, if there is one that may be used.
+    #[inline(never)]
     pub(super) fn start_resumption(
         &mut self,
         now: Instant,
@@ -136,6 +137,7 @@ impl Device<'_> {
     }
 
     /// Writes what waits in the outbox, the most urgent lane first. With a session there is none: it takes them.
+    #[inline(never)]
     fn compose_early(&self, now: Instant, tag: BootTag, out: &mut [u8]) -> (usize, Early) {
         let mut early = Early::default();
         let room = out.len();
@@ -195,6 +197,7 @@ impl Device<'_> {
     }
 
     /// Takes a Reply to a resumption.
+    #[inline(never)]
     pub(super) fn handle_resume_reply(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
         let attempt = self.connector.attempt.as_mut().ok_or(Discard::Unsolicited)?;
         let state = match core::mem::replace(&mut attempt.stage, Stage::Gone) {
@@ -248,6 +251,7 @@ impl Device<'_> {
     }
 
     /// Keeps a ticket that the backend has sent in a packet of `epoch`.
+    #[inline(never)]
     pub(super) fn handle_ticket(&mut self, epoch: u64, frame: &TicketFrame<'_>) {
         let Some(live) = &mut self.live else { return };
         // One of the epoch before may be from before a DH ratchet. The backend sends another.

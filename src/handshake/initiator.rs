@@ -93,6 +93,7 @@ impl Initiator<'_> {
     /// [`HandshakeError::BelowFloor`] without anchors and `backend_key`;
     /// [`HandshakeError::Entropy`]; [`HandshakeError::KeyStore`]; [`HandshakeError::Noise`] if the pinned backend key is
     /// a low-order point.
+    #[inline(never)]
     pub fn start(
         &self,
         context: &[u8],
@@ -197,6 +198,7 @@ impl Initiator<'_> {
     }
 
     /// Makes the state after a Hello again, from the same ephemeral key.
+    #[inline(never)]
     fn start_again(&self, ephemeral: EphemeralSecret) -> Result<AwaitingReply, HandshakeError> {
         let (mut head, mut items) = ([0u8; HelloHeader::MAX_LEN], [0u8; MAX_PAYLOAD]);
         let head = self.hello_header(&mut head)?;
@@ -206,6 +208,7 @@ impl Initiator<'_> {
     }
 
     /// Verifies a credential against the anchors; where there are none, against the pin.
+    #[inline(never)]
     fn trust(
         &self,
         bytes: &[u8],
@@ -220,6 +223,7 @@ impl Initiator<'_> {
     }
 
     /// Verifies the backend's credential against the anchors, the role and the floor.
+    #[inline(never)]
     fn verify_peer(
         &self,
         offered: Option<CredentialHash>,
@@ -279,6 +283,7 @@ impl AwaitingReply {
     /// [`ReplyFailure::Pending`] gives the state back after what may be a forgery, at most
     /// [`MAX_FAILED_READS`] times; [`ReplyFailure::Dead`] ends the handshake.
     #[allow(clippy::result_large_err, reason = "the state comes back by value: that is the typestate")]
+    #[inline(never)]
     pub fn read_reply(
         mut self,
         config: &Initiator<'_>,
@@ -336,6 +341,7 @@ impl AwaitingReply {
         }
     }
 
+    #[inline(never)]
     fn check_reply(
         &self,
         config: &Initiator<'_>,
@@ -351,6 +357,7 @@ impl AwaitingReply {
         Ok(CheckedReply { peer, peer_connection_id, peer_limits })
     }
 
+    #[inline(never)]
     fn accept_reply(self, reply: CheckedReply) -> Result<ReplyOutcome, HandshakeError> {
         let CheckedReply { peer, peer_connection_id, peer_limits } = reply;
         let pattern = self.noise.pattern();
@@ -383,6 +390,7 @@ impl ReplyRead {
     /// # Errors
     /// [`HandshakeError::BufferTooSmall`] if `out` is shorter than [`ReplyRead::finish_len`] said, and
     /// [`HandshakeError::KeyStore`]. The handshake is lost then, as after any failed write.
+    #[inline(never)]
     pub fn write_finish(
         self,
         local: &LocalIdentity,

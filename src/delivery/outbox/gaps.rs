@@ -281,11 +281,11 @@ impl LaneQueue<'_> {
             let count = run.end.saturating_sub(run.first);
             let gap = Gap { lane: None, first: run.first, count, reason: GapReason::OutboxFull };
             let mut stage = self.stage();
-            let encode = |space: &mut [u8]| match gap.encode(space) {
+            let mut encode = |space: &mut [u8]| match gap.encode(space) {
                 Err(EncodeError::BufferTooSmall(error)) => Err(error.into()),
                 result => result.map_err(|_| CallError::BadRecord),
             };
-            match self.ring.append(&mut stage, now, encode) {
+            match self.ring.append(&mut stage, now, &mut encode) {
                 Ok(()) => {
                     self.commit(now, stage);
                     self.given_up.pending.remove(run);

@@ -127,6 +127,7 @@ impl<'m> Outbox<'m> {
     }
 
     /// Returns when some queue will be ready ([`Outbox::is_ready`]): already past if one is.
+    #[inline(never)]
     pub fn poll_ready(&self, space: usize) -> Option<Instant> {
         Queue::ALL.iter().copied().filter_map(|queue| self.ready_at(queue, space)).min()
     }
@@ -191,6 +192,7 @@ impl<'m> Outbox<'m> {
 
     /// Settles what an Ack of the current session says about the stream of a queue: for a live one also what is in its
     /// backlog.
+    #[inline(never)]
     pub fn handle_ack(&mut self, now: Instant, queue: impl Into<Queue>, ack: &StreamAck) -> AckOutcome {
         let queue = queue.into();
         let outcome = self.handle_former_ack(now, queue, ack);
@@ -251,6 +253,7 @@ impl<'m> Outbox<'m> {
     /// Gives up records that the backend refused for good, and returns how many were given up.
     ///
     /// The next Streams frame then names the stream's new oldest record, and is due at once.
+    #[inline(never)]
     pub fn handle_refused(&mut self, queue: impl Into<Queue>, first: u64, count: u8) -> u32 {
         let queue = queue.into();
         let mut refused = self.refuse(queue, first, count.into());
@@ -286,6 +289,7 @@ impl<'m> Outbox<'m> {
     }
 
     /// Puts the records of expired flights back into the queue and returns how many. Harmless at any time.
+    #[inline(never)]
     pub fn handle_timeout(&mut self, now: Instant) -> u32 {
         self.flights.rebase(now);
         for &queue in &Queue::ALL {
@@ -324,6 +328,7 @@ impl<'m> Outbox<'m> {
     ///
     /// What was measured of the round-trip time is kept; its doublings, credit and what the backend knows of the streams
     /// are not.
+    #[inline(never)]
     pub fn handle_session_lost(&mut self) -> u32 {
         //= SPEC.md#retransmission
         //# A device MUST queue every record in flight again when a new session begins.
@@ -403,6 +408,7 @@ impl<'m> Outbox<'m> {
     }
 
     /// Returns when a Streams frame is due ([`Outbox::streams_due`]), if one is at all.
+    #[inline(never)]
     pub fn poll_streams(&self) -> Option<Instant> {
         let due = |queue| match self.queue(queue).naming() {
             Naming::Known => None,
