@@ -25,15 +25,16 @@ pub(super) struct Intervals {
 }
 
 impl Intervals {
-    /// Starts with the scale of a component; those beyond 9 places have no intervals.
+    /// Starts with the scale of a component, whose mantissa has 32 bits; those beyond 9 places have no intervals.
     pub(super) fn of(scale: Decimal) -> Option<Self> {
-        (scale.exponent.unsigned_abs() <= 9).then_some(Self { scale, sum: 0 })
+        let fits = scale.exponent.unsigned_abs() <= 9 && i32::try_from(scale.mantissa).is_ok();
+        fits.then_some(Self { scale, sum: 0 })
     }
 
     /// Adds a value and returns the sum, times the scale, rounded to the nearest.
     pub(super) fn next(&mut self, value: i32) -> Option<i64> {
         self.sum = self.sum.checked_add(value.into())?;
-        let mantissa = i64::from(self.scale.mantissa);
+        let mantissa = self.scale.mantissa;
         let power = 10i64.checked_pow(u32::from(self.scale.exponent.unsigned_abs()))?;
         if self.scale.exponent >= 0 {
             return self.sum.checked_mul(mantissa)?.checked_mul(power);
