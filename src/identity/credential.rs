@@ -103,6 +103,7 @@ impl Body {
     }
 
     /// Checks whom it is for, and when it holds.
+    #[cfg(any(feature = "credentials", feature = "handshake", test))]
     fn check_claims(&self, role: Role, time: super::Time) -> Result<(), CredentialError> {
         //= SPEC.md#credentials
         //# A device MUST refuse a peer whose role is not backend, and a backend one whose role is not device.
@@ -113,6 +114,7 @@ impl Body {
     }
 
     /// What it says, now that it has passed.
+    #[cfg(any(feature = "credentials", feature = "handshake", test))]
     fn passed(&self, static_key: &PublicKey, role: Role, scopes: Scopes) -> VerifiedCredential {
         VerifiedCredential {
             identity: Identity { issuer: self.issuer, subject: self.subject },
