@@ -39,10 +39,46 @@
 //! [`CloseReason`].
 //!
 //! # Features
-//! `std` (default): [`OsEntropy`]. `device`, `backend` (default): the front ends; they imply `handshake`, which
-//! implies `alloc`. `fhir`: the module `interop`, for services that hand records on to a hospital; it implies `std`. Without
-//! `handshake` and `fhir` nothing here needs a heap. `defmt`: what firmware logs implements `defmt::Format`, and shows
-//! no secret. Features add items, they never change behaviour.
+//! | feature | adds | implies |
+//! |---|---|---|
+//! | `std` (default) | [`OsEntropy`] | `alloc` |
+//! | `device` (default) | the firmware front end in full: a device that trusts authorities | `pinned-device`, `credentials` |
+//! | `pinned-device` | the same front end without Ed25519: a device that trusts one pinned backend | `handshake` |
+//! | `backend` (default) | the service front end, with precomputed curve tables | `handshake`, `credentials` |
+//! | `handshake` | Noise handshakes; a heap of 2 KB while one runs | `alloc` |
+//! | `credentials` | Ed25519: authorities, and the verification of what they sign | |
+//! | `alloc` | what is kept in vectors | |
+//! | `defmt` | `defmt::Format` for what firmware logs; no secret | |
+//! | `fhir` | `interop`, for services that hand records on to a hospital | `std` |
+//!
+//! Without `alloc` nothing here needs a heap. Features add items, they never change behaviour.
+//!
+//! # Small images
+//! What firmware does not use is not linked, where the linker can see it: storage if
+//! [`DeviceConfig::storage`](device::DeviceConfig::storage) stays `None` and `poll_storage` is not called; the codec of
+//! blocks if no trend or waveform is ever given to [`Device::record`](device::Device::record); Ed25519 and SHA-512 with
+//! `pinned-device` in the place of `device`.
+//!
+//! The rest is the profile, and other crates' unrolled loops:
+//!
+//! ```toml
+//! # Cargo.toml of the firmware: the logic for size, which costs XX a sixth more instructions; BLAKE2s in a loop, 3 KB less
+//! [profile.release]
+//! opt-level = "s"
+//! lto = "fat"
+//! codegen-units = 1
+//! panic = "abort"
+//! [profile.release.package]
+//! vitalwire = { opt-level = "z" }
+//! snow = { opt-level = "z" }
+//! [dependencies]
+//! blake2 = { version = "0.11", default-features = false, features = ["size_opt"] }
+//! ```
+//! ```toml
+//! # .cargo/config.toml: SHA-512 in a loop, 26 KB less; equal functions once
+//! [target.thumbv7em-none-eabi]
+//! rustflags = ["--cfg", 'sha2_backend_soft="compact"', "-C", "target-cpu=cortex-m4", "-C", "link-arg=--icf=all"]
+//! ```
 // Unit tests have std, whatever the features.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(missing_docs)]
@@ -67,12 +103,12 @@ pub mod clinical;
 pub mod codec;
 pub mod crypto;
 pub mod delivery;
-#[cfg(feature = "device")]
+#[cfg(feature = "pinned-device")]
 pub mod device;
 mod entropy;
 mod error;
 pub mod framing;
-#[cfg(feature = "device")]
+#[cfg(feature = "pinned-device")]
 pub mod guide;
 #[cfg(feature = "handshake")]
 pub mod handshake;
@@ -83,7 +119,7 @@ pub mod interop;
 pub mod limits;
 #[cfg(feature = "defmt")]
 mod logging;
-#[cfg(any(feature = "device", feature = "backend"))]
+#[cfg(any(feature = "pinned-device", feature = "backend"))]
 mod permission;
 pub mod session;
 pub mod storage;

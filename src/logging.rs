@@ -158,7 +158,7 @@ mod handshakes {
 }
 
 /// A command's body is the application's, and may be about a patient.
-#[cfg(feature = "device")]
+#[cfg(feature = "pinned-device")]
 impl Format for crate::device::DeviceReceived<'_> {
     fn format(&self, f: Formatter<'_>) {
         match self {

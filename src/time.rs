@@ -23,6 +23,11 @@ impl Instant {
     /// The far future: a deadline that never comes.
     pub const FAR_FUTURE: Self = Self(u64::MAX);
 
+    /// Returns the earliest of those that there are. One loop over a slice: chains of iterators are long in firmware.
+    pub(crate) fn earliest(of: &[Option<Self>]) -> Option<Self> {
+        of.iter().flatten().min().copied()
+    }
+
     /// Makes an instant from milliseconds since the origin.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)

@@ -82,6 +82,7 @@ secret! {
     /// It is no secret from those devices: it keeps out strangers, not insiders.
     ServiceKey from pub bytes
 }
+#[cfg(any(feature = "credentials", test))]
 secret! {
     /// An Ed25519 signing seed (RFC 8032): the authority's key.
     SigningKey from pub bytes
@@ -109,6 +110,7 @@ impl fmt::Debug for SignatureKey {
     }
 }
 
+#[cfg(any(feature = "credentials", test))]
 impl SignatureKey {
     /// Verifies strictly: canonical encodings only, no low-order points, no batch shortcuts.
     ///
@@ -121,6 +123,7 @@ impl SignatureKey {
     }
 }
 
+#[cfg(any(feature = "credentials", test))]
 impl SigningKey {
     /// Makes a new key.
     ///

@@ -20,8 +20,10 @@ mod tests;
 
 pub(crate) use kdf::hash_parts;
 pub(crate) use kdf::{expand, extract};
+#[cfg(any(feature = "credentials", test))]
+pub use keys::SigningKey;
 pub use keys::{AeadKey, EphemeralSecret, HedgeKey, Psk, PublicKey, SharedSecret, StaticSecret};
-pub use keys::{ServiceKey, SignatureKey, SigningKey, StorageKey, TicketKey};
+pub use keys::{ServiceKey, SignatureKey, StorageKey, TicketKey};
 #[cfg(feature = "handshake")]
 pub(crate) use mac::{mac_parts, verify_mac};
 pub use schedule::{ChainKey, EpochKeys, ExporterSecret, NextSecret, ResumeSecret, SessionSecrets};

@@ -116,11 +116,13 @@ pub(super) fn x25519(secret: &[u8; 32], public: &[u8; 32]) -> Result<Zeroizing<[
 }
 
 /// The Ed25519 public key of a 32-byte seed (RFC 8032, section 5.1.5).
+#[cfg(any(feature = "credentials", test))]
 pub(super) fn ed25519_public(seed: &[u8; 32]) -> [u8; 32] {
     ed25519_dalek::SigningKey::from_bytes(seed).verifying_key().to_bytes()
 }
 
 /// Signs with Ed25519 (RFC 8032, section 5.1.6).
+#[cfg(any(feature = "credentials", test))]
 pub(super) fn ed25519_sign(seed: &[u8; 32], message: &[u8]) -> [u8; 64] {
     use ed25519_dalek::Signer;
     ed25519_dalek::SigningKey::from_bytes(seed).sign(message).to_bytes()
@@ -128,6 +130,7 @@ pub(super) fn ed25519_sign(seed: &[u8; 32], message: &[u8]) -> [u8; 64] {
 
 /// Verifies strictly: canonical `s`, no low-order `A` or `R` (RFC 8032, section 5.1.7 and the rules of ed25519-dalek's
 /// `verify_strict`).
+#[cfg(any(feature = "credentials", test))]
 pub(super) fn ed25519_verify(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> Result<(), Forged> {
     let key = ed25519_dalek::VerifyingKey::from_bytes(public).map_err(|_| Forged)?;
     let signature = ed25519_dalek::Signature::from_bytes(signature);

@@ -6,10 +6,14 @@
 use super::{EphemeralSecret, PublicKey, StaticDh, TAG_LEN, provider};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use blake2::Blake2s256;
 use blake2::digest::Digest;
 use core::cell::Cell;
-use snow::params::{CipherChoice, DHChoice, HashChoice};
+use snow::params::{
+    BaseChoice, CipherChoice, DHChoice, HandshakeChoice, HandshakeModifierList, HandshakePattern, HashChoice,
+    NoiseParams,
+};
 use snow::resolvers::CryptoResolver;
 use snow::types::{Cipher, Dh, Hash, Random};
 use subtle::ConstantTimeEq;
@@ -259,7 +263,17 @@ impl Cipher for ChaChaPoly {
 
 /// Makes a handshake state that knows nothing, to be written over one that knows secrets. Its parts take no heap.
 pub(crate) fn blank_state() -> Option<snow::HandshakeState> {
-    let params = "Noise_NN_25519_ChaChaPoly_BLAKE2s".parse().ok()?;
+    let params = NoiseParams::new(
+        alloc::string::String::new(), // hashed by `NoHash` only
+        BaseChoice::Noise,
+        HandshakeChoice {
+            pattern: HandshakePattern::NN,
+            modifiers: HandshakeModifierList { list: Vec::new() },
+        },
+        DHChoice::Curve25519,
+        CipherChoice::ChaChaPoly,
+        HashChoice::Blake2s,
+    );
     snow::Builder::with_resolver(params, Box::new(Blank)).build_responder().ok()
 }
 

@@ -67,7 +67,8 @@ impl Attempt {
 
 /// The settings of an attempt.
 fn initiator<'c>(config: &'c DeviceConfig, attempt: &Attempt) -> Initiator<'c> {
-    let pin = config.pin.as_ref().filter(|_| attempt.pinned);
+    // A device without authorities has nobody but its pin.
+    let pin = config.pin.as_ref().filter(|_| attempt.pinned || config.anchors.is_empty());
     //= SPEC.md#no-downgrade
     //# A device with a psk floor MUST NOT start or accept a pattern without psk: IKpsk2 falls back to XXpsk3 only.
     //= SPEC.md#no-downgrade
@@ -97,6 +98,7 @@ pub(super) fn local_error(error: HandshakeError) -> CallError {
 
 impl Device<'_> {
     /// Writes a Hello, a Finish, or the repetition of one.
+    #[inline(never)]
     pub(super) fn transmit_handshake(
         &mut self,
         now: Instant,
@@ -169,12 +171,14 @@ impl Device<'_> {
         }
     }
 
+    #[inline(never)]
     fn establish(&mut self, now: Instant, established: Established, finish: Option<FinishRepeat>) {
         self.config.time.raise_floor(&established.peer);
         self.join(now, Joined::new(established, self.config.rekey), finish);
     }
 
     /// Puts a new session in the place of an earlier one.
+    #[inline(never)]
     pub(super) fn join(&mut self, now: Instant, joined: Joined, finish: Option<FinishRepeat>) {
         self.connector.joined();
         // A Reset for what was sent before says nothing of this session.
@@ -187,6 +191,7 @@ impl Device<'_> {
     }
 
     /// A session has shown that the backend has it too.
+    #[inline(never)]
     pub(super) fn connected(&mut self) {
         let Some(live) = &self.live else { return };
         let event = live.connected(&self.config);
@@ -217,6 +222,7 @@ impl Device<'_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn handle_reply(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
         let attempt = self.connector.attempt.as_mut().ok_or(Discard::Unsolicited)?;
         if matches!(attempt.stage, Stage::Resume(_)) {
@@ -255,6 +261,7 @@ impl Device<'_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn handle_retry(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
         let attempt = self.connector.attempt.as_mut().ok_or(Discard::Unsolicited)?;
         if let Stage::Resume(state) = &attempt.stage {
@@ -272,6 +279,7 @@ impl Device<'_> {
 
     //= SPEC.md#reset
     //# A device MUST ignore a Reset whose tag is not one of the last four that it sent.
+    #[inline(never)]
     pub(super) fn handle_reset(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
         let reset = Reset::parse(packet)?;
         let live = self.live.as_mut().filter(|_| self.sent_tags.contains(&reset.tag));

@@ -125,6 +125,7 @@ impl CommandTable {
     }
 
     /// Writes the results that are due and fit.
+    #[inline(never)]
     pub(super) fn write(&self, writer: &mut FrameWriter<'_>) -> ResultsSent {
         let mut sent = ResultsSent::default();
         for (index, entry) in self.entries.iter().enumerate() {
@@ -203,6 +204,7 @@ impl Device<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     pub(super) fn handle_command<'b>(
         &mut self,
         now: Instant,

@@ -63,8 +63,9 @@ impl Device<'_> {
             descriptors,
             live.stamps.ask_due(),
             self.outbox.poll_ready(self.space(live)),
+            self.outbox.poll_streams(),
         ];
-        timers.into_iter().flatten().chain(self.outbox.poll_streams()).min()
+        Instant::earliest(&timers)
     }
 
     /// Returns the descriptor set that the backend wants, as far as it is in memory, and the index of its stream.
@@ -94,7 +95,7 @@ impl Device<'_> {
 
     /// Gives indices to the earlier boots' streams in the backlogs; `false` if the session has none left.
     fn give_indices(&mut self) -> bool {
-        Lane::ALL.into_iter().all(|lane| {
+        Lane::ALL.iter().copied().all(|lane| {
             let Some(name) = self.earlier_stream(lane) else { return true };
             self.live.as_mut().is_none_or(|live| live.give_index(name))
         })
@@ -113,6 +114,7 @@ impl Device<'_> {
     }
 
     /// Writes the next data packet, if there is something to say.
+    #[inline(never)]
     pub(super) fn transmit_session(
         &mut self,
         now: Instant,
@@ -172,6 +174,7 @@ impl Device<'_> {
         }
     }
 
+    #[inline(never)]
     fn seal(
         &mut self,
         now: Instant,
@@ -246,6 +249,7 @@ impl Device<'_> {
     }
 
     /// Writes the frames; changes nothing.
+    #[inline(never)]
     fn compose(
         &self,
         live: &Live,
@@ -291,6 +295,7 @@ impl Device<'_> {
     /// frame before them: without it they would be of no use if the one before is lost.
     //= SPEC.md#stream-names
     //# Until then, a device MUST put a Streams frame into each packet with Records frames of that stream which has room for both, before them.
+    #[inline(never)]
     fn repeats_streams(&self, now: Instant, writer: &FrameWriter<'_>) -> bool {
         let boot = STREAMS_OVERHEAD.saturating_add(varint_len(self.boot.into()));
         let live = self.outbox.streams().map(|(_, oldest)| varint_len(oldest).saturating_add(2));
@@ -299,7 +304,7 @@ impl Device<'_> {
         });
         let len = live.chain(earlier).fold(boot, usize::saturating_add);
         let space = writer.remaining().unwrap_or(0).saturating_sub(len);
-        Queue::ALL.into_iter().any(|queue| {
+        Queue::ALL.iter().copied().any(|queue| {
             !self.outbox.is_named(queue)
                 && self.outbox.room(queue.lane()) > 0
                 && self.outbox.is_ready(now, queue, space)
@@ -314,6 +319,7 @@ impl Device<'_> {
     }
 
     /// Names all streams that are in memory; where that does not fit, as many as fit of those that must be named now.
+    #[inline(never)]
     fn write_streams(
         &self,
         live: &Live,
@@ -355,6 +361,7 @@ impl Device<'_> {
     }
 
     /// Writes the body of a Streams frame with the streams of these queues, the present boot's first.
+    #[inline(never)]
     fn write_boots(
         &self,
         live: &Live,
@@ -389,6 +396,7 @@ impl Device<'_> {
         Some(streams.finish())
     }
 
+    #[inline(never)]
     fn write_descriptors(&self, live: &Live, writer: &mut FrameWriter<'_>, manifest: &mut Manifest) {
         let Some((offset, (stream, set))) = live.descriptors_from.zip(self.wanted_set(live)) else { return };
         let rest = set.get(offset..).unwrap_or_default();
@@ -406,6 +414,7 @@ impl Device<'_> {
     }
 
     /// Writes one batch per queue, the most urgent one first, while they fit.
+    #[inline(never)]
     fn write_batches(
         &self,
         live: &Live,
@@ -417,7 +426,7 @@ impl Device<'_> {
         let mut written = 0usize;
         //= SPEC.md#batches
         //# A device MUST prefer an alarm that is ready to any other record, an event to a trend, and a trend to a waveform.
-        for queue in Queue::ALL {
+        for &queue in &Queue::ALL {
             let space = writer.remaining().unwrap_or(0);
             if self.outbox.room(queue.lane()) <= written || !self.outbox.is_ready(now, queue, space) {
                 continue;

@@ -138,6 +138,10 @@ impl DeviceConfig {
         {
             return Err(CallError::InvalidConfig("the pinned backend is not the expected one"));
         }
+        let named = self.pin.and_then(|pin| Some(pin.credential?.claimed_identity()? == pin.identity));
+        if self.anchors.is_empty() && named != Some(true) {
+            return Err(CallError::InvalidConfig("without authorities a pin with its credential is needed"));
+        }
         if self.listen.is_some_and(|window| window == Duration::ZERO || window.as_millis() > u32::MAX.into())
         {
             return Err(CallError::InvalidConfig("listen is zero or above 2^32 ms"));

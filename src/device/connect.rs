@@ -214,6 +214,7 @@ impl Connector {
     //# A Reset MUST NOT close a session; it may start three parallel handshakes in 180 s.
     //= SPEC.md#reset
     //# A device MUST NOT start that handshake before it has credible Resets for two packets, with no packet authenticated between them.
+    #[inline(never)]
     pub(super) fn handle_reset(&mut self, now: Instant, tag: [u8; TAG_LEN]) -> bool {
         let within = |last: Option<Instant>, span| last.is_some_and(|last| now.since(last) < span);
         if !self.wanted || self.attempt.is_some() {

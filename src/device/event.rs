@@ -140,14 +140,52 @@ const CAPACITY: usize = 8;
 /// A short queue without heap. What does not fit is counted, never silently gone.
 #[derive(Debug, Default)]
 pub(super) struct EventQueue {
-    events: [Option<DeviceEvent>; CAPACITY],
+    events: [Option<Queued>; CAPACITY],
+    /// The backend of the latest `Connected`: too large to stand in each place. Where two of them wait, the first one
+    /// names the second one's, too; what the firmware stores is the same.
+    backend: Option<BackendPin>,
     head: usize,
     len: usize,
     lost: u32,
 }
 
+/// An event that waits. Of `Connected`, the backend is kept once.
+#[derive(Clone, Copy, Debug)]
+enum Queued {
+    Connected { pattern: Pattern, time_floor: UnixSeconds },
+    Disconnected(CloseReason),
+    ConnectFailed(Option<Discard>),
+    RecordsRefused { boot: u32, lane: Lane, first: u64, count: u32, reason: RefusedReason },
+    StorageTrouble(StorageTrouble),
+    CommandRefused { kind: u16, reason: CommandRefusal },
+    TicketMisused,
+}
+
+// A place takes no more than a run of refused records does.
+const _: () = assert!(size_of::<Option<Queued>>() <= 32);
+
 impl EventQueue {
     pub(super) fn push(&mut self, event: DeviceEvent) {
+        let event = match event {
+            DeviceEvent::Connected { backend, pattern, time_floor } => {
+                self.backend = Some(backend);
+                Queued::Connected { pattern, time_floor }
+            }
+            DeviceEvent::Disconnected(reason) => Queued::Disconnected(reason),
+            DeviceEvent::ConnectFailed(reason) => Queued::ConnectFailed(reason),
+            DeviceEvent::RecordsRefused { boot, lane, first, count, reason } => {
+                Queued::RecordsRefused { boot, lane, first, count, reason }
+            }
+            DeviceEvent::StorageTrouble(trouble) => Queued::StorageTrouble(trouble),
+            DeviceEvent::CommandRefused { kind, reason } => Queued::CommandRefused { kind, reason },
+            DeviceEvent::TicketMisused => Queued::TicketMisused,
+            // Made when they are asked for.
+            DeviceEvent::LaneNearlyFull(_)
+            | DeviceEvent::LaneEased(_)
+            | DeviceEvent::RecordsDropped { .. }
+            | DeviceEvent::Stored { .. }
+            | DeviceEvent::EventsLost(_) => return,
+        };
         let tail = self.head.wrapping_add(self.len) % CAPACITY;
         match self.events.get_mut(tail) {
             Some(slot) if self.len < CAPACITY => {
@@ -162,9 +200,21 @@ impl EventQueue {
         if self.len == 0 {
             return (self.lost > 0).then(|| DeviceEvent::EventsLost(core::mem::take(&mut self.lost)));
         }
-        let event = self.events.get_mut(self.head)?.take();
+        let event = self.events.get_mut(self.head)?.take()?;
         self.head = self.head.wrapping_add(1) % CAPACITY;
         self.len = self.len.saturating_sub(1);
-        event
+        Some(match event {
+            Queued::Connected { pattern, time_floor } => {
+                DeviceEvent::Connected { backend: self.backend?, pattern, time_floor }
+            }
+            Queued::Disconnected(reason) => DeviceEvent::Disconnected(reason),
+            Queued::ConnectFailed(reason) => DeviceEvent::ConnectFailed(reason),
+            Queued::RecordsRefused { boot, lane, first, count, reason } => {
+                DeviceEvent::RecordsRefused { boot, lane, first, count, reason }
+            }
+            Queued::StorageTrouble(trouble) => DeviceEvent::StorageTrouble(trouble),
+            Queued::CommandRefused { kind, reason } => DeviceEvent::CommandRefused { kind, reason },
+            Queued::TicketMisused => DeviceEvent::TicketMisused,
+        })
     }
 }

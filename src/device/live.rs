@@ -343,6 +343,7 @@ impl Live {
     }
 
     /// Writes the Finish again if it is due.
+    #[inline(never)]
     pub(super) fn repeat_finish(
         &mut self,
         now: Instant,
@@ -360,14 +361,14 @@ impl Live {
 
 impl Device<'_> {
     /// When the session needs attention.
+    #[inline(never)]
     pub(super) fn live_timeout(&self, live: &Live, up: bool) -> Option<Instant> {
         let idle = live.last_heard + live.idle_timeout(self.config.limits);
-        let timers = [Some(idle), live.session.poll_timeout()].into_iter().flatten();
         // Without a link, nothing comes of the others.
         let dead = live.seems_dead_at().filter(|_| up && self.connector.is_resting());
         let finish = live.finish.as_ref().map(|finish| finish.due).filter(|_| up);
         let flights = self.outbox.poll_timeout().filter(|_| up);
         let sending = if up && live.may_send() { self.next_send(live) } else { None };
-        timers.chain(dead).chain(finish).chain(flights).chain(sending).min()
+        Instant::earliest(&[Some(idle), live.session.poll_timeout(), dead, finish, flights, sending])
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! [`Device`] owns the outbox, the session and the handshakes, and decides what goes into the next packet. It
 //! never opens a socket, reads a clock or keeps a generator: see [`Device`] for the run loop.
+//!
+//! Functions with buffers or many paths of their own are marked `inline(never)`, here and where this module calls
+//! `handshake` and `session`: merged into one, they would all take the stack of all, and spill their registers to it.
 
 mod attempt;
 mod backlog;
@@ -71,26 +74,28 @@ type DeviceSession = Session<2>;
 ///
 /// The example `loopback` in the repository shows both ends on one screen. The chapter for authors of firmware is
 /// [`guide::firmware`](crate::guide::firmware).
+// In this order, so that what is used most is in reach of a short load instruction: the compiler sorts by alignment only.
+#[repr(C)]
 pub struct Device<'m> {
-    config: DeviceConfig,
-    set: DescriptorSet<'m>,
-    set_hash: SetHash,
-    scopes: Scopes,
-    outbox: Outbox<'m>,
-    store: Option<Box<Store<'m>>>,
+    link: Link,
     boot: u32,
     boot_tag: Option<BootTag>,
-    link: Link,
-    connector: Connector,
-    live: Option<Live>,
-    tickets: Tickets,
-    events: EventQueue,
-    discards: Discards,
-    sent_tags: SentTags,
-    thinner: Thinner,
+    scopes: Scopes,
+    store: Option<Box<Store<'m>>>,
+    set: DescriptorSet<'m>,
+    set_hash: SetHash,
     /// How many commands the application was given, or refused, in this boot: makes their handles.
     command_handles: u32,
+    connector: Connector,
+    sent_tags: SentTags,
+    thinner: Thinner,
     learned_clock: Option<LearnedClock>,
+    live: Option<Live>,
+    config: DeviceConfig,
+    tickets: Tickets,
+    outbox: Outbox<'m>,
+    discards: Discards,
+    events: EventQueue,
 }
 
 /// The tags of the last packets that went out: only they make a Reset credible.
@@ -124,6 +129,8 @@ impl<'m> Device<'m> {
     ///
     /// # Errors
     /// [`CallError::InvalidConfig`] says which value is wrong.
+    // Inlined, as it is called once: the device is then made where it is to be, and not on the stack, by and by.
+    #[inline(always)]
     pub fn new(mut config: DeviceConfig, memory: DeviceMemory<'m>) -> Result<Self, CallError> {
         config.check()?;
         let set = DescriptorSet::parse(memory.descriptors)
@@ -138,10 +145,10 @@ impl<'m> Device<'m> {
             outbox = outbox.with_backlog(backlog, storage.backlog)?;
             store = Some(Box::new(Store::new(storage, entry, set, config.boot, config.pin.is_some())));
         }
-        for (lane, linger) in Lane::ALL.into_iter().zip(config.linger) {
+        for (lane, linger) in Lane::ALL.iter().copied().zip(config.linger) {
             outbox.set_linger(lane, linger);
         }
-        for (lane, policy) in Lane::ALL.into_iter().zip(config.policies) {
+        for (lane, policy) in Lane::ALL.iter().copied().zip(config.policies) {
             outbox.set_policy(lane, policy)?;
         }
         Ok(Self {
@@ -191,6 +198,7 @@ impl<'m> Device<'m> {
     ///     device.extend_descriptors(now, &space[..len])
     /// }
     /// ```
+    #[inline(never)]
     pub fn extend_descriptors(&mut self, now: Instant, descriptors: &'m [u8]) -> Result<(), CallError> {
         let set = DescriptorSet::parse(descriptors).map_err(|_| CallError::BadDescriptors)?;
         //= SPEC.md#growing-sets
@@ -279,6 +287,7 @@ impl<'m> Device<'m> {
     /// counter is used. 512 bytes always do for a handshake, and the link's `max_packet` for data.
     /// [`CallError::Entropy`] if the random source failed and nothing can be sent without it: data can. Nothing is lost;
     /// call again after a pause of your own, as [`Device::poll_timeout`] knows of none.
+    #[inline(never)]
     pub fn poll_transmit<'o>(
         &mut self,
         now: Instant,
@@ -337,7 +346,7 @@ impl<'m> Device<'m> {
     /// Early, late and repeated calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.excuse_silence(now);
-        for lane in Lane::ALL {
+        for &lane in &Lane::ALL {
             self.review_spilling(lane);
         }
         self.outbox.handle_timeout(now);
@@ -370,6 +379,7 @@ impl<'m> Device<'m> {
     ///     wake.since(now).min(Duration::from_secs(3600))
     /// }
     /// ```
+    #[inline(never)]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if !self.may_name_boot() {
             // The storage's answer is what is waited for, or the generator.
@@ -381,7 +391,7 @@ impl<'m> Device<'m> {
         let up = self.link != Link::Down;
         let handshake = self.connector.poll_timeout(up);
         let live = self.live.as_ref().and_then(|live| self.live_timeout(live, up));
-        handshake.into_iter().chain(live).chain(storage).min()
+        Instant::earliest(&[handshake, live, storage])
     }
 
     /// Returns the next event.

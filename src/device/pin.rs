@@ -155,7 +155,8 @@ impl Device<'_> {
     }
 
     /// Forgets the backend that the device is pinned to, and its ticket: for a device that moves to another service,
-    /// under an authority that it trusts. What configuration demands as `expected` stays.
+    /// under an authority that it trusts. What configuration demands as `expected` stays, and so does the pin of a device
+    /// that trusts no authority.
     ///
     /// The present session goes on; the next full handshake pins whom it meets.
     ///
@@ -163,10 +164,92 @@ impl Device<'_> {
     /// Until then the device takes any backend of its authorities: do this where somebody has physical access only, or by
     /// an authorised command.
     pub fn forget_backend(&mut self) {
-        self.config.pin = None;
-        if let Some(store) = &mut self.store {
-            store.pin = PinCopy::Stale;
+        if !self.config.anchors.is_empty() {
+            self.config.pin = None;
+            if let Some(store) = &mut self.store {
+                store.pin = PinCopy::Stale;
+            }
         }
         self.tickets.forget();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{SigningKey, StaticSecret};
+    use crate::device::{DeviceConfig, DeviceMemory, Link};
+    use crate::entropy::OsEntropy;
+    use crate::error::CallError;
+    use crate::identity::{Authority, CredentialRequest, LocalIdentity, Role, Scopes, Time, TrustAnchors};
+    use crate::time::{Duration, Instant};
+    use crate::wire::{Hello, Pattern};
+    use alloc::sync::Arc;
+
+    fn local(authority: &Authority, seed: u8, role: Role) -> LocalIdentity {
+        let secret = StaticSecret::from_bytes([seed; 32]);
+        let public = secret.public_key();
+        let time = UnixSeconds(1_750_000_000);
+        let request = CredentialRequest {
+            serial: 1,
+            subject: SubjectId([seed; 16]),
+            role,
+            scopes: Scopes::PUBLISH,
+            issued: time,
+            not_before: time,
+            not_after: UnixSeconds(time.0 + 1000),
+        };
+        let credential = authority.issue(&public, &request).unwrap();
+        LocalIdentity::new(Arc::new(secret), public, credential)
+    }
+
+    fn config() -> DeviceConfig {
+        let authority = Authority::new(SigningKey::from_bytes([1; 32]));
+        let backend = local(&authority, 2, Role::Backend);
+        let time = Time::floor_only(UnixSeconds(0));
+        let device = local(&authority, 3, Role::Device);
+        let mut config = DeviceConfig::new(device, TrustAnchors::NONE, time, 1, 512);
+        config.pin = Some(BackendPin {
+            key: backend.public_key(),
+            identity: backend.identity().unwrap(),
+            credential: Some(*backend.credential()),
+        });
+        config
+    }
+
+    fn device(config: DeviceConfig, outbox: &mut [u8]) -> Result<Device<'_>, CallError> {
+        Device::new(config, DeviceMemory { outbox, descriptors: &[1], backlog: &mut [] })
+    }
+
+    #[test]
+    fn a_device_without_authorities_needs_a_pin_with_its_credential() {
+        assert!(device(config(), &mut [0; 512]).is_ok());
+        let refused = |change: &dyn Fn(&mut DeviceConfig)| {
+            let mut config = config();
+            change(&mut config);
+            matches!(device(config, &mut [0; 512]), Err(CallError::InvalidConfig(_)))
+        };
+        assert!(refused(&|config| config.pin = None));
+        assert!(refused(&|config| config.pin.as_mut().unwrap().credential = None));
+        assert!(refused(&|config| config.pin.as_mut().unwrap().identity.subject = SubjectId([9; 16])));
+    }
+
+    #[test]
+    fn a_device_without_authorities_never_leaves_its_pin() {
+        let (mut memory, mut out) = ([0; 512], [0; 512]);
+        let mut device = device(config(), &mut memory).unwrap();
+        let mut now = Instant::from_millis(1);
+        device.handle_link(now, Link::Up { max_packet: 512 });
+        device.connect(now);
+        device.forget_backend();
+        let mut hellos = 0;
+        // Nobody answers: of four attempts in a row, the last one would be XX.
+        while hellos < 24 {
+            while let Some(packet) = device.poll_transmit(now, &mut OsEntropy, &mut out).unwrap() {
+                assert_eq!(Hello::parse(packet).unwrap().header.pattern, Pattern::Ik);
+                hellos += 1;
+            }
+            now = device.poll_timeout().unwrap().max(now + Duration::from_millis(1));
+        }
     }
 }

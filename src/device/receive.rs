@@ -25,6 +25,7 @@ impl Device<'_> {
         }
     }
 
+    #[inline(never)]
     fn handle_data<'b>(
         &mut self,
         now: Instant,
@@ -75,6 +76,7 @@ impl Device<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     fn handle_frame<'b>(
         &mut self,
         now: Instant,
@@ -114,6 +116,7 @@ impl Device<'_> {
         }
     }
 
+    #[inline(never)]
     fn handle_ack(&mut self, now: Instant, ack: &AckFrame<'_>) {
         if let Some(live) = &mut self.live {
             live.session.peer_acked(ack.packet);
@@ -182,6 +185,7 @@ impl Device<'_> {
         }
     }
 
+    #[inline(never)]
     fn handle_refused(&mut self, refused: RefusedFrame) {
         let Some(live) = &self.live else { return };
         let (queue, boot) = match live.stream_of(refused.stream) {

@@ -3,7 +3,8 @@
 use super::Device;
 use crate::delivery::Accepted;
 use crate::error::CallError;
-use crate::framing::{EncodeError, Lane, Record, encode_record, encode_waveform};
+use crate::framing::{DescriptorSet, EncodeError, Lane, Record, WaveformBlock, encode_waveform};
+use crate::framing::{encode_plain_record, encode_trend_record};
 use crate::limits::MAX_CHANNELS;
 use crate::permission::permits;
 use crate::time::{Duration, Instant};
@@ -17,11 +18,34 @@ impl From<EncodeError> for CallError {
     }
 }
 
+/// Writes one record to the front of a space and returns its length.
+type Encoder = fn(&Record<'_>, &DescriptorSet<'_>, &mut [u8]) -> Result<usize, EncodeError>;
+
+/// How a record becomes bytes.
+#[derive(Clone, Copy)]
+enum Encoding {
+    Whole(Encoder),
+    /// As many samples as fit, and again.
+    Split(for<'b> fn(&mut WaveformBlock<'b>, &DescriptorSet<'_>, &mut [u8]) -> Result<usize, EncodeError>),
+}
+
+/// Writes the first samples of a block, and leaves the rest.
+fn encode_first(
+    block: &mut WaveformBlock<'_>,
+    set: &DescriptorSet<'_>,
+    out: &mut [u8],
+) -> Result<usize, EncodeError> {
+    let encoded = encode_waveform(block, set, out)?;
+    *block = block.rest(encoded.taken);
+    Ok(encoded.bytes)
+}
+
 impl Device<'_> {
     /// Accepts a record that happened now; see [`Device::record_at`].
     ///
     /// # Errors
     /// As [`Device::record_at`].
+    #[inline(always)]
     pub fn record(&mut self, now: Instant, lane: Lane, record: &Record<'_>) -> Result<Accepted, CallError> {
         self.record_at(now, lane, now, record)
     }
@@ -38,6 +62,9 @@ impl Device<'_> {
     /// [`CallError::LaneFull`], [`CallError::RecordTooLong`]. Nothing was accepted then; but a lane that drops its oldest
     /// may have made room. With storage that still takes records of the lane, nothing is dropped: serve
     /// [`Device::poll_storage`] after [`CallError::LaneFull`], and try again.
+    // Inlined, as the caller knows which kind of record it gives: firmware that never gives a trend or a waveform is
+    // linked without their codec, 10 KB.
+    #[inline(always)]
     pub fn record_at(
         &mut self,
         now: Instant,
@@ -45,12 +72,28 @@ impl Device<'_> {
         time: Instant,
         record: &Record<'_>,
     ) -> Result<Accepted, CallError> {
+        let encoding = match record {
+            Record::Trend(_) => Encoding::Whole(encode_trend_record),
+            Record::Waveform(_) => Encoding::Split(encode_first),
+            _ => Encoding::Whole(encode_plain_record),
+        };
+        self.take_record(now, lane, time, record, encoding)
+    }
+
+    fn take_record(
+        &mut self,
+        now: Instant,
+        lane: Lane,
+        time: Instant,
+        record: &Record<'_>,
+        encoding: Encoding,
+    ) -> Result<Accepted, CallError> {
         if !permits(self.scopes, record) {
             return Err(CallError::OutOfScope);
         }
         self.admit(lane, record)?;
         self.review_spilling(lane);
-        let accepted = self.accept(now, lane, time, record);
+        let accepted = self.accept(now, lane, time, record, encoding);
         if let (Err(CallError::LaneFull), Some(store)) = (&accepted, &mut self.store) {
             store.region_mut(lane).pressed = true;
         }
@@ -63,19 +106,24 @@ impl Device<'_> {
         lane: Lane,
         time: Instant,
         record: &Record<'_>,
+        encoding: Encoding,
     ) -> Result<Accepted, CallError> {
         let limit = self.config.record_limit();
-        let Record::Waveform(block) = record else {
-            let mut tx = self.outbox.begin(now, lane);
-            tx.append(time, |space| {
-                let len = space.len().min(limit);
-                Ok(encode_record(record, &self.set, space.get_mut(..len).unwrap_or_default())?)
-            })?;
-            let accepted = tx.commit();
-            if lane == Lane::Alarm {
-                self.hurry_alarm(now);
+        let (block, encode) = match (record, encoding) {
+            (Record::Waveform(block), Encoding::Split(encode)) => (block, encode),
+            (_, Encoding::Whole(encode)) => {
+                let mut tx = self.outbox.begin(now, lane);
+                tx.append(time, |space| {
+                    let len = space.len().min(limit);
+                    Ok(encode(record, &self.set, space.get_mut(..len).unwrap_or_default())?)
+                })?;
+                let accepted = tx.commit();
+                if lane == Lane::Alarm {
+                    self.hurry_alarm(now);
+                }
+                return Ok(accepted);
             }
-            return Ok(accepted);
+            (_, Encoding::Split(_)) => return Err(CallError::BadRecord),
         };
         let rate = self.set.channel(block.channel).and_then(|channel| channel.rate);
         let mut tx = self.outbox.begin(now, lane);
@@ -83,14 +131,12 @@ impl Device<'_> {
         loop {
             let before = rest.first_sample.saturating_sub(block.first_sample);
             let at = time + rate.map_or(Duration::ZERO, |rate| rate.span(before));
-            let mut taken = 0;
+            let whole = rest;
             tx.append(at, |space| {
                 let len = space.len().min(limit);
-                let encoded = encode_waveform(&rest, &self.set, space.get_mut(..len).unwrap_or_default())?;
-                taken = encoded.taken;
-                Ok(encoded.bytes)
+                rest = whole; // it may be asked twice
+                Ok(encode(&mut rest, &self.set, space.get_mut(..len).unwrap_or_default())?)
             })?;
-            rest = rest.rest(taken);
             if rest.is_empty() {
                 return Ok(tx.commit());
             }

@@ -105,7 +105,7 @@ impl Device<'_> {
         {
             return Some(pending);
         }
-        for lane in Lane::ALL {
+        for &lane in &Lane::ALL {
             let store = self.store.as_ref()?;
             if store.is_append_due(now, lane, &self.outbox)
                 && let Some(pending) = self.next_append(lane, rng)
@@ -114,7 +114,7 @@ impl Device<'_> {
             }
         }
         let set = self.store.as_ref()?.next_set();
-        set.or_else(|| Lane::ALL.into_iter().find_map(|lane| self.next_read(lane)))
+        set.or_else(|| Lane::ALL.iter().copied().find_map(|lane| self.next_read(lane)))
     }
 
     fn next_ticket(&mut self, want: TicketWant, rng: &mut dyn Entropy) -> Option<Pending> {
@@ -337,6 +337,6 @@ impl Device<'_> {
         self.tickets.wants().is_some_and(|want| want != TicketWant::Store || !starved)
             || store.next_trim().is_some()
             || store.next_set().is_some()
-            || Lane::ALL.into_iter().any(|lane| self.next_read(lane).is_some())
+            || Lane::ALL.iter().copied().any(|lane| self.next_read(lane).is_some())
     }
 }

@@ -74,6 +74,7 @@ impl Attempt {
 
 impl Device<'_> {
     /// Begins an attempt with the ticket, if there is one that may be used.
+    #[inline(never)]
     pub(super) fn start_resumption(
         &mut self,
         now: Instant,
@@ -140,10 +141,12 @@ impl Device<'_> {
     }
 
     /// Writes what waits in the outbox, the most urgent lane first. With a session there is none: it takes them.
+    #[inline(never)]
     fn compose_early(&self, now: Instant, tag: BootTag, out: &mut [u8]) -> (usize, Early) {
         let mut early = Early::default();
         let room = out.len();
-        if self.live.is_some() || !Lane::ALL.into_iter().any(|lane| self.outbox.is_ready(now, lane, room)) {
+        if self.live.is_some() || !Lane::ALL.iter().copied().any(|lane| self.outbox.is_ready(now, lane, room))
+        {
             return (0, early);
         }
         let mut entries = [StreamEntry { index: 0, lane: Lane::Alarm, oldest: 0 }; MAX_BATCHES];
@@ -166,7 +169,7 @@ impl Device<'_> {
             return (0, early);
         }
         let mut slots = early.batches.iter_mut();
-        for lane in Lane::ALL {
+        for &lane in &Lane::ALL {
             let mut cut = None;
             if self.outbox.is_ready(now, lane, writer.remaining().unwrap_or(0)) {
                 writer.frame_with(FrameKind::Records, |body| {
@@ -198,6 +201,7 @@ impl Device<'_> {
     }
 
     /// Takes a Reply to a resumption.
+    #[inline(never)]
     pub(super) fn handle_resume_reply(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
         let attempt = self.connector.attempt.as_mut().ok_or(Discard::Unsolicited)?;
         let state = match core::mem::replace(&mut attempt.stage, Stage::Gone) {
@@ -251,6 +255,7 @@ impl Device<'_> {
     }
 
     /// Keeps a ticket that the backend has sent in a packet of `epoch`.
+    #[inline(never)]
     pub(super) fn handle_ticket(&mut self, epoch: u64, frame: &TicketFrame<'_>) {
         let Some(live) = &mut self.live else { return };
         // One of the epoch before may be from before a DH ratchet. The backend sends another.

@@ -319,7 +319,7 @@ impl<'m> Store<'m> {
 
     /// Returns the request to trim what is settled.
     pub(super) fn next_trim(&self) -> Option<Pending> {
-        Lane::ALL.into_iter().find_map(|lane| {
+        Lane::ALL.iter().copied().find_map(|lane| {
             let through = self.region(lane).to_trim()?;
             Some(Pending::Trim { lane, through })
         })
@@ -346,7 +346,7 @@ impl<'m> Store<'m> {
         };
         // Who cannot draw a salt can append to what is listed, and nothing else.
         let may_append = if self.starved.is_none() { self.can_list() } else { self.is_listed(set) };
-        let appends = Lane::ALL.into_iter().filter_map(|lane| self.append_due(lane, outbox));
+        let appends = Lane::ALL.iter().copied().filter_map(|lane| self.append_due(lane, outbox));
         appends.filter(|_| may_append).chain(pin).chain(self.starved).min()
     }
 

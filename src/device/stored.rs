@@ -11,7 +11,7 @@ impl Device<'_> {
     pub(super) fn note_settled(&mut self) {
         let Some(store) = self.store.as_mut().filter(|store| store.phase == Phase::Ready) else { return };
         let gone = store.is_earlier_gone();
-        for lane in Lane::ALL {
+        for &lane in &Lane::ALL {
             let (backlog, end) = match self.outbox.backlog(lane) {
                 Backlog::Earlier => self.outbox.backlog_span(lane),
                 // What was read of an earlier boot is settled before another stream is.
@@ -71,14 +71,14 @@ impl Device<'_> {
     /// Tells whether every record that is not settled survives a power cut.
     pub fn is_all_stored(&self) -> bool {
         let ready = self.store.as_ref().is_some_and(|store| store.phase == Phase::Ready);
-        let mut lanes = Lane::ALL.into_iter();
+        let mut lanes = Lane::ALL.iter().copied();
         lanes.all(|lane| if ready { self.outbox.is_all_stored(lane) } else { self.outbox.is_empty() })
     }
 
     /// Returns the next event about what was stored.
     pub(super) fn stored_event(&mut self) -> Option<DeviceEvent> {
         let store = self.store.as_mut()?;
-        Lane::ALL.into_iter().find_map(|lane| {
+        Lane::ALL.iter().copied().find_map(|lane| {
             let report = core::mem::take(&mut store.region_mut(lane).report);
             let through = report.then(|| self.outbox.stored_end(lane))?.checked_sub(1)?;
             Some(DeviceEvent::Stored { lane, through })

@@ -115,6 +115,7 @@ impl Device<'_> {
         self.learned_clock.as_ref().map(|clock| clock.read(now))
     }
 
+    #[inline(never)]
     pub(super) fn handle_time_sync(&mut self, now: Instant, frame: &TimeSyncFrame) {
         let Some(live) = &mut self.live else { return };
         live.stamps.latest = Some((frame.sent, now));
@@ -147,6 +148,7 @@ impl Device<'_> {
     }
 
     /// Gives up asking where no answer comes.
+    #[inline(never)]
     pub(super) fn tend_stamps(&mut self, now: Instant) {
         if let Some(live) = &mut self.live {
             live.stamps.ask.take_if(|(repeat, asked)| *asked >= MAX_TIME_ASKS && repeat.due <= now);
@@ -156,6 +158,7 @@ impl Device<'_> {
     /// Writes a stamp if one is owed, or the backend is to be asked.
     //= SPEC.md#time
     //# A device MUST answer a TimeSync frame that asks, with the next packet.
+    #[inline(never)]
     pub(super) fn write_stamp(
         &self,
         live: &Live,

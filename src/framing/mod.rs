@@ -57,6 +57,8 @@ pub use record::{
 };
 pub use record_codec::encode_record;
 pub(crate) use record_codec::peek_channel;
+#[cfg(feature = "pinned-device")]
+pub(crate) use record_codec::{encode_plain_record, encode_trend_record};
 pub use row::Row;
 pub use run::{RunReader, RunWriter, longest_run_of_one};
 pub use streams::{BootStreams, BootTag, StreamEntry, StreamsFrame, StreamsWriter};

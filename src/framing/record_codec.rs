@@ -1,7 +1,7 @@
 use super::{
-    Alarm, AlarmKind, ChannelDescriptor, ChannelKind, DescriptorSet, EncodeError, Event, Gap, GapReason,
-    Lane, Measurement, Mode, Phase, Priority, Quality, Record, TrendBlock, Value, Values, WaveformBlock,
-    encode_trend, encode_waveform,
+    Alarm, AlarmKind, ChannelDescriptor, ChannelKind, DescriptorSet, EncodeError, Encoded, Event, Gap,
+    GapReason, Lane, Measurement, Mode, Phase, Priority, Quality, Record, TrendBlock, Value, Values,
+    WaveformBlock, encode_trend, encode_waveform,
 };
 use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer, varint_len};
 use crate::limits::MAX_RECORD;
@@ -74,18 +74,42 @@ pub fn encode_record(
     out: &mut [u8],
 ) -> Result<usize, EncodeError> {
     let space = out.len();
-    let encoded = match record {
-        Record::Trend(block) => Some((encode_trend(block, set, out)?, block.len())),
-        Record::Waveform(block) => Some((encode_waveform(block, set, out)?, block.len())),
-        _ => None,
+    let (encoded, len) = match record {
+        Record::Trend(block) => (encode_trend(block, set, out)?, block.len()),
+        Record::Waveform(block) => (encode_waveform(block, set, out)?, block.len()),
+        _ => return encode_plain_record(record, set, out),
     };
-    if let Some((encoded, len)) = encoded {
-        return match encoded.taken == len {
-            true => Ok(encoded.bytes),
-            false if space >= MAX_RECORD => Err(EncodeError::OutOfRange),
-            false => Err(BufferTooSmall { needed: space.saturating_add(1) }.into()),
-        };
+    whole(encoded, len, space)
+}
+
+/// Refuses what did not fit in whole.
+fn whole(encoded: Encoded, len: usize, space: usize) -> Result<usize, EncodeError> {
+    match encoded.taken == len {
+        true => Ok(encoded.bytes),
+        false if space >= MAX_RECORD => Err(EncodeError::OutOfRange),
+        false => Err(BufferTooSmall { needed: space.saturating_add(1) }.into()),
     }
+}
+
+/// Encodes a trend in whole, and nothing else.
+#[cfg(feature = "pinned-device")]
+pub(crate) fn encode_trend_record(
+    record: &Record<'_>,
+    set: &DescriptorSet<'_>,
+    out: &mut [u8],
+) -> Result<usize, EncodeError> {
+    let Record::Trend(block) = record else { return Err(EncodeError::WrongKind) };
+    let space = out.len();
+    whole(encode_trend(block, set, out)?, block.len(), space)
+}
+
+/// Encodes any record but a trend or a waveform: these need the codec of blocks.
+pub(crate) fn encode_plain_record(
+    record: &Record<'_>,
+    set: &DescriptorSet<'_>,
+    out: &mut [u8],
+) -> Result<usize, EncodeError> {
+    let space = out.len();
     let mut writer = Writer::new(out.get_mut(..space.min(MAX_RECORD)).unwrap_or_default());
     match write_record(record, set, &mut writer) {
         Err(EncodeError::BufferTooSmall(error)) if error.needed > MAX_RECORD => Err(EncodeError::OutOfRange),

@@ -89,19 +89,22 @@ impl BlockHead {
     }
 }
 
+/// Returns the number of a row and a component. Not a type parameter: the codec would be there twice, for trends and for
+/// waveforms.
+pub(super) type Lookup<'n> = &'n dyn Fn(usize, usize) -> i32;
+
 /// The numbers that are to be encoded.
 #[derive(Clone, Copy)]
-pub(super) struct Numbers<F> {
+pub(super) struct Numbers<'n> {
     pub(super) rows: usize,
     pub(super) components: usize,
     pub(super) absences: Absences,
-    /// Returns the number of a row and a component.
-    pub(super) value: F,
+    pub(super) value: Lookup<'n>,
 }
 
-impl<F: Fn(usize, usize) -> i32 + Copy> Numbers<F> {
+impl<'n> Numbers<'n> {
     /// Lists the numbers of a component.
-    fn of(&self, component: usize) -> impl Iterator<Item = i32> + Clone + use<F> {
+    fn of(&self, component: usize) -> impl Iterator<Item = i32> + Clone + use<'n> {
         let value = self.value;
         (0..self.rows).map(move |row| value(row, component))
     }
@@ -175,10 +178,10 @@ const _: () = assert!(size_of::<Plan>() + size_of::<[Size; MAX_WAVEFORM_COMPONEN
 ///
 /// `others` returns how many bits everything but the series takes with so many rows, which never shrinks; it is
 /// asked for 1, 2, 3 and so on.
-pub(super) fn plan<F: Fn(usize, usize) -> i32 + Copy>(
-    numbers: &Numbers<F>,
+pub(super) fn plan(
+    numbers: &Numbers<'_>,
     limit: usize,
-    mut others: impl FnMut(usize) -> u64,
+    others: &mut dyn FnMut(usize) -> u64,
 ) -> Option<Plan> {
     let limit = (limit as u64).saturating_mul(8);
     let mut codings = [Coding::Absent(Absence::Unknown); MAX_WAVEFORM_COMPONENTS];
@@ -190,7 +193,7 @@ pub(super) fn plan<F: Fn(usize, usize) -> i32 + Copy>(
     }
     let codings = codings.get_mut(..numbers.components)?;
     let mut taken = 0;
-    let mut sizes = measure(numbers, codings, numbers.rows, |rows, bits| {
+    let mut sizes = measure(numbers, codings, numbers.rows, &mut |rows, bits| {
         let fits = others(rows).saturating_add(bits) <= limit;
         if fits {
             taken = rows;
@@ -201,7 +204,7 @@ pub(super) fn plan<F: Fn(usize, usize) -> i32 + Copy>(
         return None;
     }
     if taken < numbers.rows {
-        sizes = measure(numbers, codings, taken, |_, _| true);
+        sizes = measure(numbers, codings, taken, &mut |_, _| true);
     }
     for (coding, size) in codings.iter_mut().zip(sizes) {
         if let (Coding::Rice { .. }, (_, true)) = (&coding, size.bits(taken)) {
@@ -216,11 +219,11 @@ pub(super) fn plan<F: Fn(usize, usize) -> i32 + Copy>(
 }
 
 /// Measures row by row what up to `rows` rows take, until `accept` refuses a number of rows and of bits.
-fn measure<F: Fn(usize, usize) -> i32 + Copy>(
-    numbers: &Numbers<F>,
+fn measure(
+    numbers: &Numbers<'_>,
     codings: &[Coding],
     rows: usize,
-    mut accept: impl FnMut(usize, u64) -> bool,
+    accept: &mut dyn FnMut(usize, u64) -> bool,
 ) -> [Size; MAX_WAVEFORM_COMPONENTS] {
     let none = Size { predictor: Predictor::new(0, 0), rice: RiceSize::new(0), first_bits: 0, width: 0 };
     let mut sizes = [none; MAX_WAVEFORM_COMPONENTS];
@@ -251,8 +254,8 @@ fn measure<F: Fn(usize, usize) -> i32 + Copy>(
 }
 
 /// Writes the numbers as planned.
-pub(super) fn write<F: Fn(usize, usize) -> i32 + Copy>(
-    numbers: &Numbers<F>,
+pub(super) fn write(
+    numbers: &Numbers<'_>,
     plan: &Plan,
     out: &mut BitWriter<'_>,
 ) -> Result<(), BufferTooSmall> {

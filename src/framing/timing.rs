@@ -25,23 +25,26 @@ pub(super) struct Intervals {
 }
 
 impl Intervals {
-    /// Starts with the scale of a component; those beyond 9 places have no intervals.
+    /// Starts with the scale of a component, whose mantissa has 32 bits; those beyond 9 places have no intervals.
     pub(super) fn of(scale: Decimal) -> Option<Self> {
-        (scale.exponent.unsigned_abs() <= 9).then_some(Self { scale, sum: 0 })
+        let fits = scale.exponent.unsigned_abs() <= 9 && i32::try_from(scale.mantissa).is_ok();
+        fits.then_some(Self { scale, sum: 0 })
     }
 
     /// Adds a value and returns the sum, times the scale, rounded to the nearest.
     pub(super) fn next(&mut self, value: i32) -> Option<i64> {
-        // 1024 numbers of 32 bits, times 32 bits, times 10^9: below 2^103
         self.sum = self.sum.checked_add(value.into())?;
-        let product = i128::from(self.sum).checked_mul(self.scale.mantissa.into())?;
-        let power = 10i128.checked_pow(u32::from(self.scale.exponent.unsigned_abs()))?;
-        let sum = if self.scale.exponent < 0 {
-            product.checked_mul(2)?.checked_add(power)?.div_euclid(power.checked_mul(2)?)
-        } else {
-            product.checked_mul(power)?
-        };
-        i64::try_from(sum).ok()
+        let mantissa = self.scale.mantissa;
+        let power = 10i64.checked_pow(u32::from(self.scale.exponent.unsigned_abs()))?;
+        if self.scale.exponent >= 0 {
+            return self.sum.checked_mul(mantissa)?.checked_mul(power);
+        }
+        // Whole powers and the rest apart: no division is wider than 64 bits. The rest's product is below 2^62, the other
+        // one below 2^73.
+        let rest = self.sum.checked_rem_euclid(power)?.checked_mul(mantissa)?;
+        let rest = rest.checked_mul(2)?.checked_add(power)?.checked_div_euclid(power.checked_mul(2)?)?;
+        let whole = i128::from(self.sum.checked_div_euclid(power)?).checked_mul(mantissa.into())?;
+        i64::try_from(whole.checked_add(rest.into())?).ok()
     }
 }
 
@@ -187,6 +190,35 @@ impl Steps<'_> {
                 }
                 Ok(*step)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The definition, in numbers that are wide enough.
+    fn exact(scale: Decimal, sum: i64) -> Option<i64> {
+        let power = 10i128.pow(u32::from(scale.exponent.unsigned_abs()));
+        let product = i128::from(sum) * i128::from(scale.mantissa);
+        let scaled =
+            if scale.exponent < 0 { (product * 2 + power).div_euclid(power * 2) } else { product * power };
+        i64::try_from(scaled).ok()
+    }
+
+    proptest! {
+        #[test]
+        fn sums_are_rounded_to_the_nearest(
+            mantissa in any::<i32>(),
+            exponent in -9i8..=9,
+            before in -(1i64 << 42)..1 << 42,
+            value in any::<i32>(),
+        ) {
+            let scale = Decimal::new(mantissa, exponent);
+            let mut intervals = Intervals { sum: before, ..Intervals::of(scale).unwrap() };
+            prop_assert_eq!(intervals.next(value), exact(scale, before + i64::from(value)));
         }
     }
 }

@@ -369,7 +369,7 @@ pub fn encode_trend(
     let mut steps = list.steps(rows);
     let first_step = steps.next().unwrap_or(0);
     let alike = steps.take_while(|&step| step == first_step).count().saturating_add(2);
-    let others = |count: usize| {
+    let mut others = |count: usize| {
         if count > 2 {
             size.push(changes_left.next().unwrap_or(0));
         }
@@ -381,9 +381,10 @@ pub fn encode_trend(
         let list = if matches!(timing, Timing::Listed(_)) { size.bits().saturating_add(5) } else { 0 };
         fixed.saturating_add(timing.bits()).saturating_add(list)
     };
-    let numbers = Numbers { rows, components, absences, value: |row, component| list.value(row, component) };
-    let plan =
-        series::plan(&numbers, limit, others).ok_or(BufferTooSmall { needed: limit.saturating_add(1) })?;
+    let value = |row: usize, component: usize| list.value(row, component);
+    let numbers = Numbers { rows, components, absences, value: &value };
+    let plan = series::plan(&numbers, limit, &mut others)
+        .ok_or(BufferTooSmall { needed: limit.saturating_add(1) })?;
 
     // what was taken may have a shorter timing although the rest has not
     let timing = Timing::of(list, plan.taken, nominal, intervals);

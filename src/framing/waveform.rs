@@ -261,10 +261,10 @@ pub fn encode_waveform(
         let index = row.saturating_mul(components).saturating_add(component);
         samples.get(index).copied().unwrap_or(0)
     };
-    let numbers = Numbers { rows, components, absences, value };
+    let numbers = Numbers { rows, components, absences, value: &value };
     let fixed = head_len(block.channel).saturating_add(varint_len(block.first_sample)) as u64;
     let others = fixed.saturating_mul(8).saturating_add(BlockHead::BITS);
-    let plan = series::plan(&numbers, limit, |_| others)
+    let plan = series::plan(&numbers, limit, &mut |_| others)
         .ok_or(BufferTooSmall { needed: limit.saturating_add(1) })?;
 
     write_head(KIND_WAVEFORM, block.channel, &mut writer)?;

@@ -15,7 +15,7 @@ use crate::wire::{self, ConnectionId, Cookie, HelloHeader, Pattern, PskId};
 pub struct Initiator<'a> {
     /// The device's own identity.
     pub local: &'a LocalIdentity,
-    /// Whom the device trusts.
+    /// Whom the device trusts; if nobody, then the holder of `backend_key`, as `backend_credential` names it.
     pub anchors: &'a TrustAnchors,
     /// The backend that must answer, if one is expected: part of the floor.
     pub expected: Option<Identity>,
@@ -90,14 +90,21 @@ impl Initiator<'_> {
     ///
     /// # Errors
     /// [`HandshakeError::BufferTooSmall`] with the exact length, before anything is drawn or written;
+    /// [`HandshakeError::BelowFloor`] without anchors and `backend_key`;
     /// [`HandshakeError::Entropy`]; [`HandshakeError::KeyStore`]; [`HandshakeError::Noise`] if the pinned backend key is
     /// a low-order point.
+    #[inline(never)]
     pub fn start(
         &self,
         context: &[u8],
         rng: &mut dyn Entropy,
         out: &mut [u8],
     ) -> Result<(AwaitingReply, usize), HandshakeError> {
+        //= SPEC.md#pinned-trust
+        //# A device without authorities MUST NOT start XX or XXpsk3.
+        if self.anchors.is_empty() && !is_ik(self.pattern()) {
+            return Err(HandshakeError::BelowFloor);
+        }
         let (mut head, mut items) = ([0u8; HelloHeader::MAX_LEN], [0u8; MAX_PAYLOAD]);
         let head = self.hello_header(&mut head)?;
         let items = self.hello_items(head.len(), &mut items)?;
@@ -191,6 +198,7 @@ impl Initiator<'_> {
     }
 
     /// Makes the state after a Hello again, from the same ephemeral key.
+    #[inline(never)]
     fn start_again(&self, ephemeral: EphemeralSecret) -> Result<AwaitingReply, HandshakeError> {
         let (mut head, mut items) = ([0u8; HelloHeader::MAX_LEN], [0u8; MAX_PAYLOAD]);
         let head = self.hello_header(&mut head)?;
@@ -199,7 +207,23 @@ impl Initiator<'_> {
         self.start_with(ephemeral, head, items, &mut hello).map(|(state, _)| state)
     }
 
+    /// Verifies a credential against the anchors; where there are none, against the pin.
+    #[inline(never)]
+    fn trust(
+        &self,
+        bytes: &[u8],
+        key: &PublicKey,
+        time: Time,
+    ) -> Result<crate::identity::VerifiedCredential, HandshakeError> {
+        if !self.anchors.is_empty() {
+            return Ok(self.anchors.verify(bytes, key, Role::Backend, time)?);
+        }
+        let pinned = self.backend_credential.filter(|_| self.backend_key == Some(key));
+        Ok(pinned.ok_or(HandshakeError::BelowFloor)?.vouch(bytes, key, Role::Backend, time)?)
+    }
+
     /// Verifies the backend's credential against the anchors, the role and the floor.
+    #[inline(never)]
     fn verify_peer(
         &self,
         offered: Option<CredentialHash>,
@@ -215,7 +239,7 @@ impl Initiator<'_> {
                 .map(Credential::as_bytes)
                 .ok_or(HandshakeError::Malformed)?,
         };
-        let peer = self.anchors.verify(bytes, key, Role::Backend, time)?;
+        let peer = self.trust(bytes, key, time)?;
         //= SPEC.md#no-downgrade
         //# A device MUST refuse a backend that is not the expected one.
         if self.expected.is_some_and(|expected| expected != peer.identity()) {
@@ -259,6 +283,7 @@ impl AwaitingReply {
     /// [`ReplyFailure::Pending`] gives the state back after what may be a forgery, at most
     /// [`MAX_FAILED_READS`] times; [`ReplyFailure::Dead`] ends the handshake.
     #[allow(clippy::result_large_err, reason = "the state comes back by value: that is the typestate")]
+    #[inline(never)]
     pub fn read_reply(
         mut self,
         config: &Initiator<'_>,
@@ -316,6 +341,7 @@ impl AwaitingReply {
         }
     }
 
+    #[inline(never)]
     fn check_reply(
         &self,
         config: &Initiator<'_>,
@@ -331,6 +357,7 @@ impl AwaitingReply {
         Ok(CheckedReply { peer, peer_connection_id, peer_limits })
     }
 
+    #[inline(never)]
     fn accept_reply(self, reply: CheckedReply) -> Result<ReplyOutcome, HandshakeError> {
         let CheckedReply { peer, peer_connection_id, peer_limits } = reply;
         let pattern = self.noise.pattern();
@@ -363,6 +390,7 @@ impl ReplyRead {
     /// # Errors
     /// [`HandshakeError::BufferTooSmall`] if `out` is shorter than [`ReplyRead::finish_len`] said, and
     /// [`HandshakeError::KeyStore`]. The handshake is lost then, as after any failed write.
+    #[inline(never)]
     pub fn write_finish(
         self,
         local: &LocalIdentity,

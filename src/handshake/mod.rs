@@ -143,7 +143,7 @@ pub(crate) fn reserve(len: usize) -> Result<Vec<u8>, HandshakeError> {
 }
 
 /// Copies bytes to the heap, or says that there is not enough of it.
-#[cfg(feature = "device")]
+#[cfg(feature = "pinned-device")]
 pub(crate) fn copied(bytes: &[u8]) -> Result<Vec<u8>, HandshakeError> {
     let mut copy = reserve(bytes.len())?;
     copy.extend_from_slice(bytes);

@@ -8,6 +8,10 @@ use crate::limits::{HANDSHAKE_HEAP, TICKET_LEN};
 use crate::wire::Pattern;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use snow::params::{
+    BaseChoice, CipherChoice, DHChoice, HandshakeChoice, HandshakeModifier, HandshakeModifierList,
+    HandshakePattern, HashChoice, NoiseParams,
+};
 use zeroize::Zeroizing;
 
 /// What the prologue begins with: version and suite. The Hello header follows.
@@ -51,6 +55,25 @@ const fn protocol_name(pattern: Pattern) -> &'static str {
         Pattern::IkPsk2 => "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s",
         Pattern::Resume => "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s",
     }
+}
+
+/// The choices that [`protocol_name`] names, put together here: snow's parser of names would be 2 KB of firmware.
+fn params(pattern: Pattern) -> NoiseParams {
+    let base = match pattern {
+        Pattern::Xx | Pattern::XxPsk3(_) => HandshakePattern::XX,
+        Pattern::Ik | Pattern::IkPsk2 => HandshakePattern::IK,
+        Pattern::Resume => HandshakePattern::NN,
+    };
+    let psk = psk_location(pattern).map(HandshakeModifier::Psk);
+    let modifiers = HandshakeModifierList { list: psk.into_iter().collect() };
+    NoiseParams::new(
+        protocol_name(pattern).into(),
+        BaseChoice::Noise,
+        HandshakeChoice { pattern: base, modifiers },
+        DHChoice::Curve25519,
+        CipherChoice::ChaChaPoly,
+        HashChoice::Blake2s,
+    )
 }
 
 /// The place of the psk in the pattern.
@@ -165,7 +188,7 @@ fn build(
     prologue: &[u8],
     resolver: Resolver,
 ) -> Result<snow::HandshakeState, snow::Error> {
-    let params = protocol_name(setup.pattern).parse()?;
+    let params = params(setup.pattern);
     // The placeholder satisfies snow's check; the resolver's key does the work.
     let mut builder = snow::Builder::with_resolver(params, Box::new(resolver))
         .prologue(prologue)?
@@ -214,6 +237,14 @@ mod tests {
         let setup = NoiseSetup { pattern, hello_header: &[], remote_static: None, psk: Some(&psk) };
         let ephemeral = EphemeralSecret::from_bytes([4 + side as u8; 32]);
         Noise::new(side, Some(&local), &setup, ephemeral).unwrap()
+    }
+
+    #[test]
+    fn choices_are_those_that_the_name_says() {
+        let id = crate::wire::PskId([0; 8]);
+        for pattern in [Pattern::Xx, Pattern::Ik, Pattern::XxPsk3(id), Pattern::IkPsk2, Pattern::Resume] {
+            assert_eq!(params(pattern), protocol_name(pattern).parse::<NoiseParams>().unwrap());
+        }
     }
 
     #[test]

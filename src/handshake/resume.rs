@@ -88,6 +88,7 @@ impl Resumption<'_> {
     /// # Errors
     /// [`HandshakeError::BufferTooSmall`] with the exact length ([`MAX_HELLO`] is always enough), or if there are too many
     /// early records; [`HandshakeError::Entropy`]. Nothing was drawn or written then.
+    #[inline(never)]
     pub fn start(
         &self,
         context: &[u8],
@@ -145,6 +146,7 @@ impl AwaitingResume {
     /// [`ResumeFailure::Pending`] gives the state back after what may be a forgery, at most [`MAX_FAILED_READS`] times;
     /// [`ResumeFailure::Dead`] ends the handshake.
     #[allow(clippy::result_large_err, reason = "the state comes back by value: that is the typestate")]
+    #[inline(never)]
     pub fn read_reply(mut self, packet: &[u8]) -> Result<Resumed, ResumeFailure> {
         let noise = match wire::Reply::parse(packet, self.connection_id.len()) {
             Ok(reply) if reply.connection_id == self.connection_id => reply.noise,
@@ -167,6 +169,7 @@ impl AwaitingResume {
         self.accept_reply(items).map_err(ResumeFailure::Dead)
     }
 
+    #[inline(never)]
     fn accept_reply(self, items: &[u8]) -> Result<Resumed, HandshakeError> {
         let payload = Payload::read(Message::ReplyResume, items)?;
         Ok(Resumed {

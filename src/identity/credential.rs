@@ -1,20 +1,28 @@
 //! The compact certificate: encoding, strict decoding, and the proof that one was verified.
 
 use super::{CredentialError, Identity, IssuerId, Role, Scopes, SubjectId};
-use crate::codec::{decode_strict, encode_into};
-use crate::crypto::{PublicKey, SignatureKey, hash_parts};
+#[cfg(any(feature = "credentials", test))]
+use crate::codec::encode_into;
+use crate::codec::{DecodeError, Reader};
+#[cfg(any(feature = "credentials", test))]
+use crate::crypto::SignatureKey;
+use crate::crypto::{PublicKey, hash_parts};
 use crate::limits::{MAX_CREDENTIAL, MAX_UNIX_SECONDS};
 use crate::time::UnixSeconds;
 use core::fmt;
-use serde::{Deserialize, Serialize};
+#[cfg(any(feature = "credentials", test))]
+use serde::Serialize;
 
 const SIGNATURE_LEN: usize = 64;
 const BODY_VERSION: u8 = 1;
 /// What a signature begins with, so that no other message of an authority can be taken for a credential.
+#[cfg(any(feature = "credentials", test))]
 const DOMAIN: &[u8] = b"vitalwire/1 credential";
 
-/// The signed fields, in the order of SPEC.md; postcard writes exactly these bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The signed fields, in the order of SPEC.md; postcard writes exactly these bytes. They are read by hand: a device then
+/// needs no serde.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(any(feature = "credentials", test), derive(Serialize))]
 pub(super) struct Body {
     version: u8,
     issuer: IssuerId,
@@ -39,7 +47,8 @@ pub struct Credential {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CredentialHash(pub [u8; 16]);
 
-/// What a verified credential says. Only a successful verification makes one.
+/// What a verified credential says. Only a successful verification makes one, or a pin that stands for it
+/// ([`TrustAnchors::NONE`](super::TrustAnchors::NONE)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct VerifiedCredential {
@@ -53,6 +62,7 @@ pub struct VerifiedCredential {
 }
 
 impl Body {
+    #[cfg(any(feature = "credentials", test))]
     pub(super) fn new(issuer: IssuerId, request: &super::CredentialRequest) -> Result<Self, CredentialError> {
         let body = Self {
             version: BODY_VERSION,
@@ -69,6 +79,23 @@ impl Body {
         Ok(body)
     }
 
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let body = Self {
+            version: reader.u8()?,
+            issuer: IssuerId(reader.array()?),
+            serial: reader.varint_as()?,
+            subject: SubjectId(reader.array()?),
+            role: reader.u8()?,
+            scopes: reader.varint_as()?,
+            issued: reader.varint()?,
+            not_before: reader.varint()?,
+            not_after: reader.varint()?,
+        };
+        reader.finish()?;
+        Ok(body)
+    }
+
     fn check_times(&self) -> Result<(), CredentialError> {
         //= SPEC.md#credentials
         //# A reader MUST refuse a credential whose `not after` is below its `not before` or its `issued`.
@@ -77,7 +104,33 @@ impl Body {
         if ordered && in_range { Ok(()) } else { Err(CredentialError::TimeOutOfRange) }
     }
 
+    /// Checks whom it is for, and when it holds.
+    #[cfg(any(feature = "credentials", feature = "handshake", test))]
+    fn check_claims(&self, role: Role, time: super::Time) -> Result<(), CredentialError> {
+        //= SPEC.md#credentials
+        //# A device MUST refuse a peer whose role is not backend, and a backend one whose role is not device.
+        if self.role != role as u8 {
+            return Err(CredentialError::WrongRole);
+        }
+        time.check(UnixSeconds(self.not_before.max(self.issued)), UnixSeconds(self.not_after))
+    }
+
+    /// What it says, now that it has passed.
+    #[cfg(any(feature = "credentials", feature = "handshake", test))]
+    fn passed(&self, static_key: &PublicKey, role: Role, scopes: Scopes) -> VerifiedCredential {
+        VerifiedCredential {
+            identity: Identity { issuer: self.issuer, subject: self.subject },
+            serial: self.serial,
+            role,
+            scopes,
+            issued: UnixSeconds(self.issued),
+            not_after: UnixSeconds(self.not_after),
+            static_key: *static_key,
+        }
+    }
+
     /// Writes the signed message, domain ‖ body ‖ static key, and hands it to `with`; then the bytes of the body.
+    #[cfg(any(feature = "credentials", test))]
     pub(super) fn sign_with(
         &self,
         static_key: &PublicKey,
@@ -96,8 +149,10 @@ impl Body {
     }
 }
 
+#[cfg(any(feature = "credentials", test))]
 const MESSAGE_MAX: usize = DOMAIN.len() + MAX_CREDENTIAL + 32;
 
+#[cfg(any(feature = "credentials", test))]
 fn signed_message<'m>(
     body: &[u8],
     static_key: &PublicKey,
@@ -149,8 +204,7 @@ impl Credential {
             return Err(CredentialError::Malformed);
         }
         let (raw, signature) = bytes.split_last_chunk::<SIGNATURE_LEN>().ok_or(CredentialError::Malformed)?;
-        let mut scratch = [0u8; MAX_CREDENTIAL];
-        let body: Body = decode_strict(raw, &mut scratch).map_err(|_| CredentialError::Malformed)?;
+        let body = Body::read(raw).map_err(|_| CredentialError::Malformed)?;
         if body.version != BODY_VERSION || Role::from_code(body.role).is_none() {
             return Err(CredentialError::Malformed);
         }
@@ -159,6 +213,7 @@ impl Credential {
     }
 
     /// Checks everything, with the key that `authority` finds for the issuer.
+    #[cfg(any(feature = "credentials", test))]
     pub(super) fn verify<'k>(
         bytes: &[u8],
         static_key: &PublicKey,
@@ -168,26 +223,33 @@ impl Credential {
     ) -> Result<VerifiedCredential, CredentialError> {
         let (body, raw, signature) = Self::split(bytes)?;
         let authority = authority(&body.issuer)?;
-        //= SPEC.md#credentials
-        //# A device MUST refuse a peer whose role is not backend, and a backend one whose role is not device.
-        if body.role != role as u8 {
-            return Err(CredentialError::WrongRole);
-        }
-        time.check(UnixSeconds(body.not_before.max(body.issued)), UnixSeconds(body.not_after))?;
+        body.check_claims(role, time)?;
         //= SPEC.md#credentials
         //# A verifier MUST check a credential's signature over the bytes as received and the static key that Noise authenticated.
         let mut message = [0u8; MESSAGE_MAX];
         let message = signed_message(raw, static_key, &mut message)?;
         authority.verify(message, signature).map_err(|_| CredentialError::BadSignature)?;
-        Ok(VerifiedCredential {
-            identity: Identity { issuer: body.issuer, subject: body.subject },
-            serial: body.serial,
-            role,
-            scopes: Scopes::from_bits(body.scopes),
-            issued: UnixSeconds(body.issued),
-            not_after: UnixSeconds(body.not_after),
-            static_key: *static_key,
-        })
+        Ok(body.passed(static_key, role, Scopes::from_bits(body.scopes)))
+    }
+
+    /// Checks everything but the signature, for the holder of a pinned key; this is the credential that was pinned with it.
+    #[cfg(feature = "handshake")]
+    pub(crate) fn vouch(
+        &self,
+        bytes: &[u8],
+        static_key: &PublicKey,
+        role: Role,
+        time: super::Time,
+    ) -> Result<VerifiedCredential, CredentialError> {
+        let (pinned, ..) = Self::split(self.as_bytes())?;
+        let (body, ..) = Self::split(bytes)?;
+        //= SPEC.md#pinned-trust
+        //# A device without authorities MUST refuse a credential that names another issuer or subject than the pinned one, and grant no scope that the pinned one lacks.
+        if (body.issuer, body.subject) != (pinned.issuer, pinned.subject) {
+            return Err(CredentialError::UnknownIssuer);
+        }
+        body.check_claims(role, time)?;
+        Ok(body.passed(static_key, role, Scopes::from_bits(body.scopes) & Scopes::from_bits(pinned.scopes)))
     }
 }
 

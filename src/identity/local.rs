@@ -1,9 +1,11 @@
-#[cfg(feature = "handshake")]
+#[cfg(all(feature = "handshake", feature = "credentials"))]
 use super::{Authority, CredentialError, CredentialRequest};
 use super::{Credential, Identity};
 use crate::crypto::PublicKey;
 #[cfg(feature = "handshake")]
-use crate::crypto::{StaticDh, StaticSecret};
+use crate::crypto::StaticDh;
+#[cfg(all(feature = "handshake", feature = "credentials"))]
+use crate::crypto::StaticSecret;
 #[cfg(feature = "handshake")]
 use alloc::sync::Arc;
 use core::fmt;
@@ -47,7 +49,7 @@ impl LocalIdentity {
     /// assert_eq!(patch.identity().map(|identity| identity.subject), Some(subject));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[cfg(feature = "handshake")]
+    #[cfg(all(feature = "handshake", feature = "credentials"))]
     pub fn issue(
         authority: &Authority,
         secret: StaticSecret,

@@ -28,12 +28,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(any(feature = "credentials", test))]
 mod authority;
 mod credential;
 mod local;
 mod scopes;
 mod trust;
 
+#[cfg(any(feature = "credentials", test))]
 pub use authority::{Authority, CredentialRequest};
 pub use credential::{Credential, CredentialHash, VerifiedCredential};
 pub use local::LocalIdentity;

@@ -253,7 +253,7 @@ impl<const WORDS: usize> Session<WORDS> {
         if self.closed.is_some() {
             return None;
         }
-        [Some(self.expiry()), self.previous_expiry(), self.dh_timer()].into_iter().flatten().min()
+        Instant::earliest(&[Some(self.expiry()), self.previous_expiry(), self.dh_timer()])
     }
 
     /// Does what is due by now. Harmless at any time.

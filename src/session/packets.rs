@@ -68,6 +68,7 @@ impl<const WORDS: usize> Session<WORDS> {
     ///
     /// # Errors
     /// [`SealError`]; no counter is used then. After [`SealError::Closed`] nothing will ever be sealed again.
+    #[inline(never)]
     pub fn seal<'o>(
         &mut self,
         now: Instant,
@@ -117,6 +118,7 @@ impl<const WORDS: usize> Session<WORDS> {
     /// # Errors
     /// [`Discard`]; the packet's bytes are as they were and nothing has changed but the count of failed opens.
     /// ([`Discard::SessionClosed`] may also mean that this packet was authentic and reached a hard stop.)
+    #[inline(never)]
     pub fn open<'p>(
         &mut self,
         now: Instant,

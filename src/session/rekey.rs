@@ -190,6 +190,7 @@ impl<const WORDS: usize> Session<WORDS> {
     /// Starts a DH ratchet with a fresh ephemeral secret and returns the RekeyRequest to send.
     ///
     /// `None`, and the secret is wiped, if this is no device, or an exchange is under way, or the session is closed.
+    #[inline(never)]
     pub fn start_dh(&mut self, secret: EphemeralSecret) -> Option<PublicKey> {
         if !self.may_start_dh() {
             return None;
@@ -211,6 +212,7 @@ impl<const WORDS: usize> Session<WORDS> {
     ///
     /// # Errors
     /// [`Discard::UntimelyRekey`] if it answers nothing, or holds a low-order point; nothing has changed then.
+    #[inline(never)]
     pub fn handle_rekey_accept(
         &mut self,
         now: Instant,

@@ -34,7 +34,7 @@ use zeroize::Zeroize;
 ///
 /// With a [`Device`](crate::device::Device), the whole driver is:
 /// ```
-/// # #[cfg(feature = "device")] mod driver {
+/// # #[cfg(feature = "pinned-device")] mod driver {
 /// # use vitalwire::{Entropy, Instant, device::Device, storage::MemoryStorage};
 /// fn serve(now: Instant, device: &mut Device<'_>, storage: &mut MemoryStorage, rng: &mut dyn Entropy) {
 ///     while let Some(request) = device.poll_storage(now, rng) {

@@ -67,8 +67,16 @@ impl<'t, 'm> LaneTx<'t, 'm> {
         time: Instant,
         mut encode: impl FnMut(&mut [u8]) -> Result<usize, CallError>,
     ) -> Result<(), CallError> {
+        self.append_with(time, &mut encode)
+    }
+
+    fn append_with(
+        &mut self,
+        time: Instant,
+        encode: &mut dyn FnMut(&mut [u8]) -> Result<usize, CallError>,
+    ) -> Result<(), CallError> {
         loop {
-            match self.queue.ring_mut().append(&mut self.stage, time, &mut encode) {
+            match self.queue.ring_mut().append(&mut self.stage, time, encode) {
                 // each turn gives up a record at least
                 Err(CallError::LaneFull) if self.queue.make_room(&mut self.stage) => {}
                 result => return result,

@@ -11,16 +11,44 @@ pub(super) struct Flight {
     /// Bit i: record `first + i` is in flight.
     pub(super) pending: u64,
     pub(super) sent_at: Instant,
-    pub(super) deadline: Instant,
+    /// How long it may take from then on, in milliseconds.
+    wait: u32,
     /// How often the most often sent of its records was sent.
     pub(super) sends: u8,
-    /// A batch that was sent later has been acknowledged: this one is most likely lost.
-    pub(super) overtaken: bool,
-    /// Its wait was over while nobody listened, and was prolonged once.
-    pub(super) excused: bool,
+    /// [`OVERTAKEN`], [`EXCUSED`].
+    marks: u8,
 }
 
+/// A batch that was sent later has been acknowledged: this one is most likely lost.
+const OVERTAKEN: u8 = 1;
+/// Its wait was over while nobody listened, and was prolonged once.
+const EXCUSED: u8 = 2;
+
+// There are 32 of them.
+const _: () = assert!(size_of::<Option<Flight>>() <= 32);
+
 impl Flight {
+    pub(super) fn new(queue: Queue, first: u64, pending: u64, sends: u8, sent_at: Instant) -> Self {
+        Self { queue, first, pending, sent_at, wait: 0, sends, marks: 0 }
+    }
+
+    pub(super) const fn is_overtaken(&self) -> bool {
+        self.marks & OVERTAKEN != 0
+    }
+
+    const fn is_excused(&self) -> bool {
+        self.marks & EXCUSED != 0
+    }
+
+    /// When its wait is over.
+    pub(super) fn deadline(&self) -> Instant {
+        self.sent_at + Duration::from_millis(self.wait.into())
+    }
+
+    pub(super) fn set_wait(&mut self, wait: Duration) {
+        self.wait = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+    }
+
     /// Lists the sequences that are in flight.
     pub(super) fn sequences(&self) -> impl Iterator<Item = u64> + use<> {
         let (first, pending) = (self.first, self.pending);
@@ -80,7 +108,7 @@ impl Flights {
             let settled = flight.take(|sequence| ack.settles(sequence));
             if settled > 0 && flight.sends == 1 {
                 heard.latest = heard.latest.max(Some(flight.sent_at));
-                if now <= flight.deadline && !flight.excused {
+                if now <= flight.deadline() && !flight.is_excused() {
                     heard.in_time = heard.in_time.max(Some(flight.sent_at));
                 }
             }
@@ -95,8 +123,9 @@ impl Flights {
     pub(super) fn overtake(&mut self, latest: Instant, reorder: Duration, wait: Duration) {
         for flight in self.slots.iter_mut().flatten() {
             if flight.sent_at + reorder < latest {
-                flight.overtaken = true;
-                flight.deadline = flight.deadline.min(flight.sent_at + wait);
+                flight.marks |= OVERTAKEN;
+                let left = Duration::from_millis(flight.wait.into());
+                flight.set_wait(left.min(wait));
             }
         }
     }
@@ -130,9 +159,10 @@ impl Flights {
 
     /// Lets those whose wait is over wait until `deadline`, once each.
     pub(super) fn excuse(&mut self, now: Instant, deadline: Instant) {
-        let over = |flight: &&mut Flight| flight.deadline <= now && !flight.excused && !flight.overtaken;
+        let over = |flight: &&mut Flight| flight.deadline() <= now && flight.marks == 0;
         for flight in self.slots.iter_mut().flatten().filter(over) {
-            (flight.deadline, flight.excused) = (deadline, true);
+            flight.set_wait(deadline.since(flight.sent_at));
+            flight.marks |= EXCUSED;
         }
     }
 
@@ -146,7 +176,6 @@ impl Flights {
     pub(super) fn rebase(&mut self, now: Instant) {
         for flight in self.slots.iter_mut().flatten() {
             if flight.sent_at > now {
-                flight.deadline = now + flight.deadline.since(flight.sent_at);
                 flight.sent_at = now;
             }
         }

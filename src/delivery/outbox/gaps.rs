@@ -9,7 +9,7 @@ use crate::limits::{DROP_SHARE, MAX_PENDING_GAPS, MIN_DROPPING_LANE};
 use crate::time::Instant;
 
 /// A run of sequences: the first, and one above the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Run {
     first: u64,
     end: u64,
@@ -18,6 +18,10 @@ struct Run {
 impl Run {
     const fn of(sequence: u64) -> Self {
         Self { first: sequence, end: sequence.saturating_add(1) }
+    }
+
+    const fn is_empty(self) -> bool {
+        self.end <= self.first
     }
 
     /// How many sequences are between two runs, `None` if they overlap or are neighbours.
@@ -38,7 +42,8 @@ impl Run {
 /// Runs that no gap record names yet: at most [`MAX_PENDING_GAPS`], apart from each other.
 #[derive(Debug, Default)]
 struct PendingGaps {
-    runs: [Option<Run>; MAX_PENDING_GAPS],
+    /// An empty run is a free place: half the memory of an `Option`'s.
+    runs: [Run; MAX_PENDING_GAPS],
     /// Runs became one with what is between them.
     #[cfg(test)]
     blurred: bool,
@@ -51,38 +56,41 @@ impl PendingGaps {
         let mut run = run;
         // each turn but the last empties a slot
         for _ in 0..=MAX_PENDING_GAPS {
-            for slot in &mut self.runs {
-                if let Some(known) = slot.take_if(|known| known.distance(run).is_none()) {
-                    run = run.hull(known);
+            for known in self.runs.iter_mut().filter(|known| !known.is_empty()) {
+                if known.distance(run).is_none() {
+                    run = run.hull(core::mem::take(known));
                 }
             }
-            if let Some(free) = self.runs.iter_mut().find(|slot| slot.is_none()) {
-                *free = Some(run);
+            if let Some(free) = self.runs.iter_mut().find(|known| known.is_empty()) {
+                *free = run;
                 return;
             }
             #[cfg(test)]
             {
                 self.blurred = true;
             }
-            let nearest = self.runs.iter_mut().min_by_key(|slot| slot.and_then(|known| known.distance(run)));
-            if let Some(known) = nearest.and_then(Option::take) {
-                run = run.hull(known);
+            if let Some(known) = self.runs.iter_mut().min_by_key(|known| known.distance(run)) {
+                run = run.hull(core::mem::take(known));
             }
         }
     }
 
     fn lowest(&self) -> Option<Run> {
-        self.runs.iter().flatten().min().copied()
+        self.iter().min()
     }
 
     fn remove(&mut self, run: Run) {
-        for slot in &mut self.runs {
-            slot.take_if(|known| *known == run);
+        for known in self.runs.iter_mut().filter(|known| **known == run) {
+            *known = Run::default();
         }
     }
 
     fn len(&self) -> u32 {
-        self.runs.iter().flatten().fold(0, |count, _| count.saturating_add(1))
+        self.iter().fold(0, |count, _| count.saturating_add(1))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Run> + '_ {
+        self.runs.iter().copied().filter(|run| !run.is_empty())
     }
 }
 
@@ -273,11 +281,11 @@ impl LaneQueue<'_> {
             let count = run.end.saturating_sub(run.first);
             let gap = Gap { lane: None, first: run.first, count, reason: GapReason::OutboxFull };
             let mut stage = self.stage();
-            let encode = |space: &mut [u8]| match gap.encode(space) {
+            let mut encode = |space: &mut [u8]| match gap.encode(space) {
                 Err(EncodeError::BufferTooSmall(error)) => Err(error.into()),
                 result => result.map_err(|_| CallError::BadRecord),
             };
-            match self.ring.append(&mut stage, now, encode) {
+            match self.ring.append(&mut stage, now, &mut encode) {
                 Ok(()) => {
                     self.commit(now, stage);
                     self.given_up.pending.remove(run);
@@ -308,7 +316,7 @@ mod tests {
                 let apart = model.iter().filter(|id| **id == 0 || !model.contains(&(*id - 1))).count();
                 exact &= apart <= MAX_PENDING_GAPS;
                 let mut named = BTreeSet::new();
-                for run in gaps.runs.iter().flatten() {
+                for run in gaps.iter() {
                     for id in run.first..run.end {
                         prop_assert!(named.insert(id), "named twice");
                     }

@@ -121,7 +121,7 @@ impl<'m> Outbox<'m> {
     /// A lane is ready when its oldest record has waited for the lane's linger time, when it fills `space`, or
     /// when something is to be sent again. A lane whose next record does not fit is passed over.
     pub fn ready_lane(&self, now: Instant, space: usize) -> Option<Lane> {
-        Lane::ALL.into_iter().find(|&lane| self.is_ready(now, lane, space))
+        Lane::ALL.iter().copied().find(|&lane| self.is_ready(now, lane, space))
     }
 
     /// Tells whether a queue has something to send now; see [`Outbox::ready_lane`].
@@ -130,8 +130,9 @@ impl<'m> Outbox<'m> {
     }
 
     /// Returns when some queue will be ready ([`Outbox::is_ready`]): already past if one is.
+    #[inline(never)]
     pub fn poll_ready(&self, space: usize) -> Option<Instant> {
-        Queue::ALL.into_iter().filter_map(|queue| self.ready_at(queue, space)).min()
+        Queue::ALL.iter().copied().filter_map(|queue| self.ready_at(queue, space)).min()
     }
 
     fn ready_at(&self, queue: Queue, space: usize) -> Option<Instant> {
@@ -182,17 +183,8 @@ impl<'m> Outbox<'m> {
         //# The wait of a flight that is not overtaken MUST double with each of the first two repetitions of a record, and with each expiry since the last measurement or the beginning of the session, up to 60 s.
         let time_out = self.rtt.time_out(sends);
         let prolonged = (time_out.as_millis() / 2).saturating_mul(jitter.into()) >> 32;
-        let deadline = now + time_out + Duration::from_millis(prolonged);
-        let flight = Flight {
-            queue: from,
-            first,
-            pending,
-            sent_at: now,
-            deadline,
-            sends,
-            overtaken: false,
-            excused: false,
-        };
+        let mut flight = Flight::new(from, first, pending, sends, now);
+        flight.set_wait(time_out + Duration::from_millis(prolonged));
         if !self.flights.book(flight) {
             let queue = self.queue_mut(from);
             for sequence in flight.sequences() {
@@ -203,6 +195,7 @@ impl<'m> Outbox<'m> {
 
     /// Settles what an Ack of the current session says about the stream of a queue: for a live one also what is in its
     /// backlog.
+    #[inline(never)]
     pub fn handle_ack(&mut self, now: Instant, queue: impl Into<Queue>, ack: &StreamAck) -> AckOutcome {
         let queue = queue.into();
         let outcome = self.handle_former_ack(now, queue, ack);
@@ -263,6 +256,7 @@ impl<'m> Outbox<'m> {
     /// Gives up records that the backend refused for good, and returns how many were given up.
     ///
     /// The next Streams frame then names the stream's new oldest record, and is due at once.
+    #[inline(never)]
     pub fn handle_refused(&mut self, queue: impl Into<Queue>, first: u64, count: u8) -> u32 {
         let queue = queue.into();
         let mut refused = self.refuse(queue, first, count.into());
@@ -298,19 +292,20 @@ impl<'m> Outbox<'m> {
     }
 
     /// Puts the records of expired flights back into the queue and returns how many. Harmless at any time.
+    #[inline(never)]
     pub fn handle_timeout(&mut self, now: Instant) -> u32 {
         self.flights.rebase(now);
-        for queue in Queue::ALL {
+        for &queue in &Queue::ALL {
             self.queue_mut(queue).rebase(now);
         }
         let mut requeued = 0u32;
-        while let Some(flight) = self.flights.take_one(|flight| flight.deadline <= now) {
-            if !flight.overtaken {
+        while let Some(flight) = self.flights.take_one(|flight| flight.deadline() <= now) {
+            if !flight.is_overtaken() {
                 self.rtt.expired(now, flight.sent_at);
             }
             requeued = requeued.saturating_add(self.requeue(&flight, false));
         }
-        for lane in Lane::ALL {
+        for &lane in &Lane::ALL {
             self.lanes.of_mut(lane).write_gaps(now);
         }
         requeued
@@ -324,25 +319,26 @@ impl<'m> Outbox<'m> {
 
     /// Tells whether a record waits that was never sent.
     pub fn has_fresh(&self) -> bool {
-        Lane::ALL.into_iter().any(|lane| self.lanes.of(lane).has_fresh())
+        Lane::ALL.iter().copied().any(|lane| self.lanes.of(lane).has_fresh())
     }
 
     /// Returns when the next flight expires.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.flights.iter().map(|flight| flight.deadline).min()
+        self.flights.iter().map(|flight| flight.deadline()).min()
     }
 
     /// Puts everything in flight back into the queue, as a new session is needed or begins, and returns how many.
     ///
     /// What was measured of the round-trip time is kept; its doublings, credit and what the backend knows of the streams
     /// are not.
+    #[inline(never)]
     pub fn handle_session_lost(&mut self) -> u32 {
         //= SPEC.md#retransmission
         //# A device MUST queue every record in flight again when a new session begins.
         let requeued = self.handle_discarded();
         self.rtt.restart();
         self.credit = INITIAL_CREDIT;
-        for queue in Queue::ALL {
+        for &queue in &Queue::ALL {
             self.queue_mut(queue).forget_name();
         }
         requeued
@@ -389,7 +385,7 @@ impl<'m> Outbox<'m> {
     /// Tells whether every record of the present boot is settled, every one that was read back, and every one that was
     /// given up is covered by a settled gap record.
     pub fn is_empty(&self) -> bool {
-        Queue::ALL.into_iter().all(|queue| self.queue(queue).is_empty())
+        Queue::ALL.iter().copied().all(|queue| self.queue(queue).is_empty())
     }
 
     /// Tells whether an alarm waits to be sent, or for its acknowledgement.

@@ -9,7 +9,7 @@ impl Outbox<'_> {
     /// Lists what a Streams frame names of the present boot: each lane that ever held a record, with the oldest sequence
     /// that is not settled (or the next one, if there is none). [`Outbox::earlier_streams`] are the others.
     pub fn streams(&self) -> impl Iterator<Item = (Lane, u64)> + '_ {
-        let open = Lane::ALL.into_iter().filter(|&lane| self.lanes.of(lane).is_open());
+        let open = Lane::ALL.iter().copied().filter(|&lane| self.lanes.of(lane).is_open());
         open.map(|lane| (lane, self.lanes.of(lane).oldest()))
     }
 
@@ -24,7 +24,7 @@ impl Outbox<'_> {
     /// Lists the queues for whose streams a Streams frame is due ([`Outbox::streams_due`]).
     pub fn unnamed(&self, now: Instant) -> impl Iterator<Item = Queue> + '_ {
         let unheard = now.since(self.named_at) >= self.rtt.time_out(1) || now < self.named_at;
-        Queue::ALL.into_iter().filter(move |queue| match self.queue(*queue).naming() {
+        Queue::ALL.iter().copied().filter(move |queue| match self.queue(*queue).naming() {
             Naming::Known => false,
             Naming::Unconfirmed => unheard,
             Naming::Due => true,
@@ -32,13 +32,14 @@ impl Outbox<'_> {
     }
 
     /// Returns when a Streams frame is due ([`Outbox::streams_due`]), if one is at all.
+    #[inline(never)]
     pub fn poll_streams(&self) -> Option<Instant> {
         let due = |queue| match self.queue(queue).naming() {
             Naming::Known => None,
             Naming::Unconfirmed => Some(self.named_at + self.rtt.time_out(1)),
             Naming::Due => Some(Instant::ZERO),
         };
-        Queue::ALL.into_iter().filter_map(due).min()
+        Queue::ALL.iter().copied().filter_map(due).min()
     }
 
     /// Takes note that a Streams frame was sent which names the streams of these queues as [`Outbox::streams`] and
@@ -53,7 +54,7 @@ impl Outbox<'_> {
     /// Takes note that the present boot's streams have new indices in the session, or are to be named again for another
     /// reason. What is in flight stays so.
     pub fn handle_renamed(&mut self) {
-        for lane in Lane::ALL {
+        for &lane in &Lane::ALL {
             self.lanes.of_mut(lane).forget_name();
         }
     }

@@ -124,7 +124,7 @@ impl Outbox<'_> {
     ///
     /// What was dropped since the last call is one notice per lane. A level that came and went between two calls is not told.
     pub fn poll_notice(&mut self) -> Option<LaneNotice> {
-        Lane::ALL.into_iter().find_map(|lane| {
+        Lane::ALL.iter().copied().find_map(|lane| {
             let queue = self.lanes.of_mut(lane);
             let (used, whole) = (queue.pressing(), queue.ring().capacity());
             let level = match queue.given_up.level {

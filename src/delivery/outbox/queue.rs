@@ -215,7 +215,7 @@ impl<'m> Outbox<'m> {
     /// Lists the backlogs that hold a stream of their own, with the oldest sequence of each that is not settled.
     pub fn earlier_streams(&self) -> impl Iterator<Item = (Lane, u64)> + '_ {
         let open = |lane: &Lane| self.backlogs.of(*lane).binding() == Backlog::Earlier;
-        let listed = Lane::ALL.into_iter().filter(open);
+        let listed = Lane::ALL.iter().copied().filter(open);
         listed.map(|lane| (lane, self.backlogs.of(lane).ring().first()))
     }
 

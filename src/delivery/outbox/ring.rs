@@ -212,7 +212,7 @@ impl<'m> Ring<'m> {
         &mut self,
         stage: &mut Stage,
         time: Instant,
-        fill: impl FnOnce(&mut [u8]) -> Result<usize, CallError>,
+        fill: &mut dyn FnMut(&mut [u8]) -> Result<usize, CallError>,
     ) -> Result<(), CallError> {
         // Free are [head, end) and [0, tail), or only [head, tail).
         let empty = self.records == 0 && stage.records == 0;

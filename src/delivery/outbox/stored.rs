@@ -141,7 +141,7 @@ impl LaneQueue<'_> {
             return Err(LoadRefusal::TooLong);
         }
         let mut stage = self.stage();
-        let appended = self.ring.append(&mut stage, time, |space| {
+        let appended = self.ring.append(&mut stage, time, &mut |space| {
             let short = crate::codec::BufferTooSmall { needed: record.len() };
             space.get_mut(..record.len()).ok_or(short)?.copy_from_slice(record);
             Ok::<usize, CallError>(record.len())

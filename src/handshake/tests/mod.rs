@@ -16,6 +16,7 @@ mod floor;
 mod forged;
 mod hello;
 mod low_order;
+mod pinned;
 mod retry;
 mod tickets;
 mod vectors;

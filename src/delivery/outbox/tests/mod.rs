@@ -453,5 +453,5 @@ fn a_batch_that_is_not_booked_was_never_sent() {
 
 #[test]
 fn an_outbox_is_small_besides_its_memory() {
-    assert!(size_of::<Outbox<'_>>() <= 5120, "{} bytes", size_of::<Outbox<'_>>());
+    assert!(size_of::<Outbox<'_>>() <= 4352, "{} bytes", size_of::<Outbox<'_>>());
 }
