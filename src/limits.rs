@@ -18,7 +18,7 @@ pub const MAX_HELLO: usize = 512;
 /// The longest Reply, in bytes: three times [`MIN_HELLO`] (SPEC.md, "Reply, Finish").
 pub const MAX_REPLY: usize = 288;
 /// What a handshake needs of the heap in one piece when it begins, in bytes: measured by `tests/heap.rs`, and rounded up.
-/// Where there is less, it says so before it has begun.
+/// Where there is less, it says so before it has begun. No part of the protocol.
 pub const HANDSHAKE_HEAP: usize = if cfg!(target_pointer_width = "64") { 1664 } else { 1280 };
 /// How many times the bytes received on a path may be sent there before the path is validated (SPEC.md, "Admission").
 pub const AMPLIFICATION: u64 = 3;
