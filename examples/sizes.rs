@@ -10,8 +10,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use vitalwire::backend::{Backend, BackendConfig, BackendEvent, Grant, Inbound};
-use vitalwire::crypto::{Psk, PublicKey, SessionSecrets, SigningKey, StaticSecret};
-use vitalwire::device::Device;
+use vitalwire::crypto::{Psk, PublicKey, SessionSecrets, SigningKey, StaticSecret, StorageKey};
+use vitalwire::device::{Device, DeviceConfig, DeviceMemory, StorageConfig};
+use vitalwire::framing::encode_descriptors;
 use vitalwire::handshake::*;
 use vitalwire::identity::*;
 use vitalwire::limits::{MAX_HELLO, MAX_REPLY};
@@ -144,6 +145,22 @@ impl World {
         assert_eq!(backend.devices(), count as usize);
         (HEAP.current_usage() - before) / count as usize
     }
+
+    /// How much heap a device keeps for its life, besides handshakes.
+    fn device_heap(&self, storage: bool) -> usize {
+        let (mut outbox, mut backlog, mut descriptors) = (vec![0; 16_384], vec![0; 16_384], [0; 8]);
+        let len = encode_descriptors(&[], &mut descriptors).expect("room for none");
+        let (anchors, time) = (self.anchors, Time::known(NOW));
+        let mut config = DeviceConfig::new(self.device.clone(), anchors, time, 1, outbox.len());
+        config.storage = storage.then(|| StorageConfig::new(StorageKey::from_bytes([7; 32]), backlog.len()));
+        let descriptors = &descriptors[..len];
+        let memory = DeviceMemory { outbox: &mut outbox, descriptors, backlog: &mut backlog };
+        let before = HEAP.current_usage();
+        let device = Device::new(config, memory).expect("the configuration is valid");
+        let kept = HEAP.current_usage() - before;
+        drop(device);
+        kept
+    }
 }
 
 fn deliver(backend: &mut Backend<SocketAddr>, now: Instant, path: SocketAddr, packet: &mut [u8]) {
@@ -240,6 +257,8 @@ fn main() {
     let world = World::new();
     println!("  {:<46} {:>6}", "credential of these identities", world.device.credential().as_bytes().len());
     println!("  {:<46} {:>6}", "backend's heap per proved session", world.per_session(400));
+    println!("  {:<46} {:>6}", "Device's heap without storage", world.device_heap(false));
+    println!("  {:<46} {:>6}", "Device's heap with storage", world.device_heap(true));
 
     println!("bytes that a packet has besides its payload");
     println!("  {:<46} {:>6}", "to a device on a link of its own", overhead(&[]));

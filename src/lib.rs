@@ -1,17 +1,21 @@
 //! Secure telemetry for connected medical devices, for both ends: firmware and service.
 //!
 //! A device and a backend authenticate each other with a Noise handshake and compact credentials, exchange clinical
-//! records in packets that only they can read, rekey by themselves, and lose nothing on a bad link. The protocol is
-//! SPEC.md in the repository; SECURITY.md says what it withstands.
+//! records in packets that only they can read, rekey by themselves, and lose nothing on a bad link. A device may sleep,
+//! keep its records in flash over a power cut, and come back with a ticket, in two messages. The protocol is SPEC.md in
+//! the repository; SECURITY.md says what it withstands.
 //!
 //! The library is sans-IO: it opens no socket, reads no clock and keeps no generator. Time comes in as an
 //! [`Instant`], randomness through [`Entropy`], packets through your buffers.
 //!
 //! # Where to start
-//! - Firmware: [`device::Device`]. Its documentation states the run loop.
-//! - Services: [`backend::Backend`]. The same.
+//! - Firmware: [`device::Device`]. Its documentation states the run loop; [`storage`], what it asks of a flash driver;
+//!   [`wire::link`], how packets cross a link of 20 bytes, a TCP stream or a serial line.
+//! - Services: [`backend::Backend`]. The same; [`delivery::Ledger`], what it stores with the records.
 //! - Who may speak: [`identity`]. What is said: [`framing`]; what it means: [`clinical`].
 //! - A driver of your own: [`session`], [`delivery`], [`handshake`] and [`wire`] stand by themselves.
+//!
+//! README.md shows a turn of both run loops; the examples `loopback` and `ward` in the repository are complete.
 //!
 //! # The data path
 //! ```text
@@ -23,7 +27,9 @@
 //!                        ▼                                            frames         ▼
 //!                     Session::seal ── wire header ─► packet ─► link ─► Session::open
 //! ```
-//! The sessions' keys come from a [`handshake`], in which each side shows a credential ([`identity`]).
+//! The sessions' keys come from a [`handshake`], in which each side shows a credential ([`identity`]), or the device a
+//! ticket of an earlier session. With storage, what waits in the outbox is sealed and written beside this path, and read
+//! back after a restart.
 //!
 //! # Errors
 //! A mistake of the caller is a [`CallError`], and nothing has changed. Hostile input is never an error: it is
@@ -37,7 +43,7 @@
 // Unit tests have std, whatever the features.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(missing_docs)]
-// Network bytes never reach a panic: SPEC.md, "Robustness". Tests may.
+// Network bytes never reach a panic. Tests may.
 #![cfg_attr(
     not(test),
     deny(

@@ -6,23 +6,23 @@ use crate::time::Duration;
 pub const VERSION: u8 = 1;
 /// The longest connection id, in bytes (SPEC.md, "Packets").
 pub const MAX_CONNECTION_ID: usize = 8;
-/// The longest packet of any kind, in bytes: a Noise message's limit (SPEC.md, "Packets").
+/// The longest packet of any kind, in bytes: a Noise message's limit (SPEC.md, "Handshake payload").
 pub const MAX_PACKET: usize = 65_535;
-/// The smallest "largest packet" that an end may announce, in bytes (SPEC.md, "Packets").
+/// The smallest "largest packet" that an end may announce, in bytes (SPEC.md, "Handshake payload").
 pub const MIN_MAX_PACKET: usize = 64;
 /// The shortest Hello, in bytes; shorter ones are discarded, so that no Reply is more than three times its Hello
 /// (SPEC.md, "Hello").
 pub const MIN_HELLO: usize = 96;
 /// The longest Hello or Finish, in bytes (SPEC.md, "Hello").
 pub const MAX_HELLO: usize = 512;
-/// The longest Reply, in bytes: three times [`MIN_HELLO`] (SPEC.md, "Reply").
+/// The longest Reply, in bytes: three times [`MIN_HELLO`] (SPEC.md, "Reply, Finish").
 pub const MAX_REPLY: usize = 288;
 /// What a handshake needs of the heap in one piece when it begins, in bytes: measured by `tests/heap.rs`, and rounded up.
-/// Where there is less, it says so before it has begun.
+/// Where there is less, it says so before it has begun. No part of the protocol.
 pub const HANDSHAKE_HEAP: usize = if cfg!(target_pointer_width = "64") { 1664 } else { 1280 };
-/// How many times the bytes received on a path may be sent there before the path is validated (SPEC.md, "Paths").
+/// How many times the bytes received on a path may be sent there before the path is validated (SPEC.md, "Admission").
 pub const AMPLIFICATION: u64 = 3;
-/// The length of a ticket, in bytes (SPEC.md, "Tickets").
+/// The length of a ticket, in bytes (SPEC.md, "Hello").
 pub const TICKET_LEN: usize = 122;
 /// The longest life of a ticket, counted from its origin: the full handshake before it (SPEC.md, "Tickets").
 pub const MAX_TICKET_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -63,14 +63,14 @@ pub const PREVIOUS_KEY_LIFE: Duration = Duration::from_secs(120);
 pub const DEVICE_WINDOW: u16 = 128;
 /// The replay window of a backend, in packets (SPEC.md, "Replay window").
 pub const BACKEND_WINDOW: u16 = 1024;
-/// The largest replay window that an end may announce, in packets (SPEC.md, "Replay window").
+/// The largest replay window that an end may announce, in packets (SPEC.md, "Handshake payload").
 pub const MAX_WINDOW: u16 = 8192;
 
 /// The most channels of one descriptor set (SPEC.md, "Descriptors").
 pub const MAX_CHANNELS: usize = 64;
 /// The longest encoded descriptor set, in bytes (SPEC.md, "Descriptors").
 pub const MAX_DESCRIPTOR_SET: usize = 2048;
-/// The most values of one compound measurement (SPEC.md, "Measurement").
+/// The most values of one compound measurement (SPEC.md, "Descriptors").
 pub const MAX_COMPONENTS: usize = 8;
 /// The most components of a waveform channel (SPEC.md, "Descriptors").
 pub const MAX_WAVEFORM_COMPONENTS: usize = 12;
@@ -78,7 +78,7 @@ pub const MAX_WAVEFORM_COMPONENTS: usize = 12;
 pub const MAX_BLOCK_SAMPLES: usize = 1024;
 /// The most records of one batch (SPEC.md, "Records frame").
 pub const MAX_BATCH_RECORDS: usize = 64;
-/// The longest encoded record, in bytes (SPEC.md, "Records frame").
+/// The longest encoded record, in bytes (SPEC.md, "Records").
 pub const MAX_RECORD: usize = 1024;
 /// The longest text of an annotation, in bytes of UTF-8. SPEC.md, "Annotation".
 pub const MAX_ANNOTATION_TEXT: usize = 128;
@@ -89,7 +89,7 @@ pub const MAX_STREAMS: usize = 16;
 pub const LEDGER_WINDOW: u64 = 256;
 /// The most batches that are delivered and not yet committed, per device (SPEC.md, "Commit").
 pub const MAX_OUTSTANDING_BATCHES: usize = 64;
-/// The most Records frames that a device has in flight (SPEC.md, "Retransmission").
+/// The most Records frames that a device has in flight (SPEC.md, "Batches").
 pub const MAX_FLIGHTS: usize = 32;
 /// How many of [`MAX_FLIGHTS`] only the alarm lane may take (SPEC.md, "Batches").
 pub const ALARM_FLIGHTS: usize = 8;
@@ -111,6 +111,8 @@ pub const MAX_LEDGER_STREAMS: usize = 128;
 pub const MAX_STORED_BOOTS: usize = 16;
 /// After a failure of its storage a device waits so long before it asks again (SPEC.md, "Storage").
 pub const STORAGE_RETRY: Duration = Duration::from_secs(10);
+/// A boot reads a table of boots that it cannot open so often, before that counts as none (SPEC.md, "Stored boots").
+pub const TABLE_READS: u8 = 4;
 /// A boot reads its stored pin at most so often, if that fails or brings what cannot be opened (SPEC.md, "Stored pin").
 pub const PIN_READS: u8 = 4;
 /// The retransmission time-out before anything was measured (SPEC.md, "Retransmission"; RFC 6298, section 2.1).

@@ -24,8 +24,8 @@ Of every four devices one changes between two networks, one sleeps most of the t
 three times: its power fails, and later it is updated. Half way the backend dies and
 another one takes its place: it knows only what was stored. Who comes back resumes with a ticket. The devices, the backend, its storage and the relay share one
 clock. With the default speed, 20 seconds are 10 minutes of signal. The exit code is 0 if every record arrived exactly
-once and unaltered, nothing was accepted that a ward device did not send, and the devices rekeyed as often as they
-should; 1 if not; 2 for wrong arguments.";
+once and unaltered, but for what a device had in RAM only when its power failed, nothing was accepted that a ward device
+did not send, and the devices rekeyed as often as they should; 1 if not; 2 for wrong arguments.";
 
 /// What was asked for.
 #[derive(Clone, Debug)]

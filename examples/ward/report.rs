@@ -114,6 +114,11 @@ impl Report {
         failures
     }
 
+    /// Counts the records that were in RAM only when the power of their device failed, and did not arrive.
+    pub fn unstored(&self) -> u64 {
+        self.devices.iter().map(|device| device.verdict.unstored).sum()
+    }
+
     pub fn print(&self) {
         let Args { devices, seed, speed, loss, duplicate, reorder, attack, .. } = self.args;
         println!(

@@ -78,7 +78,8 @@ pub enum DeviceEvent {
 pub enum StorageTrouble {
     /// It failed while the boot was noted: this boot keeps its records in RAM only, under a tag of its own.
     Unavailable,
-    /// The table of boots could not be opened: it is damaged, or another key sealed it. What earlier boots stored is lost.
+    /// The table of boots could not be opened, at [`TABLE_READS`](crate::limits::TABLE_READS) reads: it is damaged, or another key
+    /// sealed it. What earlier boots stored is lost.
     Unreadable,
     /// Entries of as many boots as there may be are stored: this boot stores nothing before one of them is drained.
     TooManyBoots,

@@ -7,7 +7,7 @@ use super::{Device, DeviceEvent, StorageTrouble};
 use crate::entropy::Entropy;
 use crate::error::Discard;
 use crate::framing::{BootTag, DescriptorSet, Lane};
-use crate::limits::STORAGE_RETRY;
+use crate::limits::{STORAGE_RETRY, TABLE_READS};
 use crate::storage::{
     BootTable, SegmentKey, StorageReply, StorageRequest, open_descriptors, open_ticket, seal_ticket,
 };
@@ -246,6 +246,13 @@ impl Device<'_> {
                 store.table = table;
             }
             None if value.is_some() => {
+                self.discards.count(Discard::CorruptStorage);
+                //= SPEC.md#stored-boots
+                //# A device MUST NOT overwrite a table of boots that it cannot open before it has read it 4 times.
+                store.table_reads = store.table_reads.saturating_add(1);
+                if store.table_reads < TABLE_READS {
+                    return;
+                }
                 self.events.push(DeviceEvent::StorageTrouble(StorageTrouble::Unreadable));
             }
             None => {}

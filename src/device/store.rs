@@ -60,6 +60,8 @@ pub(super) struct Store<'m> {
     /// Whose set the backend wants.
     pub(super) set_wanted: Option<(u32, BootTag)>,
     pub(super) phase: Phase,
+    /// How often the table was read in vain, at the start.
+    pub(super) table_reads: u8,
     pub(super) table: BootTable,
     pub(super) pin: PinCopy,
     /// The firmware's configuration has a pin: it counts before the stored one.
@@ -106,6 +108,7 @@ impl<'m> Store<'m> {
             set_of: None,
             set_wanted: None,
             phase: Phase::Get,
+            table_reads: 0,
             table: BootTable::new(boot, BootTag([0; 4])),
             pin: PinCopy::Unread { reads: 0, due: Instant::ZERO },
             brought_pin,

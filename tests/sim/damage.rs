@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use vitalwire::Discard;
 use vitalwire::device::*;
 use vitalwire::framing::Lane;
-use vitalwire::limits::{MAX_STORED_BOOTS, STORAGE_RETRY};
+use vitalwire::limits::{MAX_STORED_BOOTS, STORAGE_RETRY, TABLE_READS};
 use vitalwire::storage::{EntryHeader, Item, StorageReply};
 
 #[test]
@@ -33,6 +33,30 @@ fn another_key_opens_nothing_and_hurts_nothing() {
     ward.drain();
     ward.check();
     assert_eq!(ward.promised.len(), 1);
+}
+
+#[test]
+fn a_table_that_is_misread_is_read_again_before_all_that_is_stored_is_given_up() {
+    //= SPEC.md#stored-boots
+    //= type=test
+    //# A device MUST NOT overwrite a table of boots that it cannot open before it has read it 4 times.
+    for reads in 0..=TABLE_READS {
+        let mut ward = Ward::new();
+        story(&mut ward);
+        let from = ward.events.len();
+        assert!(!ward.promised.is_empty());
+        ward.storage.misread = Some((Item::Boots, reads.into(), StorageReply::Value(Some(&[7; 80]))));
+        ward.honest = reads < TABLE_READS;
+        if !ward.honest {
+            ward.promised.clear();
+        }
+        ward.boot();
+        ward.record(Lane::Event);
+        ward.drain();
+        ward.check();
+        let unreadable = DeviceEvent::StorageTrouble(StorageTrouble::Unreadable);
+        assert_eq!(ward.events[from..].contains(&unreadable), !ward.honest, "{reads} reads in vain");
+    }
 }
 
 #[test]

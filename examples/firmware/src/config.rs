@@ -16,9 +16,9 @@ use vitalwire::{CallError, Duration, UnixSeconds};
 
 /// How large packets are built. A line of 115 200 baud carries one in 22 ms: so long may an alarm have to wait.
 pub const MAX_PACKET: u16 = 256;
-const OUTBOX: usize = 6 * 1024;
-/// For each lane, what is read back from the flash: two records of any length.
-const LANE_BACKLOG: usize = 512;
+const OUTBOX: usize = 4 * 1024;
+/// For each lane, what is read back from the flash: a record of any length that fits a packet.
+const LANE_BACKLOG: usize = 256;
 const SET: usize = 256;
 const BACKLOG: usize = BOOTS_ITEM_MAX + SET + 4 * LANE_BACKLOG;
 /// What a storage request reads into: the longest entry or item.
@@ -28,9 +28,19 @@ const SPILL_AFTER: Duration = Duration::from_secs(2);
 /// Often, to show it. A device that does not ask for it has one in 2^16 packets or 15 minutes.
 const HASH_RATCHET_PACKETS: u64 = 24;
 
+const TWICE: Failure = "the device was made twice";
+
 /// Makes the device. It may be made once.
-pub fn device() -> Result<Device<'static>, Failure> {
-    const TWICE: Failure = "the device was made twice";
+///
+/// It lives in static memory, and what its making needs of the stack is free again when this returns: so the run loop's
+/// stack is that of the device's operations only.
+#[inline(never)]
+pub fn device() -> Result<&'static mut Device<'static>, Failure> {
+    let place = singleton!(: Option<Device<'static>> = None).ok_or(TWICE)?;
+    Ok(place.insert(made()?))
+}
+
+fn made() -> Result<Device<'static>, Failure> {
     let outbox = singleton!(: [u8; OUTBOX] = [0; OUTBOX]).ok_or(TWICE)?;
     let backlog = singleton!(: [u8; BACKLOG] = [0; BACKLOG]).ok_or(TWICE)?;
     let descriptors = singleton!(: [u8; telemetry::DESCRIPTORS_LEN] = [0; telemetry::DESCRIPTORS_LEN]);

@@ -35,7 +35,7 @@ fn run() -> Result<(), Failure> {
     let mut entropy = HostEntropy::open().map_err(|_| "the random generator")?;
     let mut flash = flash::open()?;
     let mut line = Line::new(Uart::start(115_200));
-    let mut device = config::device()?;
+    let device = config::device()?;
     let mut monitor = Monitor::new(clock.now());
     let bench = Bench::read();
     HEAP.take(bench.heap_taken as usize);
@@ -54,7 +54,7 @@ fn run() -> Result<(), Failure> {
         });
         device.handle_timeout(now);
         // 2. Records and commands.
-        monitor.turn(now, &mut device);
+        monitor.turn(now, device);
         // 3. Storage.
         while let Some(request) = device.poll_storage(now, &mut entropy) {
             let reply = flash.serve_blocking(request, &mut buffer);
@@ -77,7 +77,7 @@ fn run() -> Result<(), Failure> {
             figures.event(&event);
             monitor.event(event);
         }
-        match monitor.ending(now, &mut device) {
+        match monitor.ending(now, device) {
             Some(ending) if line.uart.is_flushed() => {
                 figures.end();
                 return end(ending, &line, &flash);

@@ -1,4 +1,8 @@
 //! Requests and replies that own their bytes: to draw them at random, to keep one, or to alter it.
+#![allow(
+    clippy::panic,
+    reason = "for tests and fuzzing, which are to stop at a request that they do not know"
+)]
 
 use vitalwire::framing::Lane;
 use vitalwire::storage::{Item, StorageReply, StorageRequest};

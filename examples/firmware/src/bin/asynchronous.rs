@@ -52,7 +52,7 @@ async fn serve<L: Read + Write>(clock: &Clock, mut line: L) -> Result<Ending, Fa
     let mut watchdog = Watchdog::start();
     let mut entropy = HostEntropy::open().map_err(|_| "the random generator")?;
     let mut flash = flash::open()?;
-    let mut device = config::device()?;
+    let device = config::device()?;
     let mut monitor = Monitor::new(clock.now());
     let mut decoder = CobsDecoder::<LONGEST>::new();
     device.handle_link(clock.now(), Link::Up { max_packet: MAX_PACKET });
@@ -62,7 +62,7 @@ async fn serve<L: Read + Write>(clock: &Clock, mut line: L) -> Result<Ending, Fa
     loop {
         let now = clock.now();
         device.handle_timeout(now);
-        monitor.turn(now, &mut device);
+        monitor.turn(now, device);
         while let Some(request) = device.poll_storage(now, &mut entropy) {
             let reply = flash.serve(request, &mut buffer).await;
             device.handle_storage(now, reply);
@@ -84,7 +84,7 @@ async fn serve<L: Read + Write>(clock: &Clock, mut line: L) -> Result<Ending, Fa
         while let Some(event) = device.poll_event() {
             monitor.event(event);
         }
-        if let Some(ending) = monitor.ending(now, &mut device) {
+        if let Some(ending) = monitor.ending(now, device) {
             line.flush().await.map_err(|_| "the line")?;
             return Ok(ending);
         }
