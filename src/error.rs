@@ -9,6 +9,7 @@ use crate::entropy::EntropyError;
 /// A mistake of the caller; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum CallError {
     /// The caller's buffer is too small.
     #[error(transparent)]
@@ -66,6 +67,7 @@ macro_rules! counted {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
         #[non_exhaustive]
+        #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         pub enum $name {
             $($(#[$vdoc])* #[error($text)] $variant,)*
         }
@@ -217,6 +219,7 @@ impl Discards {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 #[repr(u8)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum CloseReason {
     /// The application ended it.
     #[error("the application ended the session")]

@@ -10,7 +10,9 @@
 //!
 //! # Where to start
 //! - Firmware: [`device::Device`]. Its documentation states the run loop; [`storage`], what it asks of a flash driver;
-//!   [`wire::link`], how packets cross a link of 20 bytes, a TCP stream or a serial line.
+//!   [`wire::link`], how packets cross a link of 20 bytes, a TCP stream or a serial line. The chapter for authors of
+//!   firmware is [`guide::firmware`]; what to do on each error and event is in [`guide::answers`].
+//! - Randomness on firmware: [`Entropy`] states the contract, [`health::HealthTested`] keeps it.
 //! - Services: [`backend::Backend`]. The same; [`delivery::Ledger`], what it stores with the records.
 //! - Who may speak: [`identity`]. What is said: [`framing`]; what it means: [`clinical`].
 //! - A driver of your own: [`session`], [`delivery`], [`handshake`] and [`wire`] stand by themselves.
@@ -39,7 +41,8 @@
 //! # Features
 //! `std` (default): [`OsEntropy`]. `device`, `backend` (default): the front ends; they imply `handshake`, which
 //! implies `alloc`. `fhir`: the module `interop`, for services that hand records on to a hospital; it implies `std`. Without
-//! `handshake` and `fhir` nothing here needs a heap. Features add items, they never change behaviour.
+//! `handshake` and `fhir` nothing here needs a heap. `defmt`: what firmware logs implements `defmt::Format`, and shows
+//! no secret. Features add items, they never change behaviour.
 // Unit tests have std, whatever the features.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(missing_docs)]
@@ -69,12 +72,17 @@ pub mod device;
 mod entropy;
 mod error;
 pub mod framing;
+#[cfg(feature = "device")]
+pub mod guide;
 #[cfg(feature = "handshake")]
 pub mod handshake;
+pub mod health;
 pub mod identity;
 #[cfg(feature = "fhir")]
 pub mod interop;
 pub mod limits;
+#[cfg(feature = "defmt")]
+mod logging;
 #[cfg(any(feature = "device", feature = "backend"))]
 mod permission;
 pub mod session;

@@ -41,6 +41,12 @@ pub const MAX_AUTHORITIES: usize = 4;
 /// How many Replies or Finishes that fail to read one handshake survives (SPEC.md, "Handshake errors").
 pub const MAX_FAILED_READS: u8 = 16;
 
+/// Samples in a row that pass the tests before a random source is used (NIST SP 800-90B, section 4.3).
+pub const START_UP_SAMPLES: u16 = 1024;
+/// The least assessed min-entropy of a sample of noise, in thousandths of a bit: below, 32 bytes would take more than
+/// 3200 samples ([`HealthLimits`](crate::health::HealthLimits)).
+pub const MIN_SAMPLE_ENTROPY: u16 = 100;
+
 /// Packets sealed or opened per epoch, at the most (SPEC.md, "Hard stops").
 pub const MAX_PACKETS_PER_EPOCH: u64 = 1 << 24;
 /// Failed opens per session, at the most (SPEC.md, "Hard stops"; RFC 8439's forgery bound with a wide margin).

@@ -12,6 +12,8 @@ use core::ops::{Add, Sub};
 pub struct Instant(u64);
 
 /// A span of time in milliseconds.
+// Transparent, so that the C API may take a list of milliseconds for a list of spans.
+#[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Duration(u64);
 

@@ -27,6 +27,47 @@ assert_not_clone! {
     ResumeSecret, ExporterSecret, SessionSecrets, EpochKeys, Session<2>, TicketKey, ServiceKey, TicketKeys,
 }
 
+/// Who may bring the bytes of a secret: only keys that are kept, or come from a second device, have such a constructor.
+/// What must be new each time is drawn from an `Entropy`.
+#[test]
+fn no_constructor_takes_a_seed() {
+    let keys = include_str!("../src/crypto/keys.rs");
+    let from = |visibility: &str| -> Vec<_> {
+        let end = format!(" from {visibility} bytes");
+        keys.lines().filter_map(|line| line.trim().strip_suffix(&end).map(str::to_owned)).collect()
+    };
+    let kept = [
+        "StaticSecret",
+        "SharedSecret",
+        "Psk",
+        "HedgeKey",
+        "StorageKey",
+        "TicketKey",
+        "ServiceKey",
+        "SigningKey",
+    ];
+    assert_eq!(from("pub"), kept);
+    assert_eq!(from("pub(crate)"), ["EphemeralSecret", "AeadKey"]);
+    // Nobody keeps a generator, let alone one that can be told where to begin.
+    let mut directories = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut seen = 0;
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                seen += 1;
+                let text = std::fs::read_to_string(&path).unwrap();
+                for word in ["from_seed", "seed_from", "SeedableRng", "StdRng", "rand_core", "rand::"] {
+                    assert!(!text.contains(word), "{}: {word}", path.display());
+                }
+            }
+        }
+    }
+    assert!(seen > 100, "{seen} files");
+}
+
 #[test]
 fn wiping_reaches_the_bytes() {
     use zeroize::Zeroize;

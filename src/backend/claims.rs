@@ -7,6 +7,7 @@ use alloc::collections::BTreeMap;
 
 /// A ticket that a device wants to use: what the store that the nodes share has to claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TicketClaim {
     /// Whom the ticket is for.
     pub identity: Identity,
@@ -27,6 +28,7 @@ pub struct TicketClaim {
 
 /// What the store says of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ClaimOutcome {
     /// Nobody has claimed the ticket before: it is claimed now.
     New,

@@ -18,6 +18,7 @@ use alloc::vec::Vec;
 
 /// A command that was given to a device's session: [`BackendEvent::CommandEnded`] names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CommandId {
     shard: u8,
     session: SlotRef,
@@ -40,6 +41,7 @@ pub struct Command<'a> {
 /// What became of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum CommandOutcome {
     /// The device has done it: [`Received::CommandDone`] came just before, with what it says.
     Done,

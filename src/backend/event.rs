@@ -11,10 +11,12 @@ use alloc::vec::Vec;
 
 /// A handshake that waits for the application. A stale one is harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PendingId(pub(super) SlotRef);
 
 /// A slot at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(super) struct SlotRef {
     pub(super) slot: u32,
     pub(super) uses: u32,
@@ -22,6 +24,7 @@ pub(super) struct SlotRef {
 
 /// A batch that was delivered: to be committed or released, once. A stale one is harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BatchRef {
     pub(super) shard: u8,
     pub(super) device: u32,
@@ -37,6 +40,7 @@ impl BatchRef {
 
 /// What became of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Committed {
     /// The records are settled, and will be acknowledged.
     Settled(Mark),
@@ -47,6 +51,7 @@ pub enum Committed {
 /// Something that the service should know. Fit for a log: no patient data, no keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum BackendEvent {
     /// A device has authenticated itself: call [`Backend::accept`](super::Backend::accept) or
     /// [`Backend::refuse`](super::Backend::refuse), within 30 s.

@@ -108,6 +108,7 @@ macro_rules! events {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(rename_all = "snake_case")]
         #[non_exhaustive]
+        #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         pub enum $event {
             $($(#[$variant_doc])* $variant,)*
         }
@@ -191,6 +192,7 @@ pub enum Pump {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum PumpEvent {
     /// Delivery has started.
     Started,
@@ -210,6 +212,7 @@ pub enum PumpEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum PumpStatus {
     /// It does not.
     NotInfusing = 0,
@@ -268,6 +271,7 @@ pub enum Zone {}
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ZoneEvent {
     /// This zone was entered.
     Entered(i32),

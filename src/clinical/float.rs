@@ -61,6 +61,7 @@ impl fmt::Display for Number {
 /// The number has more digits, or another exponent, than an SFLOAT or a FLOAT can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the number does not fit exactly")]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DoesNotFit;
 
 /// How wide mantissa and exponent are.

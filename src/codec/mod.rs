@@ -16,6 +16,7 @@ pub use writer::Writer;
 /// Why bytes could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum DecodeError {
     /// The input ended inside a value.
     #[error("the input ended inside a value")]
@@ -37,6 +38,7 @@ pub enum DecodeError {
 /// The caller's buffer is too small; nothing in it may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the buffer is too small: {needed} bytes are needed")]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BufferTooSmall {
     /// The length that would have been enough, in bytes.
     pub needed: usize,

@@ -1,6 +1,7 @@
-//! The raw cipher, for measuring and for checking against published vectors. Nothing here keeps a nonce unique.
+//! The raw cipher, for measuring and for checking against published vectors. Nothing here keeps a nonce
+//! unique, or a secret fresh.
 
-use super::{Forged, TAG_LEN, provider};
+use super::{EphemeralSecret, Forged, TAG_LEN, provider};
 
 /// Encrypts `body` in place with ChaCha20-Poly1305 (RFC 8439) and the nonce `0000 ‖ counter` and returns the tag.
 ///
@@ -37,4 +38,13 @@ pub fn blake2s(message: &[u8]) -> [u8; 32] {
 /// HMAC-BLAKE2s with a 32-byte key (RFC 2104 over RFC 7693).
 pub fn hmac_blake2s(key: &[u8; 32], message: &[u8]) -> [u8; 32] {
     provider::hmac(key, &[message])
+}
+
+/// Takes a key for one exchange from known bytes, as a published vector states it.
+///
+/// # Security
+/// For vectors and measurements only. Every other ephemeral key comes from
+/// [`EphemeralSecret::generate_hedged`], which draws it anew.
+pub const fn ephemeral_secret(bytes: [u8; 32]) -> EphemeralSecret {
+    EphemeralSecret::from_bytes(bytes)
 }

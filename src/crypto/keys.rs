@@ -5,9 +5,10 @@ use crate::entropy::{Entropy, EntropyError};
 use core::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Makes a 32-byte secret with a purpose of its own.
+/// Makes a 32-byte secret with a purpose of its own, and says who may bring its bytes: anyone where they are kept or
+/// agreed upon elsewhere, only this crate where they must be drawn anew.
 macro_rules! secret {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident from $vis:vis bytes) => {
         $(#[$doc])*
         // Only this crate's own tests copy secrets: the exploration of the rekey machine forks whole sessions.
         #[cfg_attr(test, derive(Clone))]
@@ -16,7 +17,7 @@ macro_rules! secret {
 
         impl $name {
             /// Takes over the bytes of an existing secret. The caller's copy stays the caller's to wipe.
-            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+            $vis const fn from_bytes(bytes: [u8; 32]) -> Self {
                 Self(bytes)
             }
         }
@@ -26,39 +27,46 @@ macro_rules! secret {
                 f.write_str(concat!(stringify!($name), "(…)"))
             }
         }
+
+        #[cfg(feature = "defmt")]
+        impl defmt::Format for $name {
+            fn format(&self, f: defmt::Formatter<'_>) {
+                defmt::write!(f, "{=str}(..)", stringify!($name));
+            }
+        }
     };
 }
 
 secret! {
     /// An X25519 static secret key (RFC 7748), as stored by a device or backend.
-    StaticSecret
+    StaticSecret from pub bytes
 }
 secret! {
     /// An X25519 secret key that is used for one exchange.
-    EphemeralSecret
+    EphemeralSecret from pub(crate) bytes
 }
 secret! {
     /// The result of one Diffie-Hellman exchange.
-    SharedSecret
+    SharedSecret from pub bytes
 }
 secret! {
     /// A pre-shared key of 256 bits, mixed into a handshake beside the Diffie-Hellman results.
     ///
     /// # Security
     /// A key that was printed on a label needs at least 128 bits of entropy: it can be guessed off line.
-    Psk
+    Psk from pub bytes
 }
 secret! {
     /// A key for ChaCha20-Poly1305 (RFC 8439): one direction of one epoch.
-    AeadKey
+    AeadKey from pub(crate) bytes
 }
 secret! {
     /// Hedges fresh random bytes with something that an attacker on the generator does not know.
-    HedgeKey
+    HedgeKey from pub bytes
 }
 secret! {
     /// What a device seals its storage with. Who erases it has erased what is stored.
-    StorageKey
+    StorageKey from pub bytes
 }
 secret! {
     /// Seals tickets: shared by the nodes of a service, and rotated ([`TicketKeys`](crate::handshake::TicketKeys)).
@@ -66,17 +74,17 @@ secret! {
     /// # Security
     /// Whoever has it can open every ticket sealed under it, and so read early records and resume as any of the
     /// devices.
-    TicketKey
+    TicketKey from pub bytes
 }
 secret! {
     /// From it the MAC key of resumptions' Hellos follows: one per service, told to each device with its ticket.
     ///
     /// It is no secret from those devices: it keeps out strangers, not insiders.
-    ServiceKey
+    ServiceKey from pub bytes
 }
 secret! {
     /// An Ed25519 signing seed (RFC 8032): the authority's key.
-    SigningKey
+    SigningKey from pub bytes
 }
 
 /// An X25519 public key.

@@ -34,9 +34,11 @@ pub const TAG_LEN: usize = 16;
 /// A packet or message did not authenticate. Nothing more is said, so that all failures look alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("authentication failed")]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Forged;
 
 /// A Diffie-Hellman result was all zero (the other side sent a low-order point), or the key store failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the Diffie-Hellman operation failed")]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DhError;

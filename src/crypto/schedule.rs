@@ -18,6 +18,13 @@ macro_rules! derived {
                 f.write_str(concat!(stringify!($name), "(…)"))
             }
         }
+
+        #[cfg(feature = "defmt")]
+        impl defmt::Format for $name {
+            fn format(&self, f: defmt::Formatter<'_>) {
+                defmt::write!(f, "{=str}(..)", stringify!($name));
+            }
+        }
     };
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// One exchange of TimeSync frames, as the backend saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ClockReading {
     /// The device's boot.
     pub boot: u32,
@@ -321,6 +322,7 @@ impl From<ClockMap> for Vec<BootClock> {
 /// A stored clock map is damaged: take an empty one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the clock map is damaged")]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ClockMapError;
 
 impl TryFrom<Vec<BootClock>> for ClockMap {

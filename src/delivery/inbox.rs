@@ -25,6 +25,7 @@ pub struct Inbox {
 
 /// Names an outstanding batch of one [`Inbox`]; never given twice, so a stale one is harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BatchNumber {
     generation: u32,
     number: u64,
@@ -41,6 +42,7 @@ struct Outstanding {
 
 /// What is to be done with a batch that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Offer {
     /// Deliver those records whose bit is in `fresh`, and only those; it is never 0.
     Deliver {
@@ -72,6 +74,7 @@ pub struct Named {
 
 /// One boot number with two boot tags: a copied device, or one whose storage was reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TagConflict {
     /// The boot number.
     pub boot: u32,

@@ -10,6 +10,7 @@ use core::ops::Range;
 /// Which stream of a device: a boot, told apart by its tag, and a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "(u32, [u8; 4], u8)", try_from = "(u32, [u8; 4], u8)")]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StreamKey {
     /// The boot number.
     pub boot: u32,
@@ -58,6 +59,7 @@ impl StreamKey {
 ///
 /// Apply it to the stored [`Ledger`] in the transaction that stores the records: then each is stored exactly once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Mark {
     /// The stream.
     pub stream: StreamKey,
@@ -71,6 +73,7 @@ pub struct Mark {
 
 /// A stream that its device has closed, for the application's own transaction: see [`Ledger::close`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ClosedStream {
     /// The stream.
     pub stream: StreamKey,
@@ -104,6 +107,7 @@ pub struct Ledger {
 /// Why a ledger did not take something; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum LedgerError {
     /// It has [`MAX_LEDGER_STREAMS`] streams already.
     #[error("the ledger has no room for another stream")]

@@ -12,7 +12,25 @@ use crate::time::Instant;
 /// A command that the application was given: to be answered with
 /// [`Device::command_result`], once. A stale one is harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CommandId(u32);
+
+impl CommandId {
+    /// Returns the handle as a number, to pass it on where no Rust type goes: to C, or through a queue of bytes.
+    pub const fn code(self) -> u32 {
+        self.0
+    }
+
+    /// Takes the number of [`CommandId::code`] back. One that no command has is stale, and so harmless.
+    ///
+    /// ```
+    /// use vitalwire::device::CommandId;
+    /// assert_eq!(CommandId::from_code(7).code(), 7);
+    /// ```
+    pub const fn from_code(code: u32) -> Self {
+        Self(code)
+    }
+}
 
 /// A result as it is kept, so that each repetition of it is the same.
 #[derive(Clone, Copy)]

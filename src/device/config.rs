@@ -23,6 +23,7 @@ pub struct DeviceMemory<'m> {
 
 /// The state of the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Link {
     /// Nothing can be sent.
     Down,
@@ -40,6 +41,7 @@ pub enum Link {
 
 /// A backend that the device knows: its key makes the handshake two messages long, and it must be this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BackendPin {
     /// Its static key.
     pub key: PublicKey,

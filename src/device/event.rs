@@ -8,6 +8,7 @@ use crate::wire::Pattern;
 /// Something that the firmware should know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum DeviceEvent {
     /// A session is confirmed. Store `backend` (a pin makes the next handshake shorter) and `time_floor`; with
     /// [`DeviceConfig::storage`](super::DeviceConfig::storage) the device does.
@@ -75,6 +76,7 @@ pub enum DeviceEvent {
 /// What is wrong with the storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum StorageTrouble {
     /// It failed while the boot was noted: this boot keeps its records in RAM only, under a tag of its own.
     Unavailable,
@@ -90,6 +92,9 @@ pub enum StorageTrouble {
     /// The stored pin could not be read, as often as it may be tried ([`PIN_READS`](crate::limits::PIN_READS)): this boot
     /// goes on with what its configuration demands of a backend, and leaves the pin to the next one.
     PinUnreadable,
+    /// The random source failed. What needs a fresh salt is not stored before it works again, at the start nothing is;
+    /// it is asked again after [`STORAGE_RETRY`](crate::limits::STORAGE_RETRY). Reported once, until it has worked.
+    NoEntropy,
     /// An entry or a descriptor set is damaged and was skipped; reported once,
     /// [`Discard::CorruptStorage`] counts them.
     Corrupt,

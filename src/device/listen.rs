@@ -7,6 +7,7 @@ use crate::time::{Duration, Instant};
 
 /// What the radio has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Radio {
     /// Nothing can come that anybody waits for: it may be off until the next packet is sent.
     Off,

@@ -32,7 +32,7 @@ pub use storage_config::StorageConfig;
 
 use crate::crypto::hash_parts;
 use crate::delivery::{LaneFill, Outbox};
-use crate::entropy::Entropy;
+use crate::entropy::{Entropy, EntropyError};
 use crate::error::{CallError, CloseReason, Discards};
 use crate::framing::{BootTag, DescriptorSet, Lane, SetHash};
 use crate::identity::{Scopes, Time};
@@ -69,7 +69,8 @@ type DeviceSession = Session<2>;
 ///
 /// `now` is monotonic time since the device's boot: it also stamps the records.
 ///
-/// The example `loopback` in the repository shows both ends on one screen.
+/// The example `loopback` in the repository shows both ends on one screen. The chapter for authors of firmware is
+/// [`guide::firmware`](crate::guide::firmware).
 pub struct Device<'m> {
     config: DeviceConfig,
     set: DescriptorSet<'m>,
@@ -271,12 +272,13 @@ impl<'m> Device<'m> {
 
     /// Writes the next packet to send into `out` and returns it, or `None` if there is nothing to send now.
     ///
-    /// Call it until it returns `None`. Randomness is drawn here only.
+    /// Call it until it returns `None`. Randomness is drawn here and in [`Device::poll_storage`] only.
     ///
     /// # Errors
     /// [`CallError::BufferTooSmall`] if `out` is too small for what must be sent: nothing is sealed then and no
     /// counter is used. 512 bytes always do for a handshake, and the link's `max_packet` for data.
-    /// [`CallError::Entropy`] if the random source failed and nothing can be sent without it: data can.
+    /// [`CallError::Entropy`] if the random source failed and nothing can be sent without it: data can. Nothing is lost;
+    /// call again after a pause of your own, as [`Device::poll_timeout`] knows of none.
     pub fn poll_transmit<'o>(
         &mut self,
         now: Instant,
@@ -295,12 +297,17 @@ impl<'m> Device<'m> {
         }
         let Link::Up { max_packet } = self.link else { return Ok(None) };
         if !self.may_name_boot() {
-            return Ok(None);
+            // The storage's answer is what is waited for; or the generator, and then somebody must hear of it.
+            return if self.starved_until().is_some() { Err(EntropyError.into()) } else { Ok(None) };
         }
         let tag = self.ensure_boot_tag(rng)?;
         let max_packet = usize::from(max_packet).max(MIN_MAX_PACKET);
         let had_session = self.live.is_some();
-        let mut len = self.transmit_handshake(now, tag, rng, out)?;
+        let (mut len, starved) = match self.transmit_handshake(now, tag, rng, out) {
+            // A session goes on beside a handshake that cannot be made.
+            Err(CallError::Entropy(error)) => (None, Some(error)),
+            other => (other?, None),
+        };
         if len.is_none() {
             len = self.transmit_session(now, tag, max_packet, rng, out)?;
         }
@@ -308,7 +315,7 @@ impl<'m> Device<'m> {
             // It has just reached a limit: the next handshake need not wait for another call.
             len = self.transmit_handshake(now, tag, rng, out)?;
         }
-        let Some(len) = len else { return Ok(None) };
+        let Some(len) = len else { return starved.map_or(Ok(None), |error| Err(error.into())) };
         let packet = out.get(..len).unwrap_or_default();
         self.sent_tags.note(packet);
         Ok(Some(packet))
@@ -365,10 +372,11 @@ impl<'m> Device<'m> {
     /// ```
     pub fn poll_timeout(&self) -> Option<Instant> {
         if !self.may_name_boot() {
-            // The storage's answer is what is waited for.
-            return None;
+            // The storage's answer is what is waited for, or the generator.
+            return self.starved_until();
         }
-        let storage = self.store.as_ref().and_then(|store| store.poll_timeout(&self.outbox));
+        let store = self.store.as_ref();
+        let storage = store.and_then(|store| store.poll_timeout(&self.outbox, self.set_hash));
         let storage = if self.has_request() { Some(Instant::ZERO) } else { storage };
         let up = self.link != Link::Down;
         let handshake = self.connector.poll_timeout(up);

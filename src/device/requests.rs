@@ -38,10 +38,32 @@ impl Device<'_> {
     /// ```
     pub fn poll_storage(&mut self, now: Instant, rng: &mut dyn Entropy) -> Option<StorageRequest<'_>> {
         if self.store.as_ref()?.pending.is_none() {
-            let next = self.next_pending(now, rng)?;
-            self.store.as_mut()?.pending = Some(next);
+            let next = self.next_pending(now, rng);
+            self.review_generator(now, next.is_none());
+            self.store.as_mut()?.pending = Some(next?);
         }
         self.store.as_ref()?.request()
+    }
+
+    /// Takes note of whether the generator works, and reports it where it has begun to fail.
+    fn review_generator(&mut self, now: Instant, idle: bool) {
+        let Some(store) = self.store.as_mut() else { return };
+        let known = store.starved.is_some();
+        match store.drawn.take() {
+            Some(false) => store.starved = Some(now + STORAGE_RETRY),
+            Some(true) => store.starved = None,
+            // Nothing needs it any more.
+            None if idle => store.starved = None,
+            None => {}
+        }
+        if store.starved.is_some() && !known {
+            self.events.push(DeviceEvent::StorageTrouble(StorageTrouble::NoEntropy));
+        }
+    }
+
+    /// Until when what needs randomness for the storage can wait, as the generator has failed.
+    pub(super) fn starved_until(&self) -> Option<Instant> {
+        self.store.as_ref().and_then(|store| store.starved)
     }
 
     fn next_pending(&mut self, now: Instant, rng: &mut dyn Entropy) -> Option<Pending> {
@@ -65,8 +87,11 @@ impl Device<'_> {
         if alarm && let Some(pending) = self.next_append(Lane::Alarm, rng) {
             return Some(pending);
         }
-        if let Some(want) = self.tickets.wants() {
-            return self.next_ticket(want, rng);
+        // What can be done without a generator that has failed does not wait for what cannot.
+        if let Some(want) = self.tickets.wants()
+            && let Some(pending) = self.next_ticket(want, rng)
+        {
+            return Some(pending);
         }
         if let Some(pending) = self.next_pin(now, rng) {
             return Some(pending);
@@ -75,8 +100,10 @@ impl Device<'_> {
         if let Some(trim) = store.next_trim() {
             return Some(trim);
         }
-        if store.table_dirty {
-            return store.put_boots(rng);
+        if store.table_dirty
+            && let Some(pending) = store.put_boots(rng)
+        {
+            return Some(pending);
         }
         for lane in Lane::ALL {
             let store = self.store.as_ref()?;
@@ -128,7 +155,7 @@ impl Device<'_> {
 
     fn next_append(&mut self, lane: Lane, rng: &mut dyn Entropy) -> Option<Pending> {
         let store = self.store.as_mut()?;
-        if store.listed && store.set_stored == Some(self.set_hash) && !store.table_dirty {
+        if store.is_listed(self.set_hash) {
             return store.append(lane, &self.outbox);
         }
         //= SPEC.md#stored-boots
@@ -306,7 +333,8 @@ impl Device<'_> {
     /// which is to be trimmed, or made room to read another one, or an attempt to connect wants the stored ticket erased.
     pub(super) fn has_request(&self) -> bool {
         let Some(store) = self.store.as_ref().filter(|store| store.is_idle()) else { return false };
-        self.tickets.wants().is_some()
+        let starved = store.starved.is_some();
+        self.tickets.wants().is_some_and(|want| want != TicketWant::Store || !starved)
             || store.next_trim().is_some()
             || store.next_set().is_some()
             || Lane::ALL.into_iter().any(|lane| self.next_read(lane).is_some())

@@ -22,6 +22,7 @@ const ENTRY_LEN: usize = 1088;
 /// assert!(storage.memory_len() <= 8192);
 /// ```
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StorageConfig {
     /// Seals what is stored.
     pub key: StorageKey,

@@ -89,6 +89,10 @@ pub(super) struct Store<'m> {
     /// What was reported already.
     pub(super) reported_full: bool,
     pub(super) reported_corrupt: bool,
+    /// What the latest draw of randomness came to, since it was last looked at.
+    pub(super) drawn: Option<bool>,
+    /// The generator has failed: until then what needs it can wait.
+    pub(super) starved: Option<Instant>,
 }
 
 impl<'m> Store<'m> {
@@ -126,6 +130,8 @@ impl<'m> Store<'m> {
             failing: false,
             reported_full: false,
             reported_corrupt: false,
+            drawn: None,
+            starved: None,
         }
     }
 
@@ -209,7 +215,9 @@ impl<'m> Store<'m> {
     //# A device MUST NOT use a salt twice, also where its generator gives the same bytes after each start.
     pub(super) fn draw_salt(&mut self, rng: &mut dyn Entropy) -> Option<[u8; 32]> {
         let mut fresh = Zeroizing::new([0u8; 32]);
-        rng.fill(&mut *fresh).ok()?;
+        let filled = rng.fill(&mut *fresh);
+        self.drawn = Some(filled.is_ok());
+        filled.ok()?;
         let (number, tag) = self.boot();
         let drawn = self.salts;
         self.salts = drawn.checked_add(1)?;
@@ -232,7 +240,9 @@ impl<'m> Store<'m> {
 
     /// Draws this boot's tag and salt.
     pub(super) fn draw(&mut self, rng: &mut dyn Entropy) -> Option<()> {
-        rng.fill(&mut self.table.latest_tag.0).ok()?;
+        let filled = rng.fill(&mut self.table.latest_tag.0);
+        self.drawn = Some(filled.is_ok());
+        filled.ok()?;
         self.salt = self.draw_salt(rng)?;
         Some(())
     }
@@ -323,7 +333,7 @@ impl<'m> Store<'m> {
     }
 
     /// When storage is to be asked again, if nothing else happens.
-    pub(super) fn poll_timeout(&self, outbox: &Outbox<'_>) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self, outbox: &Outbox<'_>, set: SetHash) -> Option<Instant> {
         if self.pending.is_some() || self.phase == Phase::Off {
             return None;
         }
@@ -334,8 +344,15 @@ impl<'m> Store<'m> {
             PinCopy::Unread { due, .. } if self.phase == Phase::Ready => Some(due),
             _ => None,
         };
+        // Who cannot draw a salt can append to what is listed, and nothing else.
+        let may_append = if self.starved.is_none() { self.can_list() } else { self.is_listed(set) };
         let appends = Lane::ALL.into_iter().filter_map(|lane| self.append_due(lane, outbox));
-        appends.filter(|_| self.can_list()).chain(pin).min()
+        appends.filter(|_| may_append).chain(pin).chain(self.starved).min()
+    }
+
+    /// Tells whether this boot is in the stored table, with this descriptor set.
+    pub(super) fn is_listed(&self, set: SetHash) -> bool {
+        self.listed && self.set_stored == Some(set) && !self.table_dirty
     }
 
     /// Tells whether the storage will take records of a lane when they have to leave the memory.

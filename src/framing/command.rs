@@ -28,6 +28,7 @@ pub const CONFIGURATION_KIND: u16 = 0x8000;
 /// Why a device did not even begin with a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum CommandRefusal {
     /// The backend's credential does not permit it, or the device's own.
     OutOfScope = 1,

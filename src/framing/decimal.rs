@@ -4,6 +4,7 @@ use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer};
 
 /// A decimal number: `mantissa · 10^exponent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Decimal {
     /// The digits.
     pub mantissa: i64,

@@ -12,6 +12,7 @@ const FORMAT: u8 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ChannelKind {
     /// Measurements and trends.
     Numeric = 1,
@@ -26,6 +27,7 @@ pub enum ChannelKind {
 /// How often a channel is sampled: `numerator / denominator` per second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(remote = "Self")]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Rate {
     /// Samples.
     pub numerator: u32,

@@ -15,6 +15,7 @@ const FIRST_EXTENSION: u8 = 64;
 /// A backend shares sets between devices by it, so it is as long as it takes that nobody finds a second set with the
 /// hash of a given one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SetHash(pub [u8; 16]);
 
 impl SetHash {
@@ -32,6 +33,7 @@ impl SetHash {
 
 /// Which end sent something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Sender {
     /// The device.
     Device,
@@ -44,6 +46,7 @@ pub enum Sender {
 #[non_exhaustive]
 #[repr(u8)]
 #[expect(missing_docs, reason = "Frame documents each")]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum FrameKind {
     Padding = 0,
     Ping = 1,
@@ -82,6 +85,7 @@ pub struct DescriptorsFrame<'a> {
 /// Why the backend refused records for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum RefusedReason {
     /// The device's scopes do not permit them.
     OutOfScope = 1,

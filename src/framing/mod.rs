@@ -72,6 +72,7 @@ use crate::limits::MAX_STREAMS;
 /// Why something could not be encoded; nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum EncodeError {
     /// The caller's buffer is too small.
     #[error(transparent)]

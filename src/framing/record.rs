@@ -71,6 +71,7 @@ impl Measurement {
 
 /// Something that happened: a dose, a fall, a key press, a change of status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Event {
     /// The number of an event channel.
     pub channel: u8,
@@ -86,6 +87,7 @@ pub struct Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum AlarmKind {
     /// The patient.
     Physiological = 0,
@@ -97,6 +99,7 @@ pub enum AlarmKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Priority {
     /// For information.
     Informational = 0,
@@ -112,6 +115,7 @@ pub enum Priority {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Phase {
     /// It has begun.
     Start = 0,
@@ -136,6 +140,7 @@ pub enum Phase {
 /// alarm.high_limit = Some(150);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Alarm {
     /// The number of the channel that is the source: of any kind.
     pub channel: u8,
@@ -178,6 +183,7 @@ impl Alarm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum GapReason {
     /// No reason is known.
     Unknown = 0,
@@ -194,6 +200,7 @@ pub enum GapReason {
 /// Sequences of a stream whose records do not exist any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(remote = "Self")]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Gap {
     /// The lane of the stream, of the same boot; `None`: the stream that this record is in.
     pub lane: Option<Lane>,

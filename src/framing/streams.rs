@@ -4,6 +4,7 @@ use crate::limits::MAX_STREAMS;
 
 /// The random tag of a boot: tells two boots with the same number apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BootTag(pub [u8; 4]);
 
 /// One stream of a boot.

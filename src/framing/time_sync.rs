@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// How good a wall clock is, with its code on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ClockQuality {
     /// Nobody knows: it may be years off.
     Unknown = 0,
@@ -22,6 +23,7 @@ pub enum ClockQuality {
 
 /// A reading of a wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct WallReading {
     /// Milliseconds since 1970-01-01T00:00:00Z, without leap seconds (POSIX), below 2^45.
     pub unix_millis: u64,

@@ -70,6 +70,7 @@ pub struct Established {
 /// Why a handshake message could not be read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum HandshakeError {
     /// The Noise message did not authenticate, or a Diffie-Hellman result was all zero.
     #[error("the Noise message could not be read")]

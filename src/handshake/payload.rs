@@ -25,6 +25,7 @@ const MIN_WINDOW: u16 = 64;
 
 /// What an end accepts, as it tells the other during the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Limits {
     max_packet: u16,
     window: u16,

@@ -36,10 +36,12 @@ pub struct Credential {
 
 /// The first 16 bytes of BLAKE2s-256 of an encoded credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CredentialHash(pub [u8; 16]);
 
 /// What a verified credential says. Only a successful verification makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct VerifiedCredential {
     identity: Identity,
     serial: u32,

@@ -54,6 +54,7 @@ pub struct SubjectId(pub [u8; 16]);
 
 /// Who somebody is: (issuer, subject).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Identity {
     /// The authority.
     pub issuer: IssuerId,
@@ -63,6 +64,7 @@ pub struct Identity {
 
 /// Which end a credential is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Role {
     /// A device: initiates.
     Device = 1,
@@ -73,6 +75,7 @@ pub enum Role {
 /// Why a credential was refused, or could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum CredentialError {
     /// The bytes are no credential of this version.
     #[error("malformed credential")]

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 
 /// A set of permissions (SPEC.md, "Credentials"). Nothing is permitted that is not in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Scopes(u32);
 
 impl Scopes {

@@ -15,6 +15,7 @@ pub struct TrustAnchors {
 ///
 /// The floor is the latest `issued` of any credential that this end accepted. Store it durably and never lower it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Time {
     clock: Option<UnixSeconds>,
     floor: UnixSeconds,

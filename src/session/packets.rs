@@ -13,6 +13,7 @@ const _: () = assert!(TAG_LEN == crypto::TAG_LEN);
 /// Why no packet was sealed. No counter was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum SealError {
     /// The packet does not fit the caller's buffer.
     #[error(transparent)]

@@ -14,6 +14,7 @@ use crate::time::Duration;
 /// # Ok::<(), CallError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RekeyPolicy {
     hash_packets: u32,
     hash_age_ms: u32,

@@ -9,6 +9,7 @@ use crate::time::Instant;
 
 /// What a backend does with a RekeyRequest that it accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum RekeyAnswer {
     /// Answer it: hand a fresh ephemeral secret to [`Session::answer_dh`] and send the RekeyAccept that this gives.
     NeedsEphemeral,

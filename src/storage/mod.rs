@@ -38,6 +38,7 @@ use crate::framing::Lane;
 /// A small value that is kept by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Item {
     /// The boots of which entries may be stored.
     Boots,

@@ -3,6 +3,7 @@
 /// How many low bytes of the packet counter a data packet carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum CounterLen {
     /// 1 byte.
     One = 1,

@@ -8,6 +8,7 @@ use crate::limits::{MAX_CONNECTION_ID, MAX_HELLO, MIN_HELLO, TICKET_LEN};
 
 /// Names the pre-shared key of an enrolment, so that the backend finds it before it knows who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PskId(pub [u8; 8]);
 
 /// A backend's proof that a path works, opaque to the device.
@@ -21,6 +22,7 @@ pub struct Cookie(pub [u8; TAG_LEN]);
 /// assert_eq!(Pattern::XxPsk3(PskId([1; 8])).byte(), 3);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Pattern {
     /// XX: first contact, only the authority is known.
     Xx,

@@ -36,6 +36,7 @@ pub const TAG_LEN: usize = 16;
 
 /// One of the two ends of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Side {
     /// The end that initiates: a medical device.
     Device,
@@ -113,6 +114,7 @@ impl fmt::Debug for ConnectionId {
 
 /// What kind of packet the first byte announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum PacketKind {
     /// A data packet, from both ends: [`DataHeader`].
     Data,

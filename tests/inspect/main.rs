@@ -17,7 +17,7 @@ use inspector::{Format, Inspector, Tally};
 use serde_json::{Value as Json, json};
 use std::io::{self, ErrorKind, Write};
 use vitalwire::clinical::{mdc, mdc::unit, private, term};
-use vitalwire::crypto::{EphemeralSecret, SessionSecrets, hazmat};
+use vitalwire::crypto::{SessionSecrets, hazmat};
 use vitalwire::framing::*;
 use vitalwire::session::{RekeyPolicy, Session, Side};
 use vitalwire::wire::{ConnectionId, DataHeader};

@@ -87,10 +87,10 @@ impl Conversation {
 
     /// Does a DH ratchet with these secrets.
     fn dh_ratchet(&mut self, device: [u8; 32], backend: [u8; 32]) {
-        let request = self.device.start_dh(EphemeralSecret::from_bytes(device)).unwrap();
+        let request = self.device.start_dh(hazmat::ephemeral_secret(device)).unwrap();
         self.send(Side::Device, &[Frame::RekeyRequest(request.0)]);
         self.backend.handle_rekey_request(self.now, self.backend.epoch(), request).unwrap();
-        let accept = self.backend.answer_dh(self.now, EphemeralSecret::from_bytes(backend)).unwrap();
+        let accept = self.backend.answer_dh(self.now, hazmat::ephemeral_secret(backend)).unwrap();
         self.send(Side::Backend, &[Frame::RekeyAccept(accept.0)]);
         self.device.handle_rekey_accept(self.now, self.device.epoch(), accept).unwrap();
         self.next_epoch();

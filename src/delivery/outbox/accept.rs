@@ -35,6 +35,7 @@ pub struct LaneTx<'t, 'm> {
 
 /// The ids of accepted records: `count` consecutive sequences of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Accepted {
     /// The lane.
     pub lane: Lane,

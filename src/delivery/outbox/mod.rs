@@ -62,6 +62,7 @@ pub struct CutBatch {
 
 /// What an Ack did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum AckOutcome {
     /// So many records were settled that had not been before; often none.
     Settled(u32),
@@ -71,6 +72,7 @@ pub enum AckOutcome {
 
 /// How full a lane is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LaneFill {
     /// Records in the lane, those included that were settled out of order and wait for older ones.
     pub records: u32,

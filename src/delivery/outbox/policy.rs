@@ -27,6 +27,7 @@ use crate::framing::{Lane, peek_channel};
 /// # Ok::<(), vitalwire::CallError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum LanePolicy {
     /// The caller gets [`CallError::LaneFull`].
     #[default]
@@ -47,6 +48,7 @@ impl LanePolicy {
 /// Something about a lane that the application should know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum LaneNotice {
     /// Three quarters of the lane are in use.
     NearlyFull(Lane),

@@ -78,6 +78,7 @@ impl StoredRun {
 
 /// Why a record was not read back into a backlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum LoadRefusal {
     /// There is no room, until records of the backlog have been settled.
     NoRoom,

@@ -12,6 +12,7 @@ use crate::framing::Lane;
 /// assert!(Outbox::new(&mut memory[1..], shares).is_err());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LaneShares {
     /// Bytes for alarms.
     pub alarm: usize,

@@ -61,6 +61,7 @@ use crate::codec::BufferTooSmall;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum LinkError {
     /// The caller's buffer is too small.
     #[error(transparent)]
@@ -85,6 +86,7 @@ pub enum LinkError {
 /// Why bytes from a link were discarded. Nothing changed but a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum LinkDiscard {
     /// Nothing, or a fragment without a payload.
     TooShort,
