@@ -145,6 +145,7 @@ fn a_stuck_source_fails_at_the_cutoff_and_for_good() {
     assert_eq!(rng.fill(&mut out), Err(EntropyError));
     assert_eq!(out, [0; 32], "nothing of a failed call is left");
     assert_eq!(rng.failure(), Some(HealthError::Stuck));
+    assert!(!rng.is_ready(), "the start-up test has passed, but what has failed since counts");
     for _ in 0..200 {
         assert_eq!(rng.fill(&mut out), Err(EntropyError));
     }
