@@ -156,6 +156,20 @@ fn a_stuck_source_fails_at_the_cutoff_and_for_good() {
 }
 
 #[test]
+fn what_a_failed_call_made_before_it_failed_is_wiped_too() {
+    let (mut next, mut drawn) = (noise(3), 0u32);
+    let source = Samples(|| {
+        drawn += 1;
+        // Good for the start-up and one block of 80 samples, and stuck in the second one.
+        Ok(if drawn > 1024 + 100 { 0x5A } else { next() })
+    });
+    let mut rng = HealthTested::new(source, limits(8, 4_000));
+    let mut out = [0xEE; 80];
+    assert_eq!(rng.fill(&mut out), Err(EntropyError));
+    assert_eq!(out, [0; 80]);
+}
+
+#[test]
 fn repetitions_are_counted_to_the_cutoff_and_start_anew_with_another_sample() {
     let mut test = Repetition { last: 0, count: 0 };
     assert_eq!([0, 0, 0, 9, 9, 0].map(|sample| test.count(sample)), [1, 2, 3, 1, 2, 1]);
