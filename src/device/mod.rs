@@ -38,6 +38,7 @@ use crate::delivery::{LaneFill, Outbox};
 use crate::entropy::{Entropy, EntropyError};
 use crate::error::{CallError, CloseReason, Discards};
 use crate::framing::{BootTag, DescriptorSet, Lane, SetHash};
+use crate::handshake::reserve;
 use crate::identity::{Scopes, Time};
 use crate::limits::MIN_MAX_PACKET;
 use crate::session::Session;
@@ -128,7 +129,8 @@ impl<'m> Device<'m> {
     /// Makes a device from its configuration and the caller's memory.
     ///
     /// # Errors
-    /// [`CallError::InvalidConfig`] says which value is wrong.
+    /// [`CallError::InvalidConfig`] says which value is wrong; [`CallError::OutOfMemory`] if the heap has no room for what
+    /// storage needs.
     // Inlined, as it is called once: the device is then made where it is to be, and not on the stack, by and by.
     #[inline(always)]
     pub fn new(mut config: DeviceConfig, memory: DeviceMemory<'m>) -> Result<Self, CallError> {
@@ -143,6 +145,8 @@ impl<'m> Device<'m> {
             let (entry, rest) = memory.backlog.split_at_mut_checked(storage.entry_len).ok_or(TOO_SMALL)?;
             let (set, backlog) = rest.split_at_mut_checked(storage.set_len).ok_or(TOO_SMALL)?;
             outbox = outbox.with_backlog(backlog, storage.backlog)?;
+            // A box for which there is no room would abort.
+            drop(reserve(size_of::<Store<'_>>()).map_err(|_| CallError::OutOfMemory)?);
             store = Some(Box::new(Store::new(storage, entry, set, config.boot, config.pin.is_some())));
         }
         for (lane, linger) in Lane::ALL.iter().copied().zip(config.linger) {
