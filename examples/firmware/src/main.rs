@@ -56,7 +56,9 @@ fn run() -> Result<(), Failure> {
         // 2. Records and commands.
         monitor.turn(now, device);
         // 3. Storage.
-        while let Some(request) = device.poll_storage(now, &mut entropy) {
+        while !cfg!(feature = "without-storage")
+            && let Some(request) = device.poll_storage(now, &mut entropy)
+        {
             let reply = flash.serve_blocking(request, &mut buffer);
             device.handle_storage(now, reply);
         }

@@ -445,6 +445,8 @@ impl<'m> Lanes<'m> {
         })
     }
 
+    // Not inlined, and `of_mut` becomes the same code: it is called in many places.
+    #[inline(never)]
     const fn of(&self, lane: Lane) -> &LaneQueue<'m> {
         match lane {
             Lane::Alarm => &self.alarm,
@@ -454,6 +456,7 @@ impl<'m> Lanes<'m> {
         }
     }
 
+    #[inline(never)]
     const fn of_mut(&mut self, lane: Lane) -> &mut LaneQueue<'m> {
         match lane {
             Lane::Alarm => &mut self.alarm,
