@@ -38,6 +38,7 @@ use crate::delivery::{LaneFill, Outbox};
 use crate::entropy::{Entropy, EntropyError};
 use crate::error::{CallError, CloseReason, Discards};
 use crate::framing::{BootTag, DescriptorSet, Lane, SetHash};
+use crate::handshake::reserve;
 use crate::identity::{Scopes, Time};
 use crate::limits::MIN_MAX_PACKET;
 use crate::session::Session;
@@ -93,7 +94,8 @@ pub struct Device<'m> {
     live: Option<Live>,
     config: DeviceConfig,
     tickets: Tickets,
-    outbox: Outbox<'m>,
+    /// In a box of its own, as the store is: a device is then moved about while it is made at little cost of stack.
+    outbox: Box<Outbox<'m>>,
     discards: Discards,
     events: EventQueue,
 }
@@ -124,26 +126,47 @@ fn hash_of(set: DescriptorSet<'_>) -> SetHash {
     SetHash::from_digest(hash_parts(&[set.as_bytes()]))
 }
 
+/// Makes an outbox that has no memory yet, in a function of its own for the sake of the stack.
+#[inline(never)]
+fn boxed_outbox<'m>() -> Result<Box<Outbox<'m>>, CallError> {
+    reserve(size_of::<Outbox<'m>>()).map_err(attempt::local_error)?;
+    Ok(Box::new(Outbox::empty()))
+}
+
+/// Makes the state of the storage, likewise.
+#[inline(never)]
+fn boxed_store<'m>(
+    config: StorageConfig,
+    entry: &'m mut [u8],
+    set: &'m mut [u8],
+    boot: u32,
+    brought_pin: bool,
+) -> Result<Box<Store<'m>>, CallError> {
+    reserve(size_of::<Store<'m>>()).map_err(attempt::local_error)?;
+    Ok(Box::new(Store::new(config, entry, set, boot, brought_pin)))
+}
+
 impl<'m> Device<'m> {
-    /// Makes a device from its configuration and the caller's memory.
+    /// Makes a device from its configuration and the caller's memory. What it keeps on the heap for its life it takes here:
+    /// the state of its outbox, and of its storage if it has any.
     ///
     /// # Errors
-    /// [`CallError::InvalidConfig`] says which value is wrong.
-    // Inlined, as it is called once: the device is then made where it is to be, and not on the stack, by and by.
-    #[inline(always)]
+    /// [`CallError::InvalidConfig`] says which value is wrong. [`CallError::OutOfMemory`] if the heap has no room for it.
+    #[inline(never)]
     pub fn new(mut config: DeviceConfig, memory: DeviceMemory<'m>) -> Result<Self, CallError> {
         config.check()?;
         let set = DescriptorSet::parse(memory.descriptors)
             .map_err(|_| CallError::InvalidConfig("the descriptor set is malformed"))?;
-        let mut outbox = Outbox::new(memory.outbox, config.shares)?;
+        let mut outbox = boxed_outbox()?;
+        outbox.give_memory(memory.outbox, config.shares)?;
         let mut store = None;
         if let Some(storage) = config.storage.take() {
             storage.check(&config, memory.backlog.len(), memory.descriptors.len())?;
             const TOO_SMALL: CallError = CallError::InvalidConfig("the backlog memory is too small");
             let (entry, rest) = memory.backlog.split_at_mut_checked(storage.entry_len).ok_or(TOO_SMALL)?;
             let (set, backlog) = rest.split_at_mut_checked(storage.set_len).ok_or(TOO_SMALL)?;
-            outbox = outbox.with_backlog(backlog, storage.backlog)?;
-            store = Some(Box::new(Store::new(storage, entry, set, config.boot, config.pin.is_some())));
+            outbox.give_backlog(backlog, storage.backlog)?;
+            store = Some(boxed_store(storage, entry, set, config.boot, config.pin.is_some())?);
         }
         for (lane, linger) in Lane::ALL.iter().copied().zip(config.linger) {
             outbox.set_linger(lane, linger);

@@ -1,12 +1,13 @@
-//! The heap, which is used only while a handshake runs: a fixed region, with its high-water mark.
+//! The heap: a fixed region, with its high-water mark. The device takes its part once, when it is made; otherwise it is
+//! used only while a handshake runs.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use firmware_measure::{Heap, HeapGauge};
 
 /// The size of the region, in bytes. `parts` has both ends of a handshake and an authority in it; a device alone needs
-/// the 2 KB that the library asks for in one piece, the boxes that it keeps, and a Hello.
-const LEN: usize = if cfg!(feature = "pinned") { 7 * 1024 } else { 16 * 1024 };
+/// the boxes that it keeps, the 2 KB that the library asks for in one piece, and a Hello.
+const LEN: usize = if cfg!(feature = "pinned") { 12 * 1024 } else { 16 * 1024 };
 
 /// The heap.
 #[global_allocator]

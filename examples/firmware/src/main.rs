@@ -6,7 +6,7 @@
 #![no_main]
 
 use cortex_m_rt::entry;
-use vitalwire::device::Link;
+use vitalwire::device::{Device, Link};
 use vitalwire::{CallError, Instant};
 use vitalwire_firmware::board::{self, Bench};
 use vitalwire_firmware::clock::Clock;
@@ -43,7 +43,6 @@ fn run() -> Result<(), Failure> {
 
     device.handle_link(clock.now(), Link::Up { max_packet: MAX_PACKET });
     device.connect(clock.now());
-    let (mut out, mut buffer) = ([0; LONGEST], [0; STORAGE_BUFFER]);
     loop {
         let now = clock.now();
         // 1. What came in, and what time has brought.
@@ -56,21 +55,11 @@ fn run() -> Result<(), Failure> {
         // 2. Records and commands.
         monitor.turn(now, device);
         // 3. Storage.
-        while let Some(request) = device.poll_storage(now, &mut entropy) {
-            let reply = flash.serve_blocking(request, &mut buffer);
-            device.handle_storage(now, reply);
-        }
+        store(now, device, &mut entropy, &mut flash);
         // 4. What goes out, as far as the line takes it.
-        while line.has_room() {
-            match figures.transmit(|| device.poll_transmit(now, &mut entropy, &mut out)) {
-                Ok(Some(packet)) => line.send(packet),
-                Ok(None) => break,
-                Err(error) => {
-                    complaints += 1;
-                    complain(error, complaints);
-                    break;
-                }
-            }
+        if let Err(error) = send(now, device, &mut entropy, &mut line, &mut figures) {
+            complaints += 1;
+            complain(error, complaints);
         }
         // 5. What the application should know.
         while let Some(event) = device.poll_event() {
@@ -93,6 +82,36 @@ fn run() -> Result<(), Failure> {
         watchdog.feed(clock.now(), due);
         clock.sleep(due, || line.uart.has_input());
     }
+}
+
+// The parts of a turn with buffers of their own: so the stack has them only while they are needed, and none of them where
+// it is deepest, in `handle_packet` of a handshake's Reply.
+
+#[inline(never)]
+fn store(now: Instant, device: &mut Device<'_>, entropy: &mut HostEntropy, flash: &mut flash::Store) {
+    let mut buffer = [0; STORAGE_BUFFER];
+    while let Some(request) = device.poll_storage(now, entropy) {
+        let reply = flash.serve_blocking(request, &mut buffer);
+        device.handle_storage(now, reply);
+    }
+}
+
+#[inline(never)]
+fn send(
+    now: Instant,
+    device: &mut Device<'_>,
+    entropy: &mut HostEntropy,
+    line: &mut Line,
+    figures: &mut Figures,
+) -> Result<(), CallError> {
+    let mut out = [0; LONGEST];
+    while line.has_room() {
+        match figures.transmit(|| device.poll_transmit(now, entropy, &mut out))? {
+            Some(packet) => line.send(packet),
+            None => break,
+        }
+    }
+    Ok(())
 }
 
 /// Says what went wrong. Nothing was lost: the device tries again at its next timer.
