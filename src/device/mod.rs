@@ -247,6 +247,7 @@ impl<'m> Device<'m> {
     }
 
     /// Says that the link went down, came up, or carries packets of another size now.
+    #[inline(never)]
     pub fn handle_link(&mut self, now: Instant, link: Link) {
         if self.link == Link::Down && link != Link::Down {
             self.connector.hurry(now);
@@ -259,11 +260,13 @@ impl<'m> Device<'m> {
 
     /// Asks for a session, and for a new one whenever it ends, until [`Device::disconnect`]. If there is one, a new
     /// one is made beside it.
+    #[inline(never)]
     pub fn connect(&mut self, now: Instant) {
         self.connector.want(now);
     }
 
     /// Ends the session, with a Close to the backend, and asks for no other.
+    #[inline(never)]
     pub fn disconnect(&mut self) {
         self.connector.cancel();
         if let Some(live) = &mut self.live {
@@ -275,10 +278,14 @@ impl<'m> Device<'m> {
     }
 
     /// Ends a session that cannot be told so any more.
+    #[inline(never)]
     fn end_closing(&mut self) {
-        let Some(live) = self.live.take_if(|live| live.closing.is_some()) else { return };
+        let Some(live) = self.live.as_ref().filter(|live| live.closing.is_some()) else { return };
+        let told = live.closing.filter(|_| live.confirmed);
+        // Where it is: to take it out would be to move it over the stack.
+        self.live = None;
         self.outbox.handle_session_lost();
-        if let (true, Some(reason)) = (live.confirmed, live.closing) {
+        if let Some(reason) = told {
             self.events.push(DeviceEvent::Disconnected(reason));
         }
     }
@@ -425,12 +432,15 @@ impl<'m> Device<'m> {
 
     /// Drops the session and puts what was in flight back into the queue.
     fn end_session(&mut self, now: Instant, reason: CloseReason) {
-        let Some(live) = self.live.take() else { return };
+        let Some(live) = &self.live else { return };
+        let (confirmed, age) = (live.confirmed, live.age(now));
+        let failed_at = live.failed_at(now, self.config.limits);
+        self.live = None;
         self.outbox.handle_session_lost();
-        if live.confirmed {
+        if confirmed {
             self.events.push(DeviceEvent::Disconnected(reason));
-            self.connector.session_ended(now, reason, live.age(now));
-        } else if let Some(failed) = self.connector.session_failed(live.failed_at(now, self.config.limits)) {
+            self.connector.session_ended(now, reason, age);
+        } else if let Some(failed) = self.connector.session_failed(failed_at) {
             self.events.push(failed);
         }
     }

@@ -16,10 +16,13 @@ use vitalwire::{CallError, Duration, UnixSeconds};
 
 /// How large packets are built. A line of 115 200 baud carries one in 22 ms: so long may an alarm have to wait.
 pub const MAX_PACKET: u16 = 256;
-/// Seven seconds of what the monitor measures. What waits for longer is in the flash: that is what bridges an outage.
-const OUTBOX: usize = 2 * 1024;
-/// For each lane, what is read back from the flash: a record of any length that fits a packet, and its header.
-const LANE_BACKLOG: usize = MAX_PACKET as usize - 36;
+/// A record fits a packet of this length: longer blocks are split.
+const SMALLEST_PACKET: u16 = 160;
+/// About two seconds of what the monitor measures. What waits for longer is in the flash: that is what bridges an outage.
+const SHARES: LaneShares = LaneShares { alarm: 256, event: 256, trend: 256, waveform: 768 };
+const OUTBOX: usize = SHARES.alarm + SHARES.event + SHARES.trend + SHARES.waveform;
+/// For each lane, what is read back from the flash: a record of any length and its header.
+const LANE_BACKLOG: usize = SMALLEST_PACKET as usize - 36;
 const SET: usize = telemetry::DESCRIPTORS_LEN + DESCRIPTORS_OVERHEAD;
 const BACKLOG: usize = BOOTS_ITEM_MAX + SET + 4 * LANE_BACKLOG;
 /// What a storage request reads into: the longest entry or item.
@@ -68,7 +71,8 @@ fn config() -> Result<DeviceConfig, Failure> {
     config.pin = pin(&page)?;
     config.limits = Limits::SMALL_LINK;
     const _: () = assert!(Limits::SMALL_LINK.max_packet() as usize <= LONGEST);
-    config.smallest_packet = MAX_PACKET;
+    config.smallest_packet = SMALLEST_PACKET;
+    config.shares = SHARES;
     let rekey = RekeyPolicy::default().hash_after_packets(HASH_RATCHET_PACKETS);
     config.rekey =
         rekey.and_then(|rekey| rekey.dh_interval(Duration::ZERO)).map_err(|_| "the rekey policy")?;

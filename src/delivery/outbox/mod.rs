@@ -100,7 +100,7 @@ impl<'m> Outbox<'m> {
     }
 
     /// Makes an outbox that has no memory: it takes no record before [`Outbox::give_memory`].
-    #[inline]
+    #[inline(always)] // so that it is made where it is to be
     pub(crate) fn empty() -> Self {
         Self {
             lanes: Lanes::empty(),
@@ -438,7 +438,7 @@ struct Lanes<'m> {
 }
 
 impl<'m> Lanes<'m> {
-    #[inline]
+    #[inline(always)]
     fn empty() -> Self {
         Self {
             alarm: LaneQueue::new(&mut []),
