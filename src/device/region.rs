@@ -12,7 +12,7 @@ pub(super) struct Marks<const N: usize> {
 }
 
 /// How many entries of the present boot are told apart.
-const OWN_MARKS: usize = 8;
+const OWN_MARKS: usize = 6;
 /// Of an earlier one: only those whose records are in the backlog.
 const LOADED_MARKS: usize = 4;
 

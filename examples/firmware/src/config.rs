@@ -17,9 +17,9 @@ use vitalwire::{CallError, Duration, UnixSeconds};
 /// How large packets are built. A line of 115 200 baud carries one in 22 ms: so long may an alarm have to wait.
 pub const MAX_PACKET: u16 = 256;
 /// A record fits a packet of this length: longer blocks are split.
-const SMALLEST_PACKET: u16 = 160;
+const SMALLEST_PACKET: u16 = 128;
 /// About two seconds of what the monitor measures. What waits for longer is in the flash: that is what bridges an outage.
-const SHARES: LaneShares = LaneShares { alarm: 256, event: 256, trend: 256, waveform: 768 };
+const SHARES: LaneShares = LaneShares { alarm: 192, event: 128, trend: 192, waveform: 768 };
 const OUTBOX: usize = SHARES.alarm + SHARES.event + SHARES.trend + SHARES.waveform;
 /// For each lane, what is read back from the flash: a record of any length and its header.
 const LANE_BACKLOG: usize = SMALLEST_PACKET as usize - 36;

@@ -22,20 +22,25 @@ use vitalwire_firmware::{Failure, flash, say};
 
 #[entry]
 fn main() -> ! {
-    let outcome = run();
+    let outcome = start();
     board::end(outcome)
 }
 
-fn run() -> Result<(), Failure> {
-    let core = cortex_m::Peripherals::take().ok_or("the processor's peripherals")?;
+/// Makes the device before the run loop has anything on the stack: the one is gone when the other begins.
+fn start() -> Result<(), Failure> {
     say!("device: started");
-    let clock = Clock::start(core.SYST);
     let mut figures = Figures::start()?;
+    run(config::device()?, &mut figures)
+}
+
+#[inline(never)]
+fn run(device: &mut Device<'_>, figures: &mut Figures) -> Result<(), Failure> {
+    let core = cortex_m::Peripherals::take().ok_or("the processor's peripherals")?;
+    let clock = Clock::start(core.SYST);
     let mut watchdog = Watchdog::start();
     let mut entropy = HostEntropy::open().map_err(|_| "the random generator")?;
     let mut flash = flash::open()?;
     let mut line = Line::new(Uart::start(115_200));
-    let device = config::device()?;
     let mut monitor = Monitor::new(clock.now());
     let bench = Bench::read();
     HEAP.take(bench.heap_taken as usize);
@@ -57,15 +62,12 @@ fn run() -> Result<(), Failure> {
         // 3. Storage.
         store(now, device, &mut entropy, &mut flash);
         // 4. What goes out, as far as the line takes it.
-        if let Err(error) = send(now, device, &mut entropy, &mut line, &mut figures) {
+        if let Err(error) = send(now, device, &mut entropy, &mut line, figures) {
             complaints += 1;
             complain(error, complaints);
         }
         // 5. What the application should know.
-        while let Some(event) = device.poll_event() {
-            figures.event(&event);
-            monitor.event(event);
-        }
+        tell(device, figures, &mut monitor);
         match monitor.ending(now, device) {
             Some(ending) if line.uart.is_flushed() => {
                 figures.end();
@@ -112,6 +114,14 @@ fn send(
         }
     }
     Ok(())
+}
+
+#[inline(never)]
+fn tell(device: &mut Device<'_>, figures: &mut Figures, monitor: &mut Monitor) {
+    while let Some(event) = device.poll_event() {
+        figures.event(&event);
+        monitor.event(event);
+    }
 }
 
 /// Says what went wrong. Nothing was lost: the device tries again at its next timer.

@@ -19,9 +19,9 @@ const RX_FULL: u32 = 2;
 /// Both directions, with an interrupt each.
 const ENABLE: u32 = 0b1111;
 
-/// What has come in and nobody has read: 44 ms of the line. The turns of the loop are shorter, but for those of a
+/// What has come in and nobody has read: 22 ms of the line. The turns of the loop are shorter, but for those of a
 /// handshake, in which the backend sends nothing; and what is lost is sent again.
-static RX: Ring<512> = Ring::new();
+static RX: Ring<256> = Ring::new();
 /// What is to go out: the longest packet.
 static TX: Ring<{ cobs_len(LONGEST) }> = Ring::new();
 
