@@ -19,7 +19,7 @@ pub enum CallError {
     Entropy(#[from] EntropyError),
     /// The heap has too little room for a handshake to begin
     /// ([`HANDSHAKE_HEAP`](crate::limits::HANDSHAKE_HEAP) in one piece): a session that there is goes on, and it is tried
-    /// again after a second. Or, when a device is made, for the state of its storage.
+    /// again after a second. Or it has too little for a device to be made.
     #[error("not enough heap")]
     OutOfMemory,
     /// A value in the configuration is outside its range.

@@ -94,7 +94,8 @@ pub struct Device<'m> {
     live: Option<Live>,
     config: DeviceConfig,
     tickets: Tickets,
-    outbox: Outbox<'m>,
+    /// In a box of its own, as the store is: a device is then moved about while it is made at little cost of stack.
+    outbox: Box<Outbox<'m>>,
     discards: Discards,
     events: EventQueue,
 }
@@ -125,29 +126,47 @@ fn hash_of(set: DescriptorSet<'_>) -> SetHash {
     SetHash::from_digest(hash_parts(&[set.as_bytes()]))
 }
 
+/// Makes an outbox that has no memory yet, in a function of its own for the sake of the stack.
+#[inline(never)]
+fn boxed_outbox<'m>() -> Result<Box<Outbox<'m>>, CallError> {
+    reserve(size_of::<Outbox<'m>>()).map_err(attempt::local_error)?;
+    Ok(Box::new(Outbox::empty()))
+}
+
+/// Makes the state of the storage, likewise.
+#[inline(never)]
+fn boxed_store<'m>(
+    config: StorageConfig,
+    entry: &'m mut [u8],
+    set: &'m mut [u8],
+    boot: u32,
+    brought_pin: bool,
+) -> Result<Box<Store<'m>>, CallError> {
+    reserve(size_of::<Store<'m>>()).map_err(attempt::local_error)?;
+    Ok(Box::new(Store::new(config, entry, set, boot, brought_pin)))
+}
+
 impl<'m> Device<'m> {
-    /// Makes a device from its configuration and the caller's memory.
+    /// Makes a device from its configuration and the caller's memory. What it keeps on the heap for its life it takes here:
+    /// the state of its outbox, and of its storage if it has any.
     ///
     /// # Errors
-    /// [`CallError::InvalidConfig`] says which value is wrong; [`CallError::OutOfMemory`] if the heap has no room for what
-    /// storage needs.
-    // Inlined, as it is called once: the device is then made where it is to be, and not on the stack, by and by.
-    #[inline(always)]
+    /// [`CallError::InvalidConfig`] says which value is wrong. [`CallError::OutOfMemory`] if the heap has no room for it.
+    #[inline(never)]
     pub fn new(mut config: DeviceConfig, memory: DeviceMemory<'m>) -> Result<Self, CallError> {
         config.check()?;
         let set = DescriptorSet::parse(memory.descriptors)
             .map_err(|_| CallError::InvalidConfig("the descriptor set is malformed"))?;
-        let mut outbox = Outbox::new(memory.outbox, config.shares)?;
+        let mut outbox = boxed_outbox()?;
+        outbox.give_memory(memory.outbox, config.shares)?;
         let mut store = None;
         if let Some(storage) = config.storage.take() {
             storage.check(&config, memory.backlog.len(), memory.descriptors.len())?;
             const TOO_SMALL: CallError = CallError::InvalidConfig("the backlog memory is too small");
             let (entry, rest) = memory.backlog.split_at_mut_checked(storage.entry_len).ok_or(TOO_SMALL)?;
             let (set, backlog) = rest.split_at_mut_checked(storage.set_len).ok_or(TOO_SMALL)?;
-            outbox = outbox.with_backlog(backlog, storage.backlog)?;
-            // A box for which there is no room would abort.
-            drop(reserve(size_of::<Store<'_>>()).map_err(|_| CallError::OutOfMemory)?);
-            store = Some(Box::new(Store::new(storage, entry, set, config.boot, config.pin.is_some())));
+            outbox.give_backlog(backlog, storage.backlog)?;
+            store = Some(boxed_store(storage, entry, set, config.boot, config.pin.is_some())?);
         }
         for (lane, linger) in Lane::ALL.iter().copied().zip(config.linger) {
             outbox.set_linger(lane, linger);
@@ -228,6 +247,7 @@ impl<'m> Device<'m> {
     }
 
     /// Says that the link went down, came up, or carries packets of another size now.
+    #[inline(never)]
     pub fn handle_link(&mut self, now: Instant, link: Link) {
         if self.link == Link::Down && link != Link::Down {
             self.connector.hurry(now);
@@ -240,11 +260,13 @@ impl<'m> Device<'m> {
 
     /// Asks for a session, and for a new one whenever it ends, until [`Device::disconnect`]. If there is one, a new
     /// one is made beside it.
+    #[inline(never)]
     pub fn connect(&mut self, now: Instant) {
         self.connector.want(now);
     }
 
     /// Ends the session, with a Close to the backend, and asks for no other.
+    #[inline(never)]
     pub fn disconnect(&mut self) {
         self.connector.cancel();
         if let Some(live) = &mut self.live {
@@ -256,10 +278,14 @@ impl<'m> Device<'m> {
     }
 
     /// Ends a session that cannot be told so any more.
+    #[inline(never)]
     fn end_closing(&mut self) {
-        let Some(live) = self.live.take_if(|live| live.closing.is_some()) else { return };
+        let Some(live) = self.live.as_ref().filter(|live| live.closing.is_some()) else { return };
+        let told = live.closing.filter(|_| live.confirmed);
+        // Where it is: to take it out would be to move it over the stack.
+        self.live = None;
         self.outbox.handle_session_lost();
-        if let (true, Some(reason)) = (live.confirmed, live.closing) {
+        if let Some(reason) = told {
             self.events.push(DeviceEvent::Disconnected(reason));
         }
     }
@@ -406,12 +432,15 @@ impl<'m> Device<'m> {
 
     /// Drops the session and puts what was in flight back into the queue.
     fn end_session(&mut self, now: Instant, reason: CloseReason) {
-        let Some(live) = self.live.take() else { return };
+        let Some(live) = &self.live else { return };
+        let (confirmed, age) = (live.confirmed, live.age(now));
+        let failed_at = live.failed_at(now, self.config.limits);
+        self.live = None;
         self.outbox.handle_session_lost();
-        if live.confirmed {
+        if confirmed {
             self.events.push(DeviceEvent::Disconnected(reason));
-            self.connector.session_ended(now, reason, live.age(now));
-        } else if let Some(failed) = self.connector.session_failed(live.failed_at(now, self.config.limits)) {
+            self.connector.session_ended(now, reason, age);
+        } else if let Some(failed) = self.connector.session_failed(failed_at) {
             self.events.push(failed);
         }
     }

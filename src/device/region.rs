@@ -5,26 +5,41 @@ use crate::framing::{BootTag, Lane, SetHash};
 /// Entries of one stream, oldest first: which of them may be trimmed once which sequences are settled.
 ///
 /// It never forgets an entry: where there are too many, it trims several together.
-#[derive(Debug, Default)]
-pub(super) struct Marks {
-    marks: [Option<Mark>; MARKS],
+#[derive(Debug)]
+pub(super) struct Marks<const N: usize> {
+    /// Those behind the last one are [`Mark::NONE`].
+    marks: [Mark; N],
 }
 
-const MARKS: usize = 8;
+/// How many entries of the present boot are told apart.
+const OWN_MARKS: usize = 6;
+/// Of an earlier one: only those whose records are in the backlog.
+const LOADED_MARKS: usize = 4;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark {
     /// The entry's number.
     number: u64,
-    /// One above its last sequence.
+    /// One above its last sequence, so that it is not 0.
     end: u64,
 }
 
-impl Marks {
+impl Mark {
+    /// Half the memory of an `Option`'s.
+    const NONE: Self = Self { number: 0, end: 0 };
+
+    const fn is_some(&self) -> bool {
+        self.end != 0
+    }
+}
+
+impl<const N: usize> Marks<N> {
+    const NEW: Self = Self { marks: [Mark::NONE; N] };
+
     /// Adds an entry behind the others.
     pub(super) fn push(&mut self, number: u64, end: u64) {
-        let mark = Some(Mark { number, end });
-        if let Some(free) = self.marks.iter_mut().find(|mark| mark.is_none()) {
+        let mark = Mark { number, end: end.max(1) };
+        if let Some(free) = self.marks.iter_mut().find(|mark| !mark.is_some()) {
             *free = mark;
         } else if let Some(last) = self.marks.last_mut() {
             *last = mark;
@@ -33,7 +48,7 @@ impl Marks {
 
     /// Lets an entry be trimmed with the last one; `false` if there is none.
     pub(super) fn join(&mut self, number: u64) -> bool {
-        let Some(last) = self.marks.iter_mut().rev().flatten().next() else { return false };
+        let Some(last) = self.marks.iter_mut().rev().find(|mark| mark.is_some()) else { return false };
         last.number = number;
         true
     }
@@ -44,20 +59,20 @@ impl Marks {
     //# A device MUST NOT trim an entry that it can open before each of its records is settled, or is in the RAM of the boot that sealed the entry.
     pub(super) fn take_settled(&mut self, base: u64) -> Option<u64> {
         let mut last = None;
-        while let [Some(mark), ..] = self.marks
+        while let Some(&mark) = self.marks.first().filter(|mark| mark.is_some())
             && mark.end <= base
         {
             last = Some(mark.number);
             self.marks.rotate_left(1);
             if let Some(freed) = self.marks.last_mut() {
-                *freed = None;
+                *freed = Mark::NONE;
             }
         }
         last
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.marks.iter().all(Option::is_none)
+        !self.marks.iter().any(Mark::is_some)
     }
 }
 
@@ -98,12 +113,12 @@ pub(super) struct Region {
     pub(super) after: Option<u64>,
     /// Whose records are in the backlog, if it is an earlier boot.
     pub(super) bound: Option<StreamName>,
-    pub(super) loaded: Marks,
+    pub(super) loaded: Marks<LOADED_MARKS>,
     /// The first entry of the present boot.
     pub(super) own_first: Option<u64>,
     /// The last entry of the present boot that was read back in whole.
     pub(super) own_after: Option<u64>,
-    pub(super) own: Marks,
+    pub(super) own: Marks<OWN_MARKS>,
     pub(super) wait: Wait,
     /// Up to where the region may be trimmed.
     pub(super) trim: Option<u64>,
@@ -121,10 +136,10 @@ impl Region {
         earlier: Earlier::Reading,
         after: None,
         bound: None,
-        loaded: Marks { marks: [None; MARKS] },
+        loaded: Marks::NEW,
         own_first: None,
         own_after: None,
-        own: Marks { marks: [None; MARKS] },
+        own: Marks::NEW,
         wait: Wait::Nothing,
         trim: None,
         trimmed: None,
@@ -179,7 +194,7 @@ mod tests {
 
     #[test]
     fn marks_never_forget_an_entry() {
-        let mut marks = Marks::default();
+        let mut marks = Marks::<8>::NEW;
         for number in 0..20 {
             marks.push(number, 10 * (number + 1));
         }

@@ -96,6 +96,7 @@ pub(super) struct Store<'m> {
 }
 
 impl<'m> Store<'m> {
+    #[inline(always)] // called once: made where it is boxed
     pub(super) fn new(
         config: StorageConfig,
         buffer: &'m mut [u8],

@@ -310,6 +310,7 @@ impl AwaitingReply {
     /// Counts a failure that a forger may have caused.
     //= SPEC.md#handshake-errors
     //# A failed read of a Reply or Finish MUST leave the handshake pending, at most 16 times.
+    #[inline(never)]
     fn failed(mut self, error: HandshakeError) -> ReplyFailure {
         self.failed_reads = self.failed_reads.saturating_add(1);
         if self.failed_reads > MAX_FAILED_READS {
@@ -329,6 +330,7 @@ impl AwaitingReply {
     /// the peer's ephemeral key too.
     //= SPEC.md#handshake-errors
     //# A device MUST treat an XX or XXpsk3 Reply whose payload or credential does not pass like one that failed to read.
+    #[inline(never)]
     fn restart(self, config: &Initiator<'_>, error: HandshakeError) -> ReplyFailure {
         let Self { ephemeral: Some(ephemeral), noise, hello_mac, failed_reads, .. } = self else {
             return ReplyFailure::Dead(error);

@@ -11,15 +11,19 @@ use vitalwire::device::{BackendPin, Device, DeviceConfig, DeviceMemory, StorageC
 use vitalwire::handshake::Limits;
 use vitalwire::identity::{Credential, LocalIdentity, Time, TrustAnchors};
 use vitalwire::session::RekeyPolicy;
-use vitalwire::storage::{BOOTS_ITEM_MAX, StorageKey};
+use vitalwire::storage::{BOOTS_ITEM_MAX, DESCRIPTORS_OVERHEAD, StorageKey};
 use vitalwire::{CallError, Duration, UnixSeconds};
 
 /// How large packets are built. A line of 115 200 baud carries one in 22 ms: so long may an alarm have to wait.
 pub const MAX_PACKET: u16 = 256;
-const OUTBOX: usize = 4 * 1024;
-/// For each lane, what is read back from the flash: a record of any length that fits a packet.
-const LANE_BACKLOG: usize = 256;
-const SET: usize = 256;
+/// A record fits a packet of this length: longer blocks are split.
+const SMALLEST_PACKET: u16 = 128;
+/// About two seconds of what the monitor measures. What waits for longer is in the flash: that is what bridges an outage.
+const SHARES: LaneShares = LaneShares { alarm: 192, event: 128, trend: 192, waveform: 768 };
+const OUTBOX: usize = SHARES.alarm + SHARES.event + SHARES.trend + SHARES.waveform;
+/// For each lane, what is read back from the flash: a record of any length and its header.
+const LANE_BACKLOG: usize = SMALLEST_PACKET as usize - 36;
+const SET: usize = telemetry::DESCRIPTORS_LEN + DESCRIPTORS_OVERHEAD;
 const BACKLOG: usize = BOOTS_ITEM_MAX + SET + 4 * LANE_BACKLOG;
 /// What a storage request reads into: the longest entry or item.
 pub const STORAGE_BUFFER: usize = BOOTS_ITEM_MAX;
@@ -37,22 +41,24 @@ const TWICE: Failure = "the device was made twice";
 #[inline(never)]
 pub fn device() -> Result<&'static mut Device<'static>, Failure> {
     let place = singleton!(: Option<Device<'static>> = None).ok_or(TWICE)?;
-    Ok(place.insert(made()?))
+    let memory = memory()?;
+    match Device::new(config()?, memory) {
+        Ok(device) => Ok(place.insert(device)),
+        Err(CallError::InvalidConfig(what)) => Err(what),
+        Err(_) => Err("the device's memory"),
+    }
 }
 
-fn made() -> Result<Device<'static>, Failure> {
+fn memory() -> Result<DeviceMemory<'static>, Failure> {
     let outbox = singleton!(: [u8; OUTBOX] = [0; OUTBOX]).ok_or(TWICE)?;
     let backlog = singleton!(: [u8; BACKLOG] = [0; BACKLOG]).ok_or(TWICE)?;
     let descriptors = singleton!(: [u8; telemetry::DESCRIPTORS_LEN] = [0; telemetry::DESCRIPTORS_LEN]);
     let descriptors = descriptors.ok_or(TWICE)?;
     let len = telemetry::descriptors(descriptors).map_err(|_| "the descriptors")?;
-    let memory = DeviceMemory { outbox, descriptors: &descriptors[..len], backlog };
-    Device::new(config()?, memory).map_err(|error| match error {
-        CallError::InvalidConfig(what) => what,
-        _ => "the device's memory",
-    })
+    Ok(DeviceMemory { outbox, descriptors: &descriptors[..len], backlog })
 }
 
+#[inline(never)]
 fn config() -> Result<DeviceConfig, Failure> {
     let page = Page::parse(board::page(PAGE_LEN)).ok_or("this device was never provisioned")?;
     let secret = StaticSecret::from_bytes(page.secret);
@@ -65,7 +71,8 @@ fn config() -> Result<DeviceConfig, Failure> {
     config.pin = pin(&page)?;
     config.limits = Limits::SMALL_LINK;
     const _: () = assert!(Limits::SMALL_LINK.max_packet() as usize <= LONGEST);
-    config.smallest_packet = MAX_PACKET;
+    config.smallest_packet = SMALLEST_PACKET;
+    config.shares = SHARES;
     let rekey = RekeyPolicy::default().hash_after_packets(HASH_RATCHET_PACKETS);
     config.rekey =
         rekey.and_then(|rekey| rekey.dh_interval(Duration::ZERO)).map_err(|_| "the rekey policy")?;

@@ -82,6 +82,7 @@ mod on {
 
     impl Figures {
         /// Measures the library's parts, and is ready for the line.
+        #[inline(never)]
         pub fn start() -> Result<Self, Failure> {
             let mut meter = Meter::new().with_heap(&HEAP);
             parts::measure(&mut meter)?;
@@ -134,6 +135,7 @@ mod on {
         }
 
         /// Tells what the first handshake of this boot took, when it has succeeded.
+        #[inline(never)]
         pub fn event(&mut self, event: &DeviceEvent) {
             let DeviceEvent::Connected { pattern, .. } = event else { return };
             let first = !core::mem::replace(&mut self.told, true);
@@ -151,6 +153,7 @@ mod on {
         }
 
         /// Tells the peaks of this boot.
+        #[inline(never)]
         pub fn end(&mut self) {
             self.meter.tell_peaks();
         }

@@ -1,4 +1,5 @@
-//! The heap, which is used only while a handshake runs: a fixed region, with its high-water mark.
+//! The heap: a fixed region, with its high-water mark. The device takes its part once, when it is made; otherwise it is
+//! used only while a handshake runs.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +7,7 @@ use firmware_measure::{Heap, HeapGauge};
 
 /// The size of the region, in bytes: the 2 KB that the library asks for in one piece, the boxes that it keeps, and a
 /// Hello.
-const LEN: usize = 7 * 1024;
+const LEN: usize = 10 * 1024;
 
 /// The heap.
 #[global_allocator]

@@ -40,6 +40,7 @@ impl Line {
     }
 
     /// Sends a packet, if [`Line::has_room`].
+    #[inline(never)]
     pub fn send(&mut self, packet: &[u8]) {
         let mut out = [0; cobs_len(LONGEST)];
         if let Ok(bytes) = write_cobs(packet, &mut out) {

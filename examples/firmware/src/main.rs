@@ -6,7 +6,7 @@
 #![no_main]
 
 use cortex_m_rt::entry;
-use vitalwire::device::Link;
+use vitalwire::device::{Device, Link};
 use vitalwire::{CallError, Instant};
 use vitalwire_firmware::board::{self, Bench};
 use vitalwire_firmware::clock::Clock;
@@ -22,20 +22,25 @@ use vitalwire_firmware::{Failure, flash, say};
 
 #[entry]
 fn main() -> ! {
-    let outcome = run();
+    let outcome = start();
     board::end(outcome)
 }
 
-fn run() -> Result<(), Failure> {
-    let core = cortex_m::Peripherals::take().ok_or("the processor's peripherals")?;
+/// Makes the device before the run loop has anything on the stack: the one is gone when the other begins.
+fn start() -> Result<(), Failure> {
     say!("device: started");
-    let clock = Clock::start(core.SYST);
     let mut figures = Figures::start()?;
+    run(config::device()?, &mut figures)
+}
+
+#[inline(never)]
+fn run(device: &mut Device<'_>, figures: &mut Figures) -> Result<(), Failure> {
+    let core = cortex_m::Peripherals::take().ok_or("the processor's peripherals")?;
+    let clock = Clock::start(core.SYST);
     let mut watchdog = Watchdog::start();
     let mut entropy = HostEntropy::open().map_err(|_| "the random generator")?;
     let mut flash = flash::open()?;
     let mut line = Line::new(Uart::start(115_200));
-    let device = config::device()?;
     let mut monitor = Monitor::new(clock.now());
     let bench = Bench::read();
     HEAP.take(bench.heap_taken as usize);
@@ -43,7 +48,6 @@ fn run() -> Result<(), Failure> {
 
     device.handle_link(clock.now(), Link::Up { max_packet: MAX_PACKET });
     device.connect(clock.now());
-    let (mut out, mut buffer) = ([0; LONGEST], [0; STORAGE_BUFFER]);
     loop {
         let now = clock.now();
         // 1. What came in, and what time has brought.
@@ -56,29 +60,14 @@ fn run() -> Result<(), Failure> {
         // 2. Records and commands.
         monitor.turn(now, device);
         // 3. Storage.
-        while !cfg!(feature = "without-storage")
-            && let Some(request) = device.poll_storage(now, &mut entropy)
-        {
-            let reply = flash.serve_blocking(request, &mut buffer);
-            device.handle_storage(now, reply);
-        }
+        store(now, device, &mut entropy, &mut flash);
         // 4. What goes out, as far as the line takes it.
-        while line.has_room() {
-            match figures.transmit(|| device.poll_transmit(now, &mut entropy, &mut out)) {
-                Ok(Some(packet)) => line.send(packet),
-                Ok(None) => break,
-                Err(error) => {
-                    complaints += 1;
-                    complain(error, complaints);
-                    break;
-                }
-            }
+        if let Err(error) = send(now, device, &mut entropy, &mut line, figures) {
+            complaints += 1;
+            complain(error, complaints);
         }
         // 5. What the application should know.
-        while let Some(event) = device.poll_event() {
-            figures.event(&event);
-            monitor.event(event);
-        }
+        tell(device, figures, &mut monitor);
         match monitor.ending(now, device) {
             Some(ending) if line.uart.is_flushed() => {
                 figures.end();
@@ -94,6 +83,46 @@ fn run() -> Result<(), Failure> {
         }
         watchdog.feed(clock.now(), due);
         clock.sleep(due, || line.uart.has_input());
+    }
+}
+
+// The parts of a turn with buffers of their own: so the stack has them only while they are needed, and none of them where
+// it is deepest, in `handle_packet` of a handshake's Reply.
+
+#[inline(never)]
+fn store(now: Instant, device: &mut Device<'_>, entropy: &mut HostEntropy, flash: &mut flash::Store) {
+    let mut buffer = [0; STORAGE_BUFFER];
+    while !cfg!(feature = "without-storage")
+        && let Some(request) = device.poll_storage(now, entropy)
+    {
+        let reply = flash.serve_blocking(request, &mut buffer);
+        device.handle_storage(now, reply);
+    }
+}
+
+#[inline(never)]
+fn send(
+    now: Instant,
+    device: &mut Device<'_>,
+    entropy: &mut HostEntropy,
+    line: &mut Line,
+    figures: &mut Figures,
+) -> Result<(), CallError> {
+    let mut out = [0; LONGEST];
+    while line.has_room() {
+        match figures.transmit(|| device.poll_transmit(now, entropy, &mut out))? {
+            Some(packet) => line.send(packet),
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn tell(device: &mut Device<'_>, figures: &mut Figures, monitor: &mut Monitor) {
+    while let Some(event) = device.poll_event() {
+        figures.event(&event);
+        monitor.event(event);
     }
 }
 

@@ -67,6 +67,7 @@ impl Monitor {
     }
 
     /// Takes what came in a packet. A command is done in the next `turn`: here the device is busy.
+    #[inline(never)]
     pub fn receive(&mut self, received: DeviceReceived<'_>) {
         let DeviceReceived::Command { id, kind, body, deadline } = received else { return };
         let len = body.len().min(BODY);
@@ -79,6 +80,7 @@ impl Monitor {
     }
 
     /// Does what is due: commands and measurements.
+    #[inline(never)]
     pub fn turn(&mut self, now: Instant, device: &mut Device<'_>) {
         for place in 0..COMMANDS {
             if let Some(command) = self.commands[place].take() {
@@ -177,6 +179,7 @@ impl Monitor {
     }
 
     /// Takes an event of the device.
+    #[inline(never)]
     pub fn event(&mut self, event: DeviceEvent) {
         match event {
             DeviceEvent::Stored { lane, through } => self.stored[lane.index()] = through + 1,

@@ -4,7 +4,9 @@
 mod asynchronous;
 
 use crate::board::{self, CLOCK, Irq, Register, UART0};
+use crate::line::LONGEST;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use vitalwire::wire::link::cobs_len;
 
 const DATA: Register = Register::at(UART0, 0x0);
 const STATE: Register = Register::at(UART0, 0x4);
@@ -17,10 +19,11 @@ const RX_FULL: u32 = 2;
 /// Both directions, with an interrupt each.
 const ENABLE: u32 = 0b1111;
 
-/// What has come in and nobody has read. The longest packet and then some.
-static RX: Ring<1024> = Ring::new();
-/// What is to go out.
-static TX: Ring<1024> = Ring::new();
+/// What has come in and nobody has read: 22 ms of the line. The turns of the loop are shorter, but for those of a
+/// handshake, in which the backend sends nothing; and what is lost is sent again.
+static RX: Ring<256> = Ring::new();
+/// What is to go out: the longest packet.
+static TX: Ring<{ cobs_len(LONGEST) }> = Ring::new();
 
 /// The UART, for the run loop.
 pub struct Uart(());
@@ -106,7 +109,7 @@ pub(crate) fn handle_rx() {
 /// A queue of bytes for one that writes and one that reads.
 struct Ring<const N: usize> {
     bytes: [AtomicU8; N],
-    /// Bytes ever written and read, modulo 2^32; `N` is a power of two.
+    /// Bytes ever written and read, modulo `2 * N`: so a full ring differs from an empty one.
     written: AtomicUsize,
     read: AtomicUsize,
     lost: AtomicU32,
@@ -114,7 +117,6 @@ struct Ring<const N: usize> {
 
 impl<const N: usize> Ring<N> {
     const fn new() -> Self {
-        assert!(N.is_power_of_two());
         Self {
             bytes: [const { AtomicU8::new(0) }; N],
             written: AtomicUsize::new(0),
@@ -124,7 +126,8 @@ impl<const N: usize> Ring<N> {
     }
 
     fn len(&self) -> usize {
-        self.written.load(Ordering::Acquire).wrapping_sub(self.read.load(Ordering::Acquire))
+        let (written, read) = (self.written.load(Ordering::Acquire), self.read.load(Ordering::Acquire));
+        if written >= read { written - read } else { written + 2 * N - read }
     }
 
     fn is_empty(&self) -> bool {
@@ -135,23 +138,28 @@ impl<const N: usize> Ring<N> {
         N - self.len()
     }
 
+    /// Returns where a byte is, and what comes behind its number.
+    fn place(number: usize) -> (usize, usize) {
+        (if number < N { number } else { number - N }, if number + 1 < 2 * N { number + 1 } else { 0 })
+    }
+
     fn push(&self, byte: u8) {
         if self.room() == 0 {
             self.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let at = self.written.load(Ordering::Relaxed);
-        self.bytes[at % N].store(byte, Ordering::Relaxed);
-        self.written.store(at.wrapping_add(1), Ordering::Release);
+        let (at, next) = Self::place(self.written.load(Ordering::Relaxed));
+        self.bytes[at].store(byte, Ordering::Relaxed);
+        self.written.store(next, Ordering::Release);
     }
 
     fn pop(&self) -> Option<u8> {
         if self.is_empty() {
             return None;
         }
-        let at = self.read.load(Ordering::Relaxed);
-        let byte = self.bytes[at % N].load(Ordering::Relaxed);
-        self.read.store(at.wrapping_add(1), Ordering::Release);
+        let (at, next) = Self::place(self.read.load(Ordering::Relaxed));
+        let byte = self.bytes[at].load(Ordering::Relaxed);
+        self.read.store(next, Ordering::Release);
         Some(byte)
     }
 }

@@ -20,10 +20,6 @@ impl Run {
         Self { first: sequence, end: sequence.saturating_add(1) }
     }
 
-    const fn is_empty(self) -> bool {
-        self.end <= self.first
-    }
-
     /// How many sequences are between two runs, `None` if they overlap or are neighbours.
     const fn distance(self, other: Self) -> Option<u64> {
         let up = other.first.saturating_sub(self.end);
@@ -42,11 +38,42 @@ impl Run {
 /// Runs that no gap record names yet: at most [`MAX_PENDING_GAPS`], apart from each other.
 #[derive(Debug, Default)]
 struct PendingGaps {
-    /// An empty run is a free place: half the memory of an `Option`'s.
-    runs: [Run; MAX_PENDING_GAPS],
+    runs: [PackedRun; MAX_PENDING_GAPS],
     /// Runs became one with what is between them.
     #[cfg(test)]
     blurred: bool,
+}
+
+/// A run in 12 bytes. One that is empty is a free place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct PackedRun {
+    /// The first sequence: low and high half.
+    first: [u32; 2],
+    /// Below 2^32: a lane would have to lose records for years.
+    count: u32,
+}
+
+impl From<Run> for PackedRun {
+    fn from(run: Run) -> Self {
+        let count = run.end.saturating_sub(run.first);
+        Self {
+            first: [run.first as u32, (run.first >> 32) as u32],
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+impl From<PackedRun> for Run {
+    fn from(PackedRun { first: [low, high], count }: PackedRun) -> Self {
+        let first = u64::from(high) << 32 | u64::from(low);
+        Self { first, end: first.saturating_add(count.into()) }
+    }
+}
+
+impl PackedRun {
+    const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
 }
 
 impl PendingGaps {
@@ -57,20 +84,20 @@ impl PendingGaps {
         // each turn but the last empties a slot
         for _ in 0..=MAX_PENDING_GAPS {
             for known in self.runs.iter_mut().filter(|known| !known.is_empty()) {
-                if known.distance(run).is_none() {
-                    run = run.hull(core::mem::take(known));
+                if Run::from(*known).distance(run).is_none() {
+                    run = run.hull(core::mem::take(known).into());
                 }
             }
             if let Some(free) = self.runs.iter_mut().find(|known| known.is_empty()) {
-                *free = run;
+                *free = run.into();
                 return;
             }
             #[cfg(test)]
             {
                 self.blurred = true;
             }
-            if let Some(known) = self.runs.iter_mut().min_by_key(|known| known.distance(run)) {
-                run = run.hull(core::mem::take(known));
+            if let Some(known) = self.runs.iter_mut().min_by_key(|known| Run::from(**known).distance(run)) {
+                run = run.hull(core::mem::take(known).into());
             }
         }
     }
@@ -80,8 +107,8 @@ impl PendingGaps {
     }
 
     fn remove(&mut self, run: Run) {
-        for known in self.runs.iter_mut().filter(|known| **known == run) {
-            *known = Run::default();
+        for known in self.runs.iter_mut().filter(|known| Run::from(**known) == run) {
+            *known = PackedRun::default();
         }
     }
 
@@ -90,7 +117,7 @@ impl PendingGaps {
     }
 
     fn iter(&self) -> impl Iterator<Item = Run> + '_ {
-        self.runs.iter().copied().filter(|run| !run.is_empty())
+        self.runs.iter().filter(|run| !run.is_empty()).map(|run| Run::from(*run))
     }
 }
 

@@ -56,6 +56,7 @@ pub(super) struct Cut {
 }
 
 impl<'m> LaneQueue<'m> {
+    #[inline]
     pub(super) fn new(bytes: &'m mut [u8]) -> Self {
         let ring = Ring::new(bytes);
         Self {
@@ -75,6 +76,12 @@ impl<'m> LaneQueue<'m> {
             named: None,
             given_up: GivenUp::default(),
         }
+    }
+
+    /// Takes memory for its records, of which there are none yet.
+    pub(super) fn give(&mut self, bytes: &'m mut [u8]) {
+        self.ring = Ring::new(bytes);
+        (self.cursor, self.stored) = (self.ring.oldest(), self.ring.oldest());
     }
 
     pub(super) fn ring(&self) -> &Ring<'m> {

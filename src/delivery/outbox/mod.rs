@@ -94,16 +94,27 @@ impl<'m> Outbox<'m> {
     /// # Errors
     /// [`CallError::InvalidConfig`] if the shares are more than the memory.
     pub fn new(memory: &'m mut [u8], shares: LaneShares) -> Result<Self, CallError> {
-        let lanes = Lanes::split(memory, shares)?;
-        let named_at = Instant::ZERO;
-        Ok(Self {
-            lanes,
-            backlogs: Lanes::split(&mut [], LaneShares::of_total(0))?,
+        let mut outbox = Self::empty();
+        outbox.give_memory(memory, shares)?;
+        Ok(outbox)
+    }
+
+    /// Makes an outbox that has no memory: it takes no record before [`Outbox::give_memory`].
+    #[inline(always)] // so that it is made where it is to be
+    pub(crate) fn empty() -> Self {
+        Self {
+            lanes: Lanes::empty(),
+            backlogs: Lanes::empty(),
             flights: Flights::new(),
             rtt: RttEstimator::new(),
             credit: INITIAL_CREDIT,
-            named_at,
-        })
+            named_at: Instant::ZERO,
+        }
+    }
+
+    /// Splits `memory` into the lanes, which must be empty.
+    pub(crate) fn give_memory(&mut self, memory: &'m mut [u8], shares: LaneShares) -> Result<(), CallError> {
+        self.lanes.give(memory, shares)
     }
 
     /// Lets records of a lane wait up to `linger` for more of them, to share a packet. Zero at first.
@@ -427,22 +438,28 @@ struct Lanes<'m> {
 }
 
 impl<'m> Lanes<'m> {
-    fn split(memory: &'m mut [u8], shares: LaneShares) -> Result<Self, CallError> {
+    #[inline(always)]
+    fn empty() -> Self {
+        Self {
+            alarm: LaneQueue::new(&mut []),
+            event: LaneQueue::new(&mut []),
+            trend: LaneQueue::new(&mut []),
+            waveform: LaneQueue::new(&mut []),
+        }
+    }
+
+    /// Gives each lane, all of which must be empty, its share.
+    fn give(&mut self, memory: &'m mut [u8], shares: LaneShares) -> Result<(), CallError> {
         const TOO_MUCH: CallError =
             CallError::InvalidConfig("the lanes' shares are more than the outbox memory");
         let mut rest = memory;
-        let mut lane = |lane| -> Result<LaneQueue<'m>, CallError> {
+        for &lane in &Lane::ALL {
             let (bytes, after) =
                 core::mem::take(&mut rest).split_at_mut_checked(shares.of(lane)).ok_or(TOO_MUCH)?;
             rest = after;
-            Ok(LaneQueue::new(bytes))
-        };
-        Ok(Self {
-            alarm: lane(Lane::Alarm)?,
-            event: lane(Lane::Event)?,
-            trend: lane(Lane::Trend)?,
-            waveform: lane(Lane::Waveform)?,
-        })
+            self.of_mut(lane).give(bytes);
+        }
+        Ok(())
     }
 
     // Not inlined, and `of_mut` becomes the same code: it is called in many places.

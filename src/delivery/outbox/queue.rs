@@ -95,8 +95,14 @@ impl<'m> Outbox<'m> {
     /// # Errors
     /// [`CallError::InvalidConfig`] if the shares are more than the memory.
     pub fn with_backlog(mut self, memory: &'m mut [u8], shares: LaneShares) -> Result<Self, CallError> {
-        self.backlogs = super::Lanes::split(memory, shares)?;
+        self.backlogs = super::Lanes::empty();
+        self.give_backlog(memory, shares)?;
         Ok(self)
+    }
+
+    /// Gives the lanes, which must be empty, memory for what is read back.
+    pub(crate) fn give_backlog(&mut self, memory: &'m mut [u8], shares: LaneShares) -> Result<(), CallError> {
+        self.backlogs.give(memory, shares)
     }
 
     /// Writes the oldest run of records of a lane that is not stored yet to the front of `out`.

@@ -14,6 +14,7 @@ const WINDOW: u16 = 128;
 const BLOCKS: u32 = 4;
 
 /// Measures all of them.
+#[inline(never)]
 pub fn measure(meter: &mut Meter) -> Result<(), Failure> {
     let secrets = || SessionSecrets::new([1; 32], &[2; 64]);
     let policy = RekeyPolicy::default();
@@ -28,6 +29,7 @@ pub fn measure(meter: &mut Meter) -> Result<(), Failure> {
 }
 
 /// Seals packets for the backend, whose ids have 5 bytes, and opens those for the device, which has none.
+#[inline(never)]
 fn packets(meter: &mut Meter, device: &mut Session<2>, backend: &mut Session<2>) -> Result<(), Failure> {
     let now = Instant::ZERO;
     let to_backend = ConnectionId::new(&[0, 0, 0, 0, 7]).ok_or("the connection id")?;
@@ -67,6 +69,7 @@ fn whole(payload: &[u8], len: usize) -> Result<(), Failure> {
 }
 
 /// A DH ratchet at the device: its request, the backend's answer, and the packet with which it moves.
+#[inline(never)]
 fn rekey(meter: &mut Meter, device: &mut Session<2>, backend: &mut Session<2>) -> Result<(), Failure> {
     let now = Instant::ZERO;
     let hedge = StaticSecret::from_bytes([3; 32]).hedge_key();
@@ -102,6 +105,7 @@ impl Entropy for Same {
 }
 
 /// Encodes a second of the recorded ECG, in the blocks that the monitor makes of it.
+#[inline(never)]
 fn waveform(meter: &mut Meter) -> Result<(), Failure> {
     let mut set = [0; telemetry::DESCRIPTORS_LEN];
     let len = telemetry::descriptors(&mut set).map_err(|_| "the descriptors")?;
@@ -123,6 +127,7 @@ fn waveform(meter: &mut Meter) -> Result<(), Failure> {
 
 /// Verifies a credential: the device's own, from its page.
 #[cfg(feature = "device")]
+#[inline(never)]
 fn credential(meter: &mut Meter) -> Result<(), Failure> {
     use crate::board;
     use crate::page::{PAGE_LEN, Page};
