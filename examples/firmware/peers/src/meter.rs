@@ -70,13 +70,13 @@ fn depth(stack: &mut Stack, work: fn()) -> usize {
 }
 
 fn shallow() {
-    // SAFETY: writes a word and takes it back.
-    unsafe { asm!("push {{r0}}", "add sp, #4") };
+    // SAFETY: writes a word 200 bytes down: deeper than the frames of `Stack` itself, whatever the compiler makes of them.
+    unsafe { asm!("sub sp, #200", "push {{r0}}", "add sp, #204") };
 }
 
 fn deep() {
     // SAFETY: writes a word 2000 bytes further down than `shallow` does.
-    unsafe { asm!("sub sp, #2000", "push {{r0}}", "add sp, #2004") };
+    unsafe { asm!("sub sp, #2200", "push {{r0}}", "add sp, #2204") };
 }
 
 #[inline(never)]

@@ -55,9 +55,7 @@ pub fn budgets(text: &str) -> Result<Vec<Budget>, String> {
             [] => continue,
             &[image, figure, "any"] => (image, figure, None, None),
             &[image, figure, most] => (image, figure, Some(parsed(most)?), None),
-            &[image, figure, most, "goal", goal] => {
-                (image, figure, Some(parsed(most)?), Some(parsed(goal)?))
-            }
+            &[image, figure, most, "goal", goal] => (image, figure, Some(parsed(most)?), Some(parsed(goal)?)),
             _ => return Err(format!("line {number}: not `<image> <figure> <most, or any> [goal <goal>]`")),
         };
         if goal.is_some_and(|goal| Some(goal) >= most) {
@@ -127,7 +125,9 @@ mod tests {
         assert!(budgets("# nothing\n").is_err());
         assert!(budgets("full xx").unwrap_err().contains("line 1"));
         assert!(budgets("\nfull xx many").unwrap_err().contains("line 2"));
-        for text in ["full xx 1 2", "full xx 1 goal", "full xx any goal 1", "full xx 1 aim 0", "full xx 1 goal 1"] {
+        for text in
+            ["full xx 1 2", "full xx 1 goal", "full xx any goal 1", "full xx 1 aim 0", "full xx 1 goal 1"]
+        {
             assert!(budgets(text).unwrap_err().contains("line 1"), "{text}");
         }
     }
