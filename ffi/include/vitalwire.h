@@ -42,12 +42,12 @@
 
 #if defined(VW_64BIT)
 // The size of a device's opaque storage, in words of 64 bits.
-#define VW_DEVICE_WORDS 1408
+#define VW_DEVICE_WORDS 1120
 #endif
 
 #if defined(VW_32BIT)
 // The size of a device's opaque storage, in words of 64 bits.
-#define VW_DEVICE_WORDS 1344
+#define VW_DEVICE_WORDS 1040
 #endif
 
 // Measurements and trends: 1 to 8 components.
@@ -920,6 +920,15 @@ extern "C" {
 #endif // __cplusplus
 
 // Fills a configuration with the usual values; `size` is `sizeof (vw_config)`.
+typedef struct vw_health { uint64_t opaque[18]; } vw_health;
+typedef int32_t (*vw_sample_fn)(void *context, uint32_t *sample);
+vw_status vw_health_init(vw_health *health, size_t size, vw_sample_fn sample, void *context, uint8_t b, uint16_t e);
+vw_status vw_health_start_up(vw_health *health);
+int32_t vw_health_fill(void *health, uint8_t *out, size_t len);
+vw_status vw_health_destroy(vw_health *health);
+vw_status vw_pin_init(vw_pin *pin, const uint8_t *key, const uint8_t *credential, size_t credential_len);
+vw_status vw_record_extension(struct vw_device *device, uint64_t now, uint8_t lane, uint64_t time, uint8_t kind,
+                              const uint8_t *bytes, size_t len, struct vw_accepted *accepted);
 vw_status vw_config_init(struct vw_config *config, size_t size);
 
 // Makes a device in `device`, of `size` bytes: `sizeof (vw_device)`. What was in that memory is forgotten.
