@@ -42,12 +42,12 @@
 
 #if defined(VW_64BIT)
 // The size of a device's opaque storage, in words of 64 bits.
-#define VW_DEVICE_WORDS 1408
+#define VW_DEVICE_WORDS 1120
 #endif
 
 #if defined(VW_32BIT)
 // The size of a device's opaque storage, in words of 64 bits.
-#define VW_DEVICE_WORDS 1344
+#define VW_DEVICE_WORDS 1040
 #endif
 
 // Measurements and trends: 1 to 8 components.
@@ -175,6 +175,21 @@
 // The version of this header. A library of another one refuses its structs with `VW_ERROR_BAD_LENGTH` at the latest;
 // compare with `vw_api_version()` at the start.
 #define VW_API_VERSION 1
+
+// The size of a `vw_health`, in words of 64 bits.
+#define VW_HEALTH_WORDS 18
+
+// Neither health test has failed.
+#define VW_HEALTH_GOOD 0
+
+// One sample came too often in a row.
+#define VW_HEALTH_STUCK 1
+
+// One sample came too often within a window.
+#define VW_HEALTH_BIASED 2
+
+// A failure that this header does not know.
+#define VW_HEALTH_OTHER 255
 
 // The longest packet that `vw_cobs` and `vw_reassembler` take: set `vw_config.max_packet` to no more.
 #define VW_LINK_PACKET_MAX 512
@@ -394,7 +409,8 @@ enum vw_status
   VW_ERROR_OVERLAP = -8,
   // A fault of the library. The object can only be destroyed.
   VW_ERROR_INTERNAL = -9,
-  // The heap is too small for another device.
+  // The heap has too little room: for another device, or for a handshake. A session that there is goes on, and the
+  // handshake is tried again after a second.
   VW_ERROR_OUT_OF_MEMORY = -10,
   // The buffer is too small; the call tells how much it needs.
   VW_ERROR_BUFFER_TOO_SMALL = -20,
@@ -533,7 +549,7 @@ typedef struct vw_received {
 typedef void (*vw_received_fn)(void *context, const struct vw_received *received);
 
 // What a device needs to know. Begin with `vw_config_init`, and fill in at least `secret_key`, `credential`,
-// `authorities`, `boot`, `outbox`, `descriptors` and `entropy`.
+// `authorities` (or `pin`), `boot`, `outbox`, `descriptors` and `entropy`.
 //
 // Keys and credentials are copied: wipe yours. `outbox`, `backlog` and `descriptors` stay in use until
 // `vw_device_destroy`.
@@ -552,7 +568,9 @@ typedef struct vw_config {
   size_t credential_len;
   // The authorities that are trusted: Ed25519 public keys of 32 bytes, one behind the other.
   const uint8_t *authorities;
-  // How many, 1 to 4.
+  // How many, 1 to 4. 0: none, and no signature is ever verified; `pin` with a credential is needed then, and this
+  // backend is trusted until somebody provisions the device anew. A library without the feature `authorities` takes 0
+  // only.
   size_t authority_count;
   // The only backend that may answer; NULL: any that an authority vouches for.
   const struct vw_identity *expected;
@@ -719,6 +737,24 @@ typedef struct vw_wall_reading {
   uint8_t quality;
 } vw_wall_reading;
 
+// The ids of records that were accepted: `count` consecutive sequences of the lane.
+typedef struct vw_accepted {
+  // The first one's sequence.
+  uint64_t first;
+  // How many.
+  uint32_t count;
+} vw_accepted;
+
+// A tested random source: opaque, in the caller's memory, and never moved.
+typedef struct vw_health {
+  // Not for use.
+  uint64_t opaque[VW_HEALTH_WORDS];
+} vw_health;
+
+// Waits, not for ever, for the generator's next raw sample, stores it in `sample` and returns 0, or returns anything else
+// if there is none.
+typedef int32_t (*vw_sample_fn)(void *context, uint32_t *sample);
+
 // Takes packets from a serial line: opaque, in the caller's memory, and never moved.
 typedef struct vw_cobs {
   // Not for use.
@@ -736,14 +772,6 @@ typedef struct vw_reassembler {
   // Not for use.
   uint64_t opaque[VW_REASSEMBLER_WORDS];
 } vw_reassembler;
-
-// The ids of records that were accepted: `count` consecutive sequences of the lane.
-typedef struct vw_accepted {
-  // The first one's sequence.
-  uint64_t first;
-  // How many.
-  uint32_t count;
-} vw_accepted;
 
 // One value of a measurement.
 typedef struct vw_value {
@@ -924,7 +952,8 @@ vw_status vw_config_init(struct vw_config *config, size_t size);
 
 // Makes a device in `device`, of `size` bytes: `sizeof (vw_device)`. What was in that memory is forgotten.
 //
-// With `VW_ERROR_INVALID_CONFIG`, `why` says in words which value is wrong; it may be NULL. 80 bytes do.
+// With `VW_ERROR_INVALID_CONFIG`, `why` says in words which value is wrong; it may be NULL. 80 bytes do. It is none of the
+// device's memory.
 vw_status vw_device_init(struct vw_device *device,
                          size_t size,
                          const struct vw_config *config,
@@ -1048,11 +1077,60 @@ vw_status vw_wall_time(struct vw_device *device,
                        uint64_t now,
                        struct vw_wall_reading *reading);
 
+// Makes the pin of a backend for `vw_config.pin`, from its static key (32 bytes) and its credential, as whoever provisions
+// the device has verified them: neither is verified here.
+vw_status vw_pin_init(struct vw_pin *pin,
+                      const uint8_t *key,
+                      const uint8_t *credential,
+                      size_t credential_len);
+
 // Returns the `VW_API_VERSION` that the library was built with.
 uint32_t vw_api_version(void);
 
 // Returns the library's version, such as `"0.1.0"`. Static.
 const char *vw_version(void);
+
+// Accepts a record of which only the application and its backend know what the content means. `VW_ERROR_BAD_RECORD` for a
+// kind that has a call of its own: 1 and 2, `vw_record_annotation` and `vw_record_alarm_limits`; later versions go on from
+// 3. `VW_ERROR_OUT_OF_SCOPE` unless the credential permits records of every kind.
+vw_status vw_record_extension(struct vw_device *device,
+                              uint64_t now,
+                              uint8_t lane,
+                              uint64_t time,
+                              uint8_t kind,
+                              const uint8_t *bytes,
+                              size_t len,
+                              struct vw_accepted *accepted);
+
+// Makes a tested random source in `health`, of `size` bytes: `sizeof (vw_health)`. Its samples have `sample_bits` bits, 1 to
+// 32, of which an assessment of the hardware (NIST SP 800-90B) has found `entropy_millibits` thousandths of a bit of
+// min-entropy, 100 or more.
+//
+// The health tests of SP 800-90B, section 4.4, look at each sample, and 1024 of them must pass before the first byte. Where
+// a test fails, the source is not used again. What passes is hashed. It finds a generator that breaks, not one that was
+// never good: take raw samples, from before any conditioning in hardware.
+vw_status vw_health_init(struct vw_health *health,
+                         size_t size,
+                         vw_sample_fn sample,
+                         void *context,
+                         uint8_t sample_bits,
+                         uint16_t entropy_millibits);
+
+// Runs the start-up test, or what is left of it; `vw_health_fill` does it otherwise. `VW_ERROR_ENTROPY` if a test fails, or
+// the generator has no sample.
+vw_status vw_health_start_up(struct vw_health *health);
+
+// Fills `out` with random bytes: give it as `vw_config.entropy`, with the `vw_health` as `vw_config.entropy_context`. Returns
+// `VW_OK`, which is 0, or an error: then `out` has zeros, or is as it was.
+int32_t vw_health_fill(void *health,
+                       uint8_t *out,
+                       size_t len);
+
+// Tells what a test has found: a `VW_HEALTH_…`.
+vw_status vw_health_failure(struct vw_health *health, uint8_t *failure);
+
+// Ends the source, and wipes its state. A device that it feeds ends first.
+vw_status vw_health_destroy(struct vw_health *health);
 
 #if (defined(VW_HEAP) && !defined(VW_STD))
 // Gives the library its heap, once, before the first device: `VW_HEAP_PER_DEVICE` bytes for each device that lives at

@@ -321,7 +321,7 @@ pub unsafe extern "C" fn vw_device_init(
     why: *mut c_char,
     why_len: usize,
 ) -> vw_status {
-    let make = || {
+    let make = |place: *mut Inner| {
         // SAFETY: the caller has one there, by contract.
         let config = unsafe { memory::read(config) }?;
         if size != size_of::<vw_device>() || config.size != size_of::<vw_config>() {
@@ -335,7 +335,7 @@ pub unsafe extern "C" fn vw_device_init(
         // SAFETY: the caller's buffer, by contract, and none of the device's memory.
         let mut why = unsafe { Text::new(why, why_len) }?;
         // SAFETY: the caller's memory is what the configuration says, and left alone from here on, by contract.
-        unsafe { inner(regions, &config) }.map_err(|error| {
+        unsafe { write_inner(place, regions, &config) }.map_err(|error| {
             if let Failure::Call(CallError::InvalidConfig(reason)) = error {
                 // What does not fit is cut off.
                 let _ = why.write_str(reason);
@@ -348,7 +348,7 @@ pub unsafe extern "C" fn vw_device_init(
         return reserved;
     }
     // SAFETY: the caller's storage, by contract.
-    let made = unsafe { slot::make::<Inner>(device, make) };
+    let made = unsafe { slot::make_at::<Inner>(device, make) };
     if made != VW_OK {
         crate::budget::release();
     }
@@ -388,11 +388,16 @@ fn regions(device: *mut vw_device, config: &vw_config) -> [Region; 4] {
     ]
 }
 
-/// Makes the device.
+/// Makes the device, in its place.
 ///
 /// # Safety
-/// Everything that `config` points to is there, and the memory is the device's from here on.
-unsafe fn inner(regions: [Region; 4], config: &vw_config) -> Result<Inner, Failure> {
+/// Everything that `config` points to is there, and the memory is the device's from here on. `place` is aligned, and large
+/// enough for one.
+unsafe fn write_inner(
+    place: *mut Inner,
+    regions: [Region; 4],
+    config: &vw_config,
+) -> Result<vw_status, Failure> {
     let fill = config.entropy.ok_or(VW_ERROR_NULL)?;
     let mut others = regions.iter();
     while let Some(region) = others.next() {
@@ -410,7 +415,7 @@ unsafe fn inner(regions: [Region; 4], config: &vw_config) -> Result<Inner, Failu
             backlog: memory::buffer(config.backlog, config.backlog_len)?,
         }
     };
-    Ok(Inner {
+    let made = Inner {
         device: Device::new(settings, memory)?,
         entropy: Source { fill, context: config.entropy_context },
         received: config.received,
@@ -418,5 +423,8 @@ unsafe fn inner(regions: [Region; 4], config: &vw_config) -> Result<Inner, Failu
         regions,
         outbox: (config.outbox, config.outbox_len),
         backlog: (config.backlog, config.backlog_len),
-    })
+    };
+    // SAFETY: what this function asks of its caller.
+    unsafe { place.write(made) };
+    Ok(VW_OK)
 }

@@ -74,16 +74,31 @@ pub(crate) unsafe fn make<T: Object>(
     object: *mut T::Storage,
     value: impl FnOnce() -> Result<T, vw_status>,
 ) -> vw_status {
+    let write = |place: *mut T| {
+        let value = value()?;
+        // SAFETY: what `make_at` gives.
+        unsafe { place.write(value) };
+        Ok(VW_OK)
+    };
+    // SAFETY: passed on.
+    unsafe { make_at(object, write) }
+}
+
+/// As [`make`], for a value that is large: `write` writes it where it is told, which is aligned and large enough, and the
+/// stack never has it more often than needed.
+///
+/// # Safety
+/// As for [`make`]; and `write` has written a value if it returns no error.
+pub(crate) unsafe fn make_at<T: Object>(
+    object: *mut T::Storage,
+    write: impl FnOnce(*mut T) -> Outcome,
+) -> vw_status {
     let slot = match place::<T>(object) {
         Ok(slot) => slot,
         Err(error) => return error,
     };
-    let made = caught(|| {
-        let value = value()?;
-        // SAFETY: aligned, large enough (`FITS`), and the caller's to give.
-        unsafe { (&raw mut (*slot).value).cast::<T>().write(value) };
-        Ok(VW_OK)
-    });
+    // SAFETY: aligned, large enough (`FITS`), and the caller's to give.
+    let made = caught(|| write(unsafe { (&raw mut (*slot).value).cast::<T>() }));
     if made == VW_OK {
         let head =
             Head { magic: AtomicU32::new(T::MAGIC), state: AtomicU32::new(IDLE), address: slot.addr() };

@@ -213,12 +213,13 @@ fn a_pin_that_is_none_is_refused() {
     assert_eq!(make(key, 0), VW_ERROR_MALFORMED_CREDENTIAL);
     assert_eq!(make(key, service.credential.len() - 1), VW_ERROR_MALFORMED_CREDENTIAL);
     assert_eq!(make(key, service.credential.len()), VW_OK);
-    let mut pin = unsafe { pin.assume_init() };
+    let pin = unsafe { pin.assume_init() };
     let mut config = world.config();
     config.authority_count = 0;
     config.pin = &raw const pin;
     assert_eq!(world.init(&config), VW_OK);
-    pin.credential_len = 0;
+    let short = vw_pin { credential_len: 0, ..pin };
+    config.pin = &raw const short;
     assert_eq!(world.init(&config), VW_ERROR_INVALID_CONFIG, "no authority vouches for it then");
 }
 

@@ -163,6 +163,7 @@ static void boot(void) {
     EXPECT(vw_device_init(&device, sizeof device, &trusting, why, sizeof why), VW_ERROR_INVALID_CONFIG);
 #endif
     CHECK(vw_device_init(&device, sizeof device, &config, NULL, 0));
+    pool_close(0); // vw_device_init has looked whether a whole share is there
 #endif
     CHECK(vw_cobs_init(&decoder, sizeof decoder));
     serve_storage();

@@ -43,6 +43,7 @@ void vw_free(void *block, size_t size, size_t align) {
 
 void pool_close(int closed) {
     is_closed = closed;
+    peak = used;
 }
 
 size_t pool_used(void) {

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-// Has nothing to give from here on, if `closed`.
+// Has nothing to give from here on, if `closed`. The peak is counted anew.
 void pool_close(int closed);
 // How many bytes are handed out now, and were at the most.
 size_t pool_used(void);
