@@ -248,6 +248,7 @@ fn provision(
     let own = issue(&secret, 2, service_subject, Role::Backend)?;
     let public = secret.public_key();
     let anchors = TrustAnchors::new(&[authority.public_key()])?;
+    let backend_credential = own;
     let identity = LocalIdentity::new(Arc::new(secret), public, own);
     let mut config = BackendConfig::new(identity, anchors, Time::known(UnixSeconds(clock)));
     config.max_half_open = options.max_half_open.unwrap_or(config.max_half_open);
@@ -270,6 +271,8 @@ fn provision(
     for (name, bytes) in [
         ("authority", &authority.public_key().0[..]),
         ("backend_subject", &service_subject),
+        ("backend_key", &public.0),
+        ("backend_credential", backend_credential.as_bytes()),
         ("device_secret", &device),
         ("device_credential", credential.as_bytes()),
         ("psk_id", &psk_id),

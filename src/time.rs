@@ -83,6 +83,8 @@ impl Add<Duration> for Instant {
     type Output = Self;
 
     /// Adds, saturating at [`Instant::FAR_FUTURE`].
+    // Not inlined: 64 bits, and in many places of what must be small.
+    #[inline(never)]
     fn add(self, span: Duration) -> Self {
         Self(self.0.saturating_add(span.0))
     }
@@ -92,6 +94,7 @@ impl Sub<Duration> for Instant {
     type Output = Self;
 
     /// Subtracts, saturating at [`Instant::ZERO`].
+    #[inline(never)]
     fn sub(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(span.0))
     }
@@ -100,6 +103,7 @@ impl Sub<Duration> for Instant {
 impl Add for Duration {
     type Output = Self;
 
+    #[inline(never)]
     fn add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }

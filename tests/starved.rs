@@ -1,17 +1,18 @@
-//! A handshake on a heap without room says so, and aborts nothing. A program of its own, as the allocator is the whole
-//! process's: one test, and nothing else runs beside it.
+//! What needs a heap says so where that has no room, and aborts nothing. A program of its own, as the allocator is the
+//! whole process's: one test after the other, and nothing else runs beside them.
 
 use cap::Cap;
 use std::alloc::System;
 use std::sync::Arc;
 use vitalwire::crypto::{SigningKey, StaticSecret};
-use vitalwire::device::{Device, DeviceConfig, DeviceMemory, Link};
+use vitalwire::device::{Device, DeviceConfig, DeviceMemory, Link, StorageConfig};
 use vitalwire::framing::{ChannelDescriptor, ChannelKind, Component, encode_descriptors};
 use vitalwire::handshake::{HandshakeError, Limits, ReplyWritten, Responder};
 use vitalwire::identity::{
     Authority, CredentialRequest, LocalIdentity, Role, Scopes, SubjectId, Time, TrustAnchors,
 };
 use vitalwire::limits::{HANDSHAKE_HEAP, HANDSHAKE_RTO, MAX_HELLO, MAX_REPLY};
+use vitalwire::storage::StorageKey;
 use vitalwire::wire::{ConnectionId, PacketKind, Side};
 use vitalwire::{CallError, Instant, OsEntropy, UnixSeconds};
 
@@ -50,6 +51,29 @@ fn kind(packet: &[u8]) -> PacketKind {
 fn main() {
     a_handshake_without_heap_says_so_and_succeeds_later();
     println!("a handshake without heap says so and succeeds later: ok");
+    a_device_without_heap_for_its_storage_says_so();
+    println!("a device without heap for its storage says so: ok");
+}
+
+fn a_device_without_heap_for_its_storage_says_so() {
+    let authority = Authority::new(SigningKey::from_bytes([1; 32]));
+    let anchors = TrustAnchors::new(&[authority.public_key()]).unwrap();
+    let own = identity(&authority, 2, Role::Device);
+    let (mut refused, mut made) = (0, 0);
+    for left in (0..4096).step_by(24) {
+        let (mut outbox, mut backlog) = ([0; 1024], [0; 8192]);
+        let memory = DeviceMemory { outbox: &mut outbox, descriptors: &[1], backlog: &mut backlog };
+        let mut config = DeviceConfig::new(own.clone(), anchors, Time::known(NOW), 1, 1024);
+        config.storage = Some(StorageConfig::new(StorageKey::from_bytes([4; 32]), 8192));
+        match with_heap(left, || Device::new(config, memory).map(drop)) {
+            Ok(()) => made += 1,
+            Err(error) => {
+                assert_eq!((error, made), (CallError::OutOfMemory, 0), "{left}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 10 && made > 10, "{refused} refused, {made} made");
 }
 
 fn a_handshake_without_heap_says_so_and_succeeds_later() {

@@ -24,11 +24,13 @@ bare_metal_cargo() {
             cargo "$command" --target "$bare_metal_target" "$@"
             ;;
         debian)
-            # Its library for this target is built from source, which a release compiler does only when told so.
+            # Its library for this target is built from source, which a release compiler does only when told so; copying
+            # is of the arithmetic (Cargo.toml).
             linker=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$bare_metal_target")_LINKER
             env RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 "$linker=ld.lld" \
                 cargo "$command" --target "$bare_metal_target" \
-                -Z build-std=core,alloc,compiler_builtins -Z build-std-features=compiler-builtins-mem "$@"
+                -Z build-std=core,alloc,compiler_builtins -Z build-std-features=compiler-builtins-mem,optimize_for_size \
+                --config 'profile.release.package.compiler_builtins.opt-level="s"' "$@"
             ;;
         *)
             echo "no compiler for $bare_metal_target: run \`rustup target add $bare_metal_target\`," \

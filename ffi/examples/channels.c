@@ -39,6 +39,7 @@ vw_status channels_record_all(vw_device *device, uint64_t now) {
     static const int32_t heart_rate = 72;
     static const uint64_t offsets[] = {0, 1000, 2000, 3000};
     static const int32_t rates[] = {70, 71, 73, 72};
+    static const uint8_t own[] = {0xc0, 0xff, 0xee}; // what only this device and its backend understand
     static const char remark[] = "electrodes changed";
     const vw_measurement lead_off = {.channel = HEART_RATE, .count = 1, .values = {{.state = VW_ABSENT_SENSOR_OFF}}};
     const vw_trend trend = {
@@ -66,6 +67,9 @@ vw_status channels_record_all(vw_device *device, uint64_t now) {
     }
     if (status == VW_OK) {
         status = vw_record_alarm_limits(device, now, VW_LANE_EVENT, now, &limits, NULL);
+    }
+    if (status == VW_OK) {
+        status = vw_record_extension(device, now, VW_LANE_EVENT, now, 200, own, sizeof own, NULL);
     }
     if (status == VW_OK) {
         status = vw_record_trend(device, now, VW_LANE_TREND, now, &trend, NULL);

@@ -332,9 +332,9 @@ static void turn(struct app *app) {
     take_events(app);
 }
 
-// Turns the loop until `done` says so, 20 s at the most.
+// Turns the loop until `done` says so, 10 s at the most.
 static void run_until(struct app *app, const char *what, int (*done)(struct app *)) {
-    uint64_t end = now_ms() + 20000;
+    uint64_t end = now_ms() + 10000;
     while (!done(app)) {
         if (now_ms() > end) {
             fprintf(stderr, "host: timed out: %s\n", what);

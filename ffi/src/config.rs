@@ -2,25 +2,19 @@
 
 use crate::entropy::{Source, vw_entropy_fn};
 use crate::event::{vw_identity, vw_pin, vw_received_fn};
-use crate::key_store::{KeyStore, vw_key_store};
+use crate::key_store::vw_key_store;
 use crate::memory::{self, Plain, Region};
 use crate::names::Text;
-use crate::rekey::{lane_policy, vw_rekey_policy};
-use crate::slot::{self, Object};
+use crate::rekey::vw_rekey_policy;
+use crate::settings::{Failure, settings};
+use crate::slot::{self, Object, Slot};
 use crate::status::*;
-use alloc::sync::Arc;
 use core::ffi::{c_char, c_void};
 use core::fmt::Write;
-use vitalwire::crypto::{Psk, PublicKey, SignatureKey, StaticDh, StaticSecret};
-use vitalwire::delivery::LaneShares;
-use vitalwire::device::{BackendPin, Device, DeviceConfig, DeviceMemory, StorageConfig};
+use vitalwire::CallError;
+use vitalwire::device::{Device, DeviceMemory};
 use vitalwire::handshake::Limits;
-use vitalwire::identity::{Credential, LocalIdentity, Time, TrustAnchors};
-use vitalwire::limits::MAX_AUTHORITIES;
-use vitalwire::storage::StorageKey;
-use vitalwire::wire::{ConnectionId, PskId};
-use vitalwire::{CallError, Duration, UnixSeconds};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 /// The length of a key, in bytes.
 pub const VW_KEY_LEN: usize = 32;
@@ -35,14 +29,19 @@ pub const VW_HANDSHAKE_PACKET_MAX: usize = 512;
 
 /// The size of a device's opaque storage, in words of 64 bits.
 #[cfg(target_pointer_width = "64")]
-pub const VW_DEVICE_WORDS: usize = 1408;
+pub const VW_DEVICE_WORDS: usize = 1120;
 /// The size of a device's opaque storage, in words of 64 bits.
 #[cfg(target_pointer_width = "32")]
-pub const VW_DEVICE_WORDS: usize = 1344;
+pub const VW_DEVICE_WORDS: usize = 1040;
 
 const _: () = assert!(VW_CREDENTIAL_MAX == vitalwire::limits::MAX_CREDENTIAL);
 const _: () = assert!(VW_HANDSHAKE_PACKET_MAX == vitalwire::limits::MAX_HELLO);
 const _: () = assert!(VW_LANES == vitalwire::framing::Lane::ALL.len());
+// That it is enough is `Object::FITS`. A device of this build may have no use for what another one needs.
+const _: () = assert!(
+    size_of::<vw_device>() / 3 * 2 <= size_of::<Slot<Inner>>(),
+    "the storage is much larger than the device: lower VW_DEVICE_WORDS"
+);
 
 /// A device: opaque, in the caller's memory, and never moved. Its size is `sizeof (vw_device)`.
 ///
@@ -54,7 +53,7 @@ pub struct vw_device {
 }
 
 /// What a device needs to know. Begin with `vw_config_init`, and fill in at least `secret_key`, `credential`,
-/// `authorities`, `boot`, `outbox`, `descriptors` and `entropy`.
+/// `authorities` (or `pin`), `boot`, `outbox`, `descriptors` and `entropy`.
 ///
 /// Keys and credentials are copied: wipe yours. `outbox`, `backlog` and `descriptors` stay in use until
 /// `vw_device_destroy`.
@@ -77,7 +76,9 @@ pub struct vw_config {
 
     /// The authorities that are trusted: Ed25519 public keys of 32 bytes, one behind the other.
     pub authorities: *const u8,
-    /// How many, 1 to 4.
+    /// How many, 1 to 4. 0: none, and no signature is ever verified; `pin` with a credential is needed then, and this
+    /// backend is trusted until somebody provisions the device anew. A library without the feature `authorities` takes 0
+    /// only.
     pub authority_count: usize,
     /// The only backend that may answer; NULL: any that an authority vouches for.
     pub expected: *const vw_identity,
@@ -310,7 +311,8 @@ pub unsafe extern "C" fn vw_config_init(config: *mut vw_config, size: usize) -> 
 
 /// Makes a device in `device`, of `size` bytes: `sizeof (vw_device)`. What was in that memory is forgotten.
 ///
-/// With `VW_ERROR_INVALID_CONFIG`, `why` says in words which value is wrong; it may be NULL. 80 bytes do.
+/// With `VW_ERROR_INVALID_CONFIG`, `why` says in words which value is wrong; it may be NULL. 80 bytes do. It is none of the
+/// device's memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vw_device_init(
     device: *mut vw_device,
@@ -320,15 +322,20 @@ pub unsafe extern "C" fn vw_device_init(
     why_len: usize,
 ) -> vw_status {
     let make = || {
-        // SAFETY: the caller's buffer, by contract.
-        let mut why = unsafe { Text::new(why, if why.is_null() { 0 } else { why_len }) }?;
         // SAFETY: the caller has one there, by contract.
         let config = unsafe { memory::read(config) }?;
         if size != size_of::<vw_device>() || config.size != size_of::<vw_config>() {
             return Err(VW_ERROR_BAD_LENGTH);
         }
+        let regions = regions(device, &config);
+        let why_len = if why.is_null() { 0 } else { why_len };
+        if regions.iter().any(|own| own.overlaps(Region::new(why, why_len))) {
+            return Err(VW_ERROR_OVERLAP);
+        }
+        // SAFETY: the caller's buffer, by contract, and none of the device's memory.
+        let mut why = unsafe { Text::new(why, why_len) }?;
         // SAFETY: the caller's memory is what the configuration says, and left alone from here on, by contract.
-        unsafe { inner(device, &config) }.map_err(|error| {
+        unsafe { inner(regions, &config) }.map_err(|error| {
             if let Failure::Call(CallError::InvalidConfig(reason)) = error {
                 // What does not fit is cut off.
                 let _ = why.write_str(reason);
@@ -371,53 +378,22 @@ pub unsafe extern "C" fn vw_device_destroy(device: *mut vw_device) -> vw_status 
     status
 }
 
-/// Why no device was made.
-enum Failure {
-    Status(vw_status),
-    Call(CallError),
-}
-
-impl Failure {
-    fn status(&self) -> vw_status {
-        match self {
-            Self::Status(status) => *status,
-            Self::Call(error) => (*error).into(),
-        }
-    }
-}
-
-impl From<vw_status> for Failure {
-    fn from(status: vw_status) -> Self {
-        Self::Status(status)
-    }
-}
-
-impl From<CallError> for Failure {
-    fn from(error: CallError) -> Self {
-        Self::Call(error)
-    }
-}
-
-const fn wrong(what: &'static str) -> Failure {
-    Failure::Call(CallError::InvalidConfig(what))
-}
-
-fn shares([alarm, event, trend, waveform]: [usize; VW_LANES]) -> LaneShares {
-    LaneShares { alarm, event, trend, waveform }
+/// The device's memory: the descriptors come last.
+fn regions(device: *mut vw_device, config: &vw_config) -> [Region; 4] {
+    [
+        Region::new(device, size_of::<vw_device>()),
+        Region::new(config.outbox, config.outbox_len),
+        Region::new(config.backlog, config.backlog_len),
+        Region::new(config.descriptors, config.descriptors_len),
+    ]
 }
 
 /// Makes the device.
 ///
 /// # Safety
 /// Everything that `config` points to is there, and the memory is the device's from here on.
-unsafe fn inner(device: *mut vw_device, config: &vw_config) -> Result<Inner, Failure> {
+unsafe fn inner(regions: [Region; 4], config: &vw_config) -> Result<Inner, Failure> {
     let fill = config.entropy.ok_or(VW_ERROR_NULL)?;
-    let regions = [
-        Region::new(device, size_of::<vw_device>()),
-        Region::new(config.outbox, config.outbox_len),
-        Region::new(config.backlog, config.backlog_len),
-        Region::new(config.descriptors, config.descriptors_len),
-    ];
     let mut others = regions.iter();
     while let Some(region) = others.next() {
         if others.clone().any(|other| region.overlaps(*other)) {
@@ -443,136 +419,4 @@ unsafe fn inner(device: *mut vw_device, config: &vw_config) -> Result<Inner, Fai
         outbox: (config.outbox, config.outbox_len),
         backlog: (config.backlog, config.backlog_len),
     })
-}
-
-/// Reads the settings.
-///
-/// # Safety
-/// Everything that `config` points to is there.
-unsafe fn settings(config: &vw_config) -> Result<DeviceConfig, Failure> {
-    // SAFETY: what this function asks of its caller.
-    let (identity, anchors, storage) =
-        unsafe { (local_identity(config)?, anchors(config)?, storage(config)?) };
-    let clock = (config.wall_clock != 0).then_some(UnixSeconds(config.wall_clock));
-    let mut time = Time::floor_only(UnixSeconds(config.time_floor));
-    time.set_clock(clock);
-    let mut settings = DeviceConfig::new(identity, anchors, time, config.boot, config.outbox_len);
-    // SAFETY: what this function asks of its caller.
-    unsafe {
-        settings.expected = memory::read_if(config.expected)?.map(vw_identity::identity);
-        settings.pin = match memory::read_if(config.pin)? {
-            Some(pin) => Some(BackendPin::try_from(&pin)?),
-            None => None,
-        };
-        settings.psk = match memory::read_if(config.psk.cast::<[u8; 32]>())? {
-            Some(psk) => {
-                let psk = Zeroizing::new(psk);
-                let id = memory::read(config.psk_id.cast::<[u8; 8]>())?;
-                Some((PskId(id), Psk::from_bytes(*psk)))
-            }
-            None => None,
-        };
-        let id = memory::bytes(config.connection_id, config.connection_id_len)?;
-        settings.connection_id =
-            ConnectionId::new(id).ok_or(wrong("the connection id is longer than 8 bytes"))?;
-    }
-    let idle = Duration::from_secs(config.idle_seconds.into());
-    settings.limits = Limits::new(config.max_packet, config.window, idle)
-        .ok_or(wrong("max_packet, window or idle_seconds is out of range"))?;
-    settings.rekey = config.rekey.policy()?;
-    settings.smallest_packet = config.smallest_packet;
-    if config.lane_bytes != [0; VW_LANES] {
-        settings.shares = shares(config.lane_bytes);
-    }
-    settings.linger = config.linger_ms.map(|ms| Duration::from_millis(ms.into()));
-    for (policy, code) in settings.policies.iter_mut().zip(config.policies) {
-        *policy = lane_policy(code)?;
-    }
-    settings.quotas = config.quotas;
-    settings.listen = (config.listen_ms != 0).then(|| Duration::from_millis(config.listen_ms.into()));
-    settings.storage = storage;
-    Ok(settings)
-}
-
-/// # Safety
-/// As for [`settings`].
-unsafe fn local_identity(config: &vw_config) -> Result<LocalIdentity, Failure> {
-    // SAFETY: what this function asks of its caller.
-    let (secret, public, credential) = unsafe {
-        (
-            memory::read_if(config.secret_key.cast::<[u8; 32]>())?.map(Zeroizing::new),
-            memory::read_if(config.public_key.cast::<[u8; 32]>())?.map(PublicKey),
-            memory::bytes(config.credential, config.credential_len)?,
-        )
-    };
-    let credential = Credential::from_bytes(credential).map_err(vw_status::from)?;
-    let (key, public): (Arc<dyn StaticDh>, PublicKey) = match (secret, config.key_store.diffie_hellman) {
-        (Some(secret), _) => {
-            let secret = StaticSecret::from_bytes(*secret);
-            let public = public.unwrap_or_else(|| secret.public_key());
-            (Arc::new(secret), public)
-        }
-        (None, Some(exchange)) => {
-            // SAFETY: what this function asks of its caller.
-            let hedge = unsafe { memory::read_if(config.key_store.hedge_key.cast::<[u8; 32]>()) }?;
-            let hedge_key = Zeroizing::new(hedge.unwrap_or([0; 32]));
-            let store = KeyStore { exchange, context: config.key_store.context, hedge_key };
-            (Arc::new(store), public.ok_or(VW_ERROR_NULL)?)
-        }
-        (None, None) => return Err(VW_ERROR_NULL.into()),
-    };
-    Ok(LocalIdentity::new(key, public, credential))
-}
-
-/// # Safety
-/// As for [`settings`].
-unsafe fn anchors(config: &vw_config) -> Result<TrustAnchors, Failure> {
-    if config.authority_count > MAX_AUTHORITIES {
-        return Err(VW_ERROR_BAD_ANCHORS.into());
-    }
-    // SAFETY: what this function asks of its caller.
-    let keys: &[[u8; 32]] = unsafe { memory::list(config.authorities.cast(), config.authority_count) }?;
-    let mut all = [SignatureKey([0; 32]); MAX_AUTHORITIES];
-    for (to, from) in all.iter_mut().zip(keys) {
-        *to = SignatureKey(*from);
-    }
-    let all = all.get(..keys.len()).unwrap_or_default();
-    TrustAnchors::new(all).map_err(|error| vw_status::from(error).into())
-}
-
-/// # Safety
-/// As for [`settings`].
-unsafe fn storage(config: &vw_config) -> Result<Option<StorageConfig>, Failure> {
-    // SAFETY: what this function asks of its caller.
-    let Some(key) = unsafe { memory::read_if(config.storage_key.cast::<[u8; 32]>()) }? else {
-        return Ok(None);
-    };
-    let key = Zeroizing::new(key);
-    let mut storage = StorageConfig::new(StorageKey::from_bytes(*key), config.backlog_len);
-    if config.entry_len != 0 {
-        storage.entry_len = config.entry_len;
-    }
-    if config.set_len != 0 {
-        storage.set_len = config.set_len;
-    }
-    if config.backlog_bytes != [0; VW_LANES] {
-        storage.backlog = shares(config.backlog_bytes);
-    }
-    storage.spill_after =
-        config.spill_after_ms.map(|ms| (ms != VW_SPILL_NEVER).then(|| Duration::from_millis(ms.into())));
-    Ok(Some(storage))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::slot::Slot;
-
-    /// That it is enough is checked when it compiles (`Object::FITS`).
-    #[test]
-    fn the_storage_is_hardly_larger_than_the_device() {
-        let (storage, needed) = (size_of::<vw_device>(), size_of::<Slot<Inner>>());
-        println!("a device takes {needed} of {storage} bytes");
-        assert!(storage - needed <= storage / 5, "{needed} bytes are needed: lower VW_DEVICE_WORDS");
-    }
 }

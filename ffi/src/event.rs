@@ -1,4 +1,5 @@
-use crate::memory::Plain;
+use crate::memory::{self, Plain};
+use crate::slot;
 use crate::status::*;
 use core::ffi::c_void;
 use vitalwire::crypto::PublicKey;
@@ -75,6 +76,28 @@ impl TryFrom<&vw_pin> for BackendPin {
         let credential = if bytes.is_empty() { None } else { Some(Credential::from_bytes(bytes)?) };
         Ok(Self { key: PublicKey(pin.key), identity: pin.identity.identity(), credential })
     }
+}
+
+/// Makes the pin of a backend for `vw_config.pin`, from its static key (32 bytes) and its credential, as whoever provisions
+/// the device has verified them: neither is verified here.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vw_pin_init(
+    pin: *mut vw_pin,
+    key: *const u8,
+    credential: *const u8,
+    credential_len: usize,
+) -> vw_status {
+    slot::caught(|| {
+        // SAFETY: the caller's key and credential, by contract.
+        let (key, credential) =
+            unsafe { (memory::read(key.cast::<[u8; 32]>())?, memory::bytes(credential, credential_len)?) };
+        let credential = Credential::from_bytes(credential)?;
+        let identity = credential.claimed_identity().ok_or(VW_ERROR_MALFORMED_CREDENTIAL)?;
+        let made = BackendPin { key: PublicKey(key), identity, credential: Some(credential) };
+        // SAFETY: the caller has room for one, by contract.
+        unsafe { memory::write(pin, (&made).into()) }?;
+        Ok(VW_OK)
+    })
 }
 
 /// There is no event.
@@ -305,5 +328,30 @@ impl vw_received {
             }),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::VW_LANE_TREND;
+    use vitalwire::framing::Lane;
+
+    #[test]
+    fn every_trouble_has_a_code_of_its_own() {
+        let troubles = [
+            StorageTrouble::Unavailable,
+            StorageTrouble::Unreadable,
+            StorageTrouble::TooManyBoots,
+            StorageTrouble::Full(Lane::Trend),
+            StorageTrouble::Failed,
+            StorageTrouble::PinUnreadable,
+            StorageTrouble::NoEntropy,
+            StorageTrouble::Corrupt,
+        ];
+        let mut codes = troubles.map(|what| trouble(what).0);
+        codes.sort_unstable();
+        assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(trouble(StorageTrouble::Full(Lane::Trend)), (VW_TROUBLE_FULL, VW_LANE_TREND));
     }
 }

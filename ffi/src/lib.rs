@@ -43,6 +43,8 @@ mod device;
 mod entropy;
 mod event;
 mod export;
+mod extension;
+mod health;
 #[cfg(all(feature = "heap", not(feature = "std")))]
 mod heap;
 #[cfg(all(feature = "heap-hooks", not(feature = "heap"), not(feature = "std")))]
@@ -55,6 +57,7 @@ mod names;
 mod panicking;
 mod records;
 mod rekey;
+mod settings;
 mod slot;
 mod status;
 mod storage;
@@ -67,6 +70,8 @@ pub use device::*;
 pub use entropy::*;
 pub use event::*;
 pub use export::*;
+pub use extension::*;
+pub use health::*;
 #[cfg(all(feature = "heap", not(feature = "std")))]
 pub use heap::*;
 pub use key_store::*;

@@ -307,7 +307,7 @@ const fn present(has: u8, value: i32) -> Option<i32> {
 ///
 /// # Safety
 /// The contract of all calls.
-unsafe fn accept(
+pub(crate) unsafe fn accept(
     inner: &mut Inner,
     now: u64,
     lane_code: u8,

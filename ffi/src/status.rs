@@ -32,7 +32,8 @@ pub enum vw_status {
     VW_ERROR_OVERLAP = -8,
     /// A fault of the library. The object can only be destroyed.
     VW_ERROR_INTERNAL = -9,
-    /// The heap is too small for another device.
+    /// The heap has too little room: for another device, or for a handshake. A session that there is goes on, and the
+    /// handshake is tried again after a second.
     VW_ERROR_OUT_OF_MEMORY = -10,
 
     /// The buffer is too small; the call tells how much it needs.

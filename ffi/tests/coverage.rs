@@ -31,13 +31,14 @@ fn all_are_named(library: &str, name: &str, layer: &str, least: usize) {
 
 #[test]
 fn errors_have_codes() {
-    all_are_named("error.rs", "CallError", "status.rs", 14);
+    all_are_named("error.rs", "CallError", "status.rs", 15);
+    all_are_named("health.rs", "HealthError", "health.rs", 2);
 }
 
 #[test]
 fn events_and_storage_troubles_have_codes() {
     all_are_named("device/event.rs", "DeviceEvent", "event.rs", 12);
-    all_are_named("device/event.rs", "StorageTrouble", "event.rs", 7);
+    all_are_named("device/event.rs", "StorageTrouble", "event.rs", 8);
     all_are_named("device/event.rs", "DeviceReceived", "event.rs", 2);
 }
 

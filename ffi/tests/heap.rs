@@ -8,13 +8,10 @@ use common::{TODAY, World};
 use core::ptr::null_mut;
 use peak_alloc::PeakAlloc;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use vitalwire::backend::{Backend, BackendConfig, BackendEvent, BatchRef, Claims, Grant, Inbound, Received};
-use vitalwire::crypto::{ServiceKey, StaticSecret, TicketKey};
+use vitalwire::backend::{Backend, BackendEvent, BatchRef, Claims, Grant, Inbound, Received};
 use vitalwire::delivery::Ledger;
-use vitalwire::handshake::TicketKeys;
-use vitalwire::identity::{CredentialRequest, LocalIdentity, Role, Scopes, SubjectId, Time, TrustAnchors};
-use vitalwire::{Duration, Instant, OsEntropy, UnixSeconds};
+use vitalwire::identity::Scopes;
+use vitalwire::{Duration, Instant, OsEntropy};
 use vitalwire_c::vw_status::*;
 use vitalwire_c::*;
 
@@ -89,29 +86,6 @@ impl Storage {
         (reply.data, reply.len) = (bytes.as_ptr(), bytes.len());
         (reply, bytes)
     }
-}
-
-fn backend(world: &World) -> Backend<()> {
-    let secret = StaticSecret::generate(&mut OsEntropy).unwrap();
-    let public = secret.public_key();
-    let request = CredentialRequest {
-        serial: 2,
-        subject: SubjectId(*b"service-00000001"),
-        role: Role::Backend,
-        scopes: Scopes::PUBLISH,
-        issued: TODAY,
-        not_before: TODAY,
-        not_after: UnixSeconds(TODAY.0 + 86_400),
-    };
-    let credential = world.authority.issue(&public, &request).unwrap();
-    let anchors = TrustAnchors::new(&[world.authority.public_key()]).unwrap();
-    let identity = LocalIdentity::new(Arc::new(secret), public, credential);
-    let mut config = BackendConfig::new(identity, anchors, Time::known(TODAY));
-    config.rekey = config.rekey.dh_interval(Duration::ZERO).unwrap();
-    let mut backend = Backend::new(config).unwrap();
-    let (service, ticket) = (ServiceKey::from_bytes([3; 32]), TicketKey::from_bytes([4; 32]));
-    backend.set_ticket_keys(TicketKeys::new(service, ticket, None));
-    backend
 }
 
 /// Both ends, joined in memory.
@@ -258,7 +232,7 @@ impl Pair {
 fn a_device_takes_no_more_than_half_of_its_share_and_gives_it_back() {
     let world = World::new();
     let mut pair = Pair {
-        backend: backend(&world),
+        backend: world.service().backend,
         world,
         claims: Claims::new(10),
         ledger: Ledger::default(),

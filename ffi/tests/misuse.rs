@@ -89,7 +89,7 @@ fn a_configuration_that_lacks_something_is_refused() {
         (|config| config.entropy = None, VW_ERROR_NULL),
         (|config| config.credential_len = 0, VW_ERROR_MALFORMED_CREDENTIAL),
         (|config| config.credential_len = usize::MAX, VW_ERROR_BAD_LENGTH),
-        (|config| config.authority_count = 0, VW_ERROR_BAD_ANCHORS),
+        (|config| config.authority_count = 0, VW_ERROR_INVALID_CONFIG), // and there is no pin
         (|config| config.authority_count = 5, VW_ERROR_BAD_ANCHORS),
         (|config| config.descriptors_len -= 1, VW_ERROR_INVALID_CONFIG),
         (|config| config.max_packet = 63, VW_ERROR_INVALID_CONFIG),
@@ -120,6 +120,15 @@ fn memory_that_is_shared_is_refused() {
     let mut config = world.config();
     config.outbox = world.device().cast();
     assert_eq!(world.init(&config), VW_ERROR_OVERLAP);
+    let mut config = world.config();
+    config.max_packet = 1; // there would be something to say
+    let (device, outbox) = (world.device(), world.outbox.as_mut_ptr());
+    for why in [device.cast(), outbox.cast(), outbox.wrapping_add(4095).cast()] {
+        world.outbox.fill(0x22);
+        let status = unsafe { vw_device_init(device, size_of::<vw_device>(), &config, why, 80) };
+        assert_eq!(status, VW_ERROR_OVERLAP);
+        assert!(world.outbox.iter().all(|byte| *byte == 0x22));
+    }
 
     let mut world = made();
     let (device, mut len) = (world.device(), 0);
@@ -182,10 +191,35 @@ fn codes_that_name_nothing_are_refused() {
         assert_eq!(vw_record_measurement(device, 0, 1, 0, &measurement, null_mut()), VW_ERROR_BAD_LENGTH);
         measurement.count = 0;
         assert_eq!(vw_record_measurement(device, 0, 1, 0, &measurement, null_mut()), VW_ERROR_BAD_RECORD);
+        for known in [1, 2] {
+            let status = vw_record_extension(device, 0, 1, 0, known, text.as_ptr(), 2, null_mut());
+            assert_eq!(status, VW_ERROR_BAD_RECORD);
+        }
     }
     let mut fill = vw_lane_fill { records: 0, queued: 0, used: 0, capacity: 0, dropped: 0, gaps: 0 };
     assert_eq!(unsafe { vw_fill(device, VW_LANE_EVENT, &mut fill) }, VW_OK);
     assert_eq!(fill.records, 1, "nothing but the good one was accepted");
+}
+
+#[test]
+fn a_pin_that_is_none_is_refused() {
+    let mut world = World::new();
+    let service = world.service();
+    let mut pin = std::mem::MaybeUninit::<vw_pin>::uninit();
+    let mut make =
+        |key: *const u8, len| unsafe { vw_pin_init(pin.as_mut_ptr(), key, service.credential.as_ptr(), len) };
+    let key = service.key.as_ptr();
+    assert_eq!(make(null(), service.credential.len()), VW_ERROR_NULL);
+    assert_eq!(make(key, 0), VW_ERROR_MALFORMED_CREDENTIAL);
+    assert_eq!(make(key, service.credential.len() - 1), VW_ERROR_MALFORMED_CREDENTIAL);
+    assert_eq!(make(key, service.credential.len()), VW_OK);
+    let mut pin = unsafe { pin.assume_init() };
+    let mut config = world.config();
+    config.authority_count = 0;
+    config.pin = &raw const pin;
+    assert_eq!(world.init(&config), VW_OK);
+    pin.credential_len = 0;
+    assert_eq!(world.init(&config), VW_ERROR_INVALID_CONFIG, "no authority vouches for it then");
 }
 
 #[test]

@@ -3,7 +3,7 @@ use crate::crypto::{Psk, PublicKey};
 use crate::delivery::{LanePolicy, LaneShares};
 use crate::error::CallError;
 use crate::handshake::Limits;
-use crate::identity::{Credential, Identity, LocalIdentity, Time, TrustAnchors};
+use crate::identity::{Credential, Identity, LocalIdentity, Scopes, Time, TrustAnchors};
 use crate::limits::{MAX_RECORD, MIN_MAX_PACKET};
 use crate::session::RekeyPolicy;
 use crate::time::Duration;
@@ -152,6 +152,15 @@ impl DeviceConfig {
     /// Whom the floor demands.
     pub(super) fn expected_backend(&self) -> Option<Identity> {
         self.pin.map(|pin| pin.identity).or(self.expected)
+    }
+
+    /// What a ticket that was given for these scopes allows the backend: without authorities no more than the pin does.
+    pub(super) fn granted(&self, scopes: Scopes) -> Scopes {
+        if !self.anchors.is_empty() {
+            return scopes;
+        }
+        let pinned = self.pin.and_then(|pin| pin.credential);
+        scopes & pinned.map_or(Scopes::NONE, |credential| credential.claimed_scopes())
     }
 
     /// How many bytes of frames fit a packet of `smallest_packet` bytes.

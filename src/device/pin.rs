@@ -176,12 +176,14 @@ impl Device<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tickets::{Peer, Ticket};
     use super::*;
-    use crate::crypto::{SigningKey, StaticSecret};
+    use crate::crypto::{Psk, ServiceKey, SigningKey, StaticSecret};
     use crate::device::{DeviceConfig, DeviceMemory, Link};
     use crate::entropy::OsEntropy;
     use crate::error::CallError;
     use crate::identity::{Authority, CredentialRequest, LocalIdentity, Role, Scopes, Time, TrustAnchors};
+    use crate::limits::TICKET_LEN;
     use crate::time::{Duration, Instant};
     use crate::wire::{Hello, Pattern};
     use alloc::sync::Arc;
@@ -232,6 +234,50 @@ mod tests {
         assert!(refused(&|config| config.pin = None));
         assert!(refused(&|config| config.pin.as_mut().unwrap().credential = None));
         assert!(refused(&|config| config.pin.as_mut().unwrap().identity.subject = SubjectId([9; 16])));
+    }
+
+    /// A ticket of the pinned backend, from when it was allowed this.
+    fn ticket(config: &DeviceConfig, scopes: Scopes) -> Ticket {
+        let pin = config.pin.unwrap();
+        Ticket {
+            ticket: [7; TICKET_LEN],
+            psk: Psk::from_bytes([8; 32]),
+            service: ServiceKey::from_bytes([9; 32]),
+            peer: Peer {
+                key: pin.key,
+                identity: pin.identity,
+                scopes,
+                not_after: UnixSeconds(2_000_000_000),
+            },
+            expires: UnixSeconds(2_000_000_000),
+            dies: None,
+            psk_proved: false,
+            own: config.identity.credential().hash(),
+        }
+    }
+
+    #[test]
+    fn a_ticket_from_before_the_pin_grants_no_more_than_the_pinned_credential() {
+        let everything = Scopes::from_bits(u32::MAX);
+        let granted = |change: &dyn Fn(&mut DeviceConfig)| {
+            let (mut memory, mut out) = ([0; 512], [0; 512]);
+            let mut config = config();
+            change(&mut config);
+            let ticket = ticket(&config, everything);
+            let mut device = device(config, &mut memory).unwrap();
+            device.tickets.keep(ticket);
+            let now = Instant::from_millis(1);
+            device.handle_link(now, Link::Up { max_packet: 512 });
+            device.connect(now);
+            let packet = device.poll_transmit(now, &mut OsEntropy, &mut out).unwrap().unwrap();
+            assert_eq!(Hello::parse(packet).unwrap().header.pattern, Pattern::Resume);
+            let attempt = device.connector.attempt.as_ref().unwrap();
+            attempt.resuming.as_ref().unwrap().peer.scopes
+        };
+        assert_eq!(granted(&|_| ()), Scopes::PUBLISH);
+        // The authority of a device that has one said so in the full handshake.
+        let authority = Authority::new(SigningKey::from_bytes([1; 32])).public_key();
+        assert_eq!(granted(&|config| config.anchors = TrustAnchors::new(&[authority]).unwrap()), everything);
     }
 
     #[test]

@@ -25,7 +25,7 @@ const MAX_BATCHES: usize = Lane::ALL.len();
 
 /// Of the ticket in use, what the session will need, and what went along in the Hello.
 pub(super) struct Resuming {
-    peer: Peer,
+    pub(super) peer: Peer,
     psk_proved: bool,
     early: Early,
 }
@@ -130,7 +130,8 @@ impl Device<'_> {
                 return Err(attempt.not_begun(now, error));
             }
         };
-        attempt.resuming = Some(Resuming { peer: *peer, psk_proved: *psk_proved, early });
+        let peer = Peer { scopes: self.config.granted(peer.scopes), ..*peer };
+        attempt.resuming = Some(Resuming { peer, psk_proved: *psk_proved, early });
         attempt.stage = Stage::Resume(state);
         attempt.packet = packet;
         attempt.note_sent(now, rng);

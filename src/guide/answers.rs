@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | `BufferTooSmall` | `poll_transmit` | Give a buffer of 512 bytes, or of the link's `max_packet` if that is more. A fault of the build. |
 //! | `Entropy` | `poll_transmit` | Pause for a second or more, call again; show the fault if it lasts. See [Randomness](super::firmware#randomness). |
+//! | `OutOfMemory` | `Device::new`, `poll_transmit` | Give the library a larger heap of its own: a fault of the build. Meanwhile go on: a session stays, a handshake is tried again by itself. |
 //! | `InvalidConfig` | `Device::new`, `poll_transmit` | At the start: the text says which setting; a fault of the build or of provisioning. Later only if the secure element fails: pause, call again. |
 //! | `LaneFull` | `record` | With storage: serve `poll_storage`, try again. Else keep the record if it is an alarm, and try again after the next acknowledgement; tell the wearer if alarms do not get in. |
 //! | `Thinned` | `record` | Nothing: the policy asked for it. |

@@ -227,8 +227,9 @@
 //! With the handshake comes `alloc`: snow boxes its parts. What a handshake takes, and that all of it is given back, is held by
 //! `tests/heap.rs` and printed by `cargo run --release --example sizes`; sessions and records take none. The identity and, with storage, its state are
 //! allocated once, at the start. Give the allocator a region that nothing else uses: then it cannot fragment, and the figure
-//! that the footprint report prints is the size to reserve, with a margin for the allocator's own headers. An allocation that fails calls the
-//! allocator's error handler, which must end in a reset: that is a wrong size, to be found on the bench.
+//! that the footprint report prints is the size to reserve, with a margin for the allocator's own headers. Where
+//! the library finds no room it says so before it begins ([`CallError::OutOfMemory`](crate::CallError::OutOfMemory)), and aborts nothing;
+//! the firmware's own allocations that fail call the allocator's error handler. Either is a wrong size, to be found on the bench.
 //!
 //! The deepest stack is in the handshake's X25519. Run it on the main stack, paint the stack (`examples/firmware` does), and put the
 //! stack below the statics, so that an overflow faults instead of writing over them.

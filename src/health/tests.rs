@@ -145,6 +145,7 @@ fn a_stuck_source_fails_at_the_cutoff_and_for_good() {
     assert_eq!(rng.fill(&mut out), Err(EntropyError));
     assert_eq!(out, [0; 32], "nothing of a failed call is left");
     assert_eq!(rng.failure(), Some(HealthError::Stuck));
+    assert!(!rng.is_ready(), "the start-up test has passed, but what has failed since counts");
     for _ in 0..200 {
         assert_eq!(rng.fill(&mut out), Err(EntropyError));
     }
@@ -152,6 +153,20 @@ fn a_stuck_source_fails_at_the_cutoff_and_for_good() {
     drop(rng);
     let cutoff = u32::from(limits.repetitions());
     assert_eq!(drawn, 1024 + cutoff, "the source is not asked again");
+}
+
+#[test]
+fn what_a_failed_call_made_before_it_failed_is_wiped_too() {
+    let (mut next, mut drawn) = (noise(3), 0u32);
+    let source = Samples(|| {
+        drawn += 1;
+        // Good for the start-up and one block of 80 samples, and stuck in the second one.
+        Ok(if drawn > 1024 + 100 { 0x5A } else { next() })
+    });
+    let mut rng = HealthTested::new(source, limits(8, 4_000));
+    let mut out = [0xEE; 80];
+    assert_eq!(rng.fill(&mut out), Err(EntropyError));
+    assert_eq!(out, [0; 80]);
 }
 
 #[test]

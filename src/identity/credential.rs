@@ -249,6 +249,9 @@ impl Credential {
             return Err(CredentialError::UnknownIssuer);
         }
         body.check_claims(role, time)?;
+        //= SPEC.md#pinned-trust
+        //# A device without authorities MUST NOT raise its floor above the `issued` of the pinned credential.
+        let body = Body { issued: body.issued.min(pinned.issued), ..body };
         Ok(body.passed(static_key, role, Scopes::from_bits(body.scopes) & Scopes::from_bits(pinned.scopes)))
     }
 }

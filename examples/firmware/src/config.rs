@@ -85,7 +85,7 @@ fn config() -> Result<DeviceConfig, Failure> {
         LaneShares { alarm: LANE_BACKLOG, event: LANE_BACKLOG, trend: LANE_BACKLOG, waveform: LANE_BACKLOG };
     let after = Some(SPILL_AFTER);
     storage.spill_after = [Some(Duration::ZERO), after, after, after];
-    config.storage = Some(storage);
+    config.storage = (!cfg!(feature = "without-storage")).then_some(storage);
     Ok(config)
 }
 

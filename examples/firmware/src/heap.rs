@@ -5,9 +5,9 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use firmware_measure::{Heap, HeapGauge};
 
-/// The size of the region, in bytes. `parts` has both ends of a handshake and an authority in it; a device alone needs
-/// the boxes that it keeps, the 2 KB that the library asks for in one piece, and a Hello.
-const LEN: usize = if cfg!(feature = "pinned") { 10 * 1024 } else { 16 * 1024 };
+/// The size of the region, in bytes: the 2 KB that the library asks for in one piece, the boxes that it keeps, and a
+/// Hello.
+const LEN: usize = 10 * 1024;
 
 /// The heap.
 #[global_allocator]

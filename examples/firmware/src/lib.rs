@@ -4,7 +4,7 @@
 //! hardware; `monitor.rs` is the application.
 #![no_std]
 
-#[cfg(any(feature = "pinned", feature = "handshake"))]
+#[cfg(feature = "pinned")]
 extern crate alloc;
 
 #[cfg(feature = "asynchronous")]
@@ -20,11 +20,10 @@ pub mod entropy;
 pub mod figure;
 #[cfg(feature = "pinned")]
 pub mod flash;
-#[cfg(any(feature = "pinned", feature = "handshake"))]
+#[cfg(feature = "pinned")]
 pub mod heap;
 #[cfg(feature = "pinned")]
 pub mod line;
-pub mod measure;
 #[cfg(feature = "pinned")]
 pub mod monitor;
 #[cfg(feature = "pinned")]

@@ -92,7 +92,9 @@ fn run(device: &mut Device<'_>, figures: &mut Figures) -> Result<(), Failure> {
 #[inline(never)]
 fn store(now: Instant, device: &mut Device<'_>, entropy: &mut HostEntropy, flash: &mut flash::Store) {
     let mut buffer = [0; STORAGE_BUFFER];
-    while let Some(request) = device.poll_storage(now, entropy) {
+    while !cfg!(feature = "without-storage")
+        && let Some(request) = device.poll_storage(now, entropy)
+    {
         let reply = flash.serve_blocking(request, &mut buffer);
         device.handle_storage(now, reply);
     }

@@ -2,9 +2,14 @@
 #![allow(dead_code, unreachable_pub)] // each test uses some of it
 
 use core::ffi::c_void;
-use vitalwire::crypto::{SigningKey, StaticSecret};
-use vitalwire::identity::{Authority, CredentialRequest, Role, Scopes, SubjectId};
-use vitalwire::{Entropy, OsEntropy, UnixSeconds};
+use std::sync::Arc;
+use vitalwire::backend::{Backend, BackendConfig};
+use vitalwire::crypto::{ServiceKey, SigningKey, StaticSecret, TicketKey};
+use vitalwire::handshake::TicketKeys;
+use vitalwire::identity::{
+    Authority, CredentialRequest, LocalIdentity, Role, Scopes, SubjectId, Time, TrustAnchors,
+};
+use vitalwire::{Duration, Entropy, OsEntropy, UnixSeconds};
 use vitalwire_c::*;
 
 pub const TODAY: UnixSeconds = UnixSeconds(1_750_000_000);
@@ -29,6 +34,13 @@ pub struct World {
     pub backlog: Vec<u8>,
     pub descriptors: Vec<u8>,
     pub device: Box<vw_device>,
+}
+
+/// A backend of the same authority, and what a device may be provisioned with to know it.
+pub struct Service {
+    pub backend: Backend<()>,
+    pub key: [u8; 32],
+    pub credential: Vec<u8>,
 }
 
 pub fn rate() -> vw_component {
@@ -90,6 +102,29 @@ impl World {
             descriptors: encode(&[channel(1, &[rate()])]),
             device: Box::new(vw_device { opaque: [0; VW_DEVICE_WORDS] }),
         }
+    }
+
+    pub fn service(&self) -> Service {
+        let secret = StaticSecret::generate(&mut OsEntropy).unwrap();
+        let public = secret.public_key();
+        let request = CredentialRequest {
+            serial: 2,
+            subject: SubjectId(*b"service-00000001"),
+            role: Role::Backend,
+            scopes: Scopes::PUBLISH,
+            issued: TODAY,
+            not_before: TODAY,
+            not_after: UnixSeconds(TODAY.0 + 86_400),
+        };
+        let credential = self.authority.issue(&public, &request).unwrap();
+        let anchors = TrustAnchors::new(&[self.authority.public_key()]).unwrap();
+        let identity = LocalIdentity::new(Arc::new(secret), public, credential);
+        let mut config = BackendConfig::new(identity, anchors, Time::known(TODAY));
+        config.rekey = config.rekey.dh_interval(Duration::ZERO).unwrap();
+        let mut backend = Backend::new(config).unwrap();
+        let (service, ticket) = (ServiceKey::from_bytes([3; 32]), TicketKey::from_bytes([4; 32]));
+        backend.set_ticket_keys(TicketKeys::new(service, ticket, None));
+        Service { backend, key: public.0, credential: credential.as_bytes().to_vec() }
     }
 
     pub fn config(&mut self) -> vw_config {

@@ -462,6 +462,8 @@ impl<'m> Lanes<'m> {
         Ok(())
     }
 
+    // Not inlined, and `of_mut` becomes the same code: it is called in many places.
+    #[inline(never)]
     const fn of(&self, lane: Lane) -> &LaneQueue<'m> {
         match lane {
             Lane::Alarm => &self.alarm,
@@ -471,6 +473,7 @@ impl<'m> Lanes<'m> {
         }
     }
 
+    #[inline(never)]
     const fn of_mut(&mut self, lane: Lane) -> &mut LaneQueue<'m> {
         match lane {
             Lane::Alarm => &mut self.alarm,

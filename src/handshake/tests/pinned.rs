@@ -1,6 +1,7 @@
 //! Devices that trust no authority, but the key that they are pinned to.
 
 use super::*;
+use crate::limits::MAX_UNIX_SECONDS;
 
 const NOBODY: TrustAnchors = TrustAnchors::NONE;
 
@@ -20,9 +21,13 @@ fn renewed(world: &World, authority: &Authority, request: &CredentialRequest) ->
 
 /// What a device makes of a backend with another credential than the pinned one.
 fn meet(world: &World, responder: &Responder) -> Result<VerifiedCredential, HandshakeError> {
+    meet_at(TIME, world, responder)
+}
+
+fn meet_at(time: Time, world: &World, responder: &Responder) -> Result<VerifiedCredential, HandshakeError> {
     let initiator = pinned(Case::Ik, world);
     let Exchange { waiting, reply, .. } = Exchange::with(responder, &initiator, None).unwrap();
-    match waiting.read_reply(&initiator, TIME, &reply).map_err(|failure| failed(failure).1)? {
+    match waiting.read_reply(&initiator, time, &reply).map_err(|failure| failed(failure).1)? {
         ReplyOutcome::Established(device) => Ok(device.peer),
         ReplyOutcome::Finish(_) => panic!("IK has two messages"),
     }
@@ -75,6 +80,25 @@ fn another_credential_of_the_pinned_key_grants_no_more() {
     assert_eq!(refused(&world.authority, request(2, Role::Device)), Some(role));
     let past = CredentialRequest { not_after: UnixSeconds(NOW.0 - 1), ..usual };
     assert_eq!(refused(&world.authority, past), Some(CredentialError::Expired.into()));
+}
+
+#[test]
+fn another_credential_of_the_pinned_key_raises_no_floor() {
+    //= SPEC.md#pinned-trust
+    //= type=test
+    //# A device without authorities MUST NOT raise its floor above the `issued` of the pinned credential.
+    let world = World::new();
+    let usual = request(2, Role::Backend);
+    // No authority has signed this, and a floor there would be above the validity of everybody, for good.
+    let last = UnixSeconds(MAX_UNIX_SECONDS - 1);
+    let stolen = CredentialRequest { serial: 9, issued: last, not_after: last, ..usual };
+    let met = meet_at(Time::floor_only(NOW), &world, &renewed(&world, &world.authority, &stolen)).unwrap();
+    let mut time = Time::floor_only(UnixSeconds(0));
+    time.raise_floor(&met);
+    assert_eq!((met.serial(), time.floor()), (9, usual.issued));
+    let older = CredentialRequest { issued: UnixSeconds(usual.issued.0 - 1), ..usual };
+    let met = meet(&world, &renewed(&world, &world.authority, &older)).unwrap();
+    assert_eq!(met.issued(), older.issued);
 }
 
 #[test]

@@ -38,9 +38,11 @@ pub struct Budget {
     pub figure: String,
     /// The most that it may be; `None` for a figure that only must be there.
     pub most: Option<u64>,
+    /// What it is to become, where it is not there yet. To miss it is told, and no error.
+    pub goal: Option<u64>,
 }
 
-/// Reads the budget file: `<image> <figure> <most, or any>`, with comments from `#` to the end of a line.
+/// Reads the budget file: `<image> <figure> <most, or any> [goal <goal>]`, with comments from `#` to the end of a line.
 ///
 /// # Errors
 /// Names the line that is not of this form.
@@ -48,30 +50,42 @@ pub fn budgets(text: &str) -> Result<Vec<Budget>, String> {
     let mut budgets = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let words: Vec<&str> = line.split('#').next().unwrap_or("").split_whitespace().collect();
-        match &words[..] {
-            [] => {}
-            &[image, figure, most] => {
-                let most = match most {
-                    "any" => None,
-                    most => Some(most.parse().map_err(|error| format!("line {number}: {most}: {error}"))?),
-                };
-                budgets.push(Budget { image: image.into(), figure: figure.into(), most });
+        let parsed = |word: &str| word.parse().map_err(|error| format!("line {number}: {word}: {error}"));
+        let (image, figure, most, goal) = match &words[..] {
+            [] => continue,
+            &[image, figure, "any"] => (image, figure, None, None),
+            &[image, figure, most] => (image, figure, Some(parsed(most)?), None),
+            &[image, figure, most, "goal", goal] => {
+                (image, figure, Some(parsed(most)?), Some(parsed(goal)?))
             }
-            _ => return Err(format!("line {number}: not `<image> <figure> <most, or any>`")),
+            _ => return Err(format!("line {number}: not `<image> <figure> <most, or any> [goal <goal>]`")),
+        };
+        if goal.is_some_and(|goal| Some(goal) >= most) {
+            return Err(format!("line {number}: a goal is below what is allowed now"));
         }
+        budgets.push(Budget { image: image.into(), figure: figure.into(), most, goal });
     }
     if budgets.is_empty() { Err("no budgets".into()) } else { Ok(budgets) }
 }
 
 /// Holds figures against the budgets; returns what is wrong, one line each.
 pub fn check(budgets: &[Budget], images: &BTreeMap<String, Figures>) -> Vec<String> {
-    let wrong = |Budget { image, figure, most }: &Budget| {
+    let wrong = |Budget { image, figure, most, .. }: &Budget| {
         let Some(figures) = images.get(image) else { return Some(format!("{image}: no such image")) };
         let Some(&value) = figures.get(figure) else { return Some(format!("{image}: no figure {figure}")) };
         let most = most.filter(|&most| value > most)?;
         Some(format!("{image}: {figure} is {value}, more than {most}"))
     };
     budgets.iter().filter_map(wrong).collect()
+}
+
+/// Returns which goals are not reached, one line each.
+pub fn missed(budgets: &[Budget], images: &BTreeMap<String, Figures>) -> Vec<String> {
+    let missed = |Budget { image, figure, goal, .. }: &Budget| {
+        let (&value, goal) = (images.get(image)?.get(figure)?, (*goal)?);
+        (value > goal).then(|| format!("{image}: {figure} is {value}, and is to be {goal}"))
+    };
+    budgets.iter().filter_map(missed).collect()
 }
 
 #[cfg(test)]
@@ -113,7 +127,9 @@ mod tests {
         assert!(budgets("# nothing\n").is_err());
         assert!(budgets("full xx").unwrap_err().contains("line 1"));
         assert!(budgets("\nfull xx many").unwrap_err().contains("line 2"));
-        assert!(budgets("full xx 1 2").is_err());
+        for text in ["full xx 1 2", "full xx 1 goal", "full xx any goal 1", "full xx 1 aim 0", "full xx 1 goal 1"] {
+            assert!(budgets(text).unwrap_err().contains("line 1"), "{text}");
+        }
     }
 
     #[test]
@@ -128,5 +144,13 @@ mod tests {
     fn a_missing_figure_or_image_is_wrong() {
         let budgets = budgets("full ik any\npinned xx 100").unwrap();
         assert_eq!(check(&budgets, &images(1)), ["full: no figure ik", "pinned: no such image"]);
+    }
+
+    #[test]
+    fn a_goal_is_told_and_no_limit() {
+        let budgets = budgets("full xx 100 goal 90").unwrap();
+        let told = |value| (check(&budgets, &images(value)).len(), missed(&budgets, &images(value)).len());
+        assert_eq!([90, 91, 100, 101].map(told), [(0, 0), (0, 1), (0, 1), (1, 1)]);
+        assert_eq!(missed(&budgets, &images(91)), ["full: xx is 91, and is to be 90"]);
     }
 }

@@ -57,6 +57,9 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<ExitCode, Box<dyn 
         budgets.and_then(|text| figures::budgets(&text)).map_err(|error| format!("{path}: {error}"))?;
     let images: BTreeMap<String, Figures> =
         devices.into_iter().chain(peers).map(|measured| (measured.name, measured.figures)).collect();
+    for line in figures::missed(&budgets, &images) {
+        println!("\nGoal not reached: {line}.");
+    }
     let wrong = figures::check(&budgets, &images);
     for line in &wrong {
         eprintln!("over budget: {line}");

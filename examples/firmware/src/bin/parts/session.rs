@@ -1,6 +1,8 @@
 //! A session and its records without a heap: what every packet costs.
 
+use super::report;
 use core::hint::black_box;
+use firmware_measure::Meter;
 use vitalwire::Instant;
 use vitalwire::crypto::SessionSecrets;
 use vitalwire::framing::{
@@ -9,10 +11,10 @@ use vitalwire::framing::{
 };
 use vitalwire::session::{RekeyPolicy, Session, Side};
 use vitalwire::wire::{ConnectionId, DataHeader};
-use vitalwire_firmware::{Failure, measure::Counter};
+use vitalwire_firmware::Failure;
 
 /// Seals and opens packets of the sizes that telemetry has.
-pub fn packets(counter: &mut Counter) -> Result<(), Failure> {
+pub fn packets(meter: &mut Meter) -> Result<(), Failure> {
     let now = Instant::ZERO;
     let secrets = || SessionSecrets::new([1; 32], &[2; 64]);
     let policy = RekeyPolicy::default();
@@ -20,14 +22,14 @@ pub fn packets(counter: &mut Counter) -> Result<(), Failure> {
     let mut backend: Session<2> = Session::new(now, Side::Backend, secrets(), 128, policy);
     let id = ConnectionId::EMPTY;
     for (seal, open, len) in [
-        ("seal packet, 16", "open packet, 16", 16),
-        ("seal packet, 48", "open packet, 48", 48),
-        ("seal packet, 64", "open packet, 64", 64),
-        ("seal packet, 256", "open packet, 256", 256),
+        ("seal.16", "open.16", 16),
+        ("seal.48", "open.48", 48),
+        ("seal.64", "open.64", 64),
+        ("seal.256", "open.256", 256),
     ] {
         let mut out = [0x5a; 300];
-        let packet = counter.report(seal, || device.seal(now, &id, &mut out, len)).map_err(|_| "sealing")?;
-        let opened = counter.report(open, || {
+        let packet = report(meter, seal, || device.seal(now, &id, &mut out, len)).map_err(|_| "sealing")?;
+        let opened = report(meter, open, || {
             let header = DataHeader::parse(packet, 0)?;
             backend.open(now, &header, packet)
         });
@@ -40,7 +42,7 @@ pub fn packets(counter: &mut Counter) -> Result<(), Failure> {
 }
 
 /// Encodes 256 samples that look like an ECG.
-pub fn waveform(counter: &mut Counter) -> Result<(), Failure> {
+pub fn waveform(meter: &mut Meter) -> Result<(), Failure> {
     let volt = [Component::new(131_329, 266_418)];
     let mut channel = ChannelDescriptor::new(1, ChannelKind::Waveform, 131_329, (&volt).into());
     channel.rate = Some(Rate::per_second(360));
@@ -53,7 +55,7 @@ pub fn waveform(counter: &mut Counter) -> Result<(), Failure> {
     });
     let mut out = [0u8; 600];
     let block = WaveformBlock::new(1, 0, black_box(&samples));
-    let encoded = counter.report("encode 256 samples", || encode_waveform(&block, &set, &mut out));
+    let encoded = report(meter, "encode.256", || encode_waveform(&block, &set, &mut out));
     let encoded = encoded.map_err(|_| "encoding")?;
     (encoded.taken == 256 && encoded.bytes < 256).then_some(()).ok_or("the block is too long")
 }
