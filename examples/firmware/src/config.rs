@@ -18,8 +18,8 @@ use vitalwire::{CallError, Duration, UnixSeconds};
 pub const MAX_PACKET: u16 = 256;
 /// A record fits a packet of this length: longer blocks are split.
 const SMALLEST_PACKET: u16 = 128;
-/// About two seconds of what the monitor measures. What waits for longer is in the flash: that is what bridges an outage.
-const SHARES: LaneShares = LaneShares { alarm: 192, event: 128, trend: 192, waveform: 768 };
+/// The ECG of an alarm, which comes at once, and some of the rest. What waits for longer is in the flash: that is what bridges an outage.
+const SHARES: LaneShares = LaneShares { alarm: 128, event: 96, trend: 96, waveform: 960 };
 const OUTBOX: usize = SHARES.alarm + SHARES.event + SHARES.trend + SHARES.waveform;
 /// For each lane, what is read back from the flash: a record of any length and its header.
 const LANE_BACKLOG: usize = SMALLEST_PACKET as usize - 36;
