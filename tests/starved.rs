@@ -60,7 +60,7 @@ fn a_device_without_heap_for_its_storage_says_so() {
     let anchors = TrustAnchors::new(&[authority.public_key()]).unwrap();
     let own = identity(&authority, 2, Role::Device);
     let (mut refused, mut made) = (0, 0);
-    for left in (0..4096).step_by(24) {
+    for left in (0..16_384).step_by(24) {
         let (mut outbox, mut backlog) = ([0; 1024], [0; 8192]);
         let memory = DeviceMemory { outbox: &mut outbox, descriptors: &[1], backlog: &mut backlog };
         let mut config = DeviceConfig::new(own.clone(), anchors, Time::known(NOW), 1, 1024);
