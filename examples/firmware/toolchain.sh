@@ -29,7 +29,7 @@ bare_metal_cargo() {
             linker=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$bare_metal_target")_LINKER
             env RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 "$linker=ld.lld" \
                 cargo "$command" --target "$bare_metal_target" \
-                -Z build-std=core,alloc,compiler_builtins -Z build-std-features=compiler-builtins-mem,optimize_for_size \
+                -Z build-std=core,alloc,compiler_builtins -Z build-std-features=compiler-builtins-mem \
                 --config 'profile.release.package.compiler_builtins.opt-level="s"' "$@"
             ;;
         *)
