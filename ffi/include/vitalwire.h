@@ -23,7 +23,7 @@
 // VW_PANIC_HANDLER for `panic-handler`.
 
 // A device's share of the heap, in bytes, storage included: twice what it takes at the most, as a heap gets holes.
-#define VW_HEAP_PER_DEVICE 12288
+#define VW_HEAP_PER_DEVICE 18432
 
 // The length of a key, in bytes.
 #define VW_KEY_LEN 32
@@ -42,12 +42,12 @@
 
 #if defined(VW_64BIT)
 // The size of a device's opaque storage, in words of 64 bits.
-#define VW_DEVICE_WORDS 1120
+#define VW_DEVICE_WORDS 560
 #endif
 
 #if defined(VW_32BIT)
 // The size of a device's opaque storage, in words of 64 bits.
-#define VW_DEVICE_WORDS 1040
+#define VW_DEVICE_WORDS 528
 #endif
 
 // Measurements and trends: 1 to 8 components.

@@ -1,7 +1,7 @@
 //! What a device may take from the heap.
 
 /// A device's share of the heap, in bytes, storage included: twice what it takes at the most, as a heap gets holes.
-pub const VW_HEAP_PER_DEVICE: usize = 12288;
+pub const VW_HEAP_PER_DEVICE: usize = 18432;
 
 #[cfg(all(feature = "heap", not(feature = "std")))]
 pub(crate) use crate::heap::{release, reserve};
