@@ -225,7 +225,7 @@
 //!
 //! # Heap and stack
 //! With the handshake comes `alloc`: snow boxes its parts. What a handshake takes, and that all of it is given back, is held by
-//! `tests/heap.rs` and printed by `cargo run --release --example sizes`; sessions and records take none. The identity and, with storage, its state are
+//! `tests/heap.rs` and printed by `cargo run --release --example sizes`; sessions and records take none. The identity, the outbox's state and, with storage, its state are
 //! allocated once, at the start. Give the allocator a region that nothing else uses: then it cannot fragment, and the figure
 //! that the footprint report prints is the size to reserve, with a margin for the allocator's own headers. Where
 //! the library finds no room it says so before it begins ([`CallError::OutOfMemory`](crate::CallError::OutOfMemory)), and aborts nothing;
