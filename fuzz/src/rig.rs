@@ -18,6 +18,7 @@
 use crate::disk::{Answer, Asked, entries};
 use crate::input::Input;
 use crate::world::{CLOCK, SeedRng, World, hand_over, world};
+use core::ops::Range;
 use std::collections::{BTreeMap, BTreeSet};
 use vitalwire::backend::*;
 use vitalwire::crypto::{ServiceKey, StorageKey, TicketKey};
@@ -63,7 +64,12 @@ struct Rig {
     given: BTreeMap<i32, Given>,
     /// Values that the device said are stored.
     promised: BTreeSet<i32>,
-    committed: BTreeMap<(StreamKey, u64), i32>,
+    /// The records' values; a gap has none.
+    committed: BTreeMap<(StreamKey, u64), Option<i32>>,
+    /// What the committed gap records name.
+    named: Vec<(StreamKey, Range<u64>)>,
+    /// The boot of each life, once it was known.
+    boots: BTreeMap<usize, u32>,
     arrived: BTreeSet<i32>,
     ledger: Ledger,
     held: Vec<OwnedBatch>,
@@ -89,6 +95,15 @@ enum Mood {
 
 struct PowerCut;
 
+/// What a record says, if it is no gap.
+fn value(record: &Record<'_>) -> Option<i32> {
+    match record {
+        Record::Measurement(measurement) => Some(measurement.values[0].valid().expect("valid")),
+        Record::Gap(_) => None,
+        other => panic!("another kind: {other:?}"),
+    }
+}
+
 impl Rig {
     fn new(settings: u8) -> Self {
         let world = world();
@@ -111,6 +126,8 @@ impl Rig {
             given: BTreeMap::new(),
             promised: BTreeSet::new(),
             committed: BTreeMap::new(),
+            named: Vec::new(),
+            boots: BTreeMap::new(),
             arrived: BTreeSet::new(),
             ledger: Ledger::default(),
             held: Vec::new(),
@@ -309,11 +326,12 @@ impl Rig {
         let batch = owned.as_batch();
         for record in batch.records() {
             let id = (batch.stream(), record.sequence);
-            let Record::Measurement(measurement) = &record.record else { panic!("another kind") };
-            let value = measurement.values[0].valid().expect("valid");
-            let given = self.given.get(&value).expect("never recorded");
-            let name = (given.lane, given.sequence, given.millis);
-            assert_eq!(name, (batch.stream().lane, record.sequence, record.time.as_millis()));
+            let value = value(&record.record);
+            if let Some(value) = value {
+                let given = self.given.get(&value).expect("never recorded");
+                let name = (given.lane, given.sequence, given.millis);
+                assert_eq!(name, (batch.stream().lane, record.sequence, record.time.as_millis()));
+            }
             let known = self.committed.get(&id);
             assert!(known.is_none_or(|known| *known == value), "one id, two records");
             assert!(self.tampered || known.is_none(), "delivered after its commit");
@@ -331,10 +349,12 @@ impl Rig {
             batch.closed().iter().for_each(|closed| self.ledger.close(closed));
             self.ledger.apply(&mark).expect("the ledger is not full");
             for record in batch.records() {
-                let Record::Measurement(measurement) = &record.record else { panic!("another kind") };
-                let value = measurement.values[0].valid().expect("valid");
+                let value = value(&record.record);
                 self.committed.insert((batch.stream(), record.sequence), value);
-                self.arrived.insert(value);
+                self.arrived.extend(value);
+                if let Record::Gap(gap) = &record.record {
+                    self.named.push(batch.stream().named_by(gap));
+                }
             }
         }
     }
@@ -451,6 +471,7 @@ impl Life<'_, '_> {
     }
 
     fn note_promises(&mut self) {
+        self.rig.boots.extend(self.device.boot().map(|boot| (self.number, boot)));
         if self.rig.tampered {
             return;
         }
@@ -611,7 +632,13 @@ impl Life<'_, '_> {
         let rig = &*self.rig;
         for (value, given) in &rig.given {
             let owed = given.life == self.number || !rig.tampered && rig.promised.contains(value);
-            assert!(!owed || rig.arrived.contains(value), "{given:?} was lost");
+            let named = || {
+                rig.named.iter().any(|(stream, range)| {
+                    (stream.lane, Some(&stream.boot)) == (given.lane, rig.boots.get(&given.life))
+                        && range.contains(&given.sequence)
+                })
+            };
+            assert!(!owed || rig.arrived.contains(value) || named(), "{given:?} was lost");
         }
         let malformed = rig.backend.discards().of(Discard::MalformedFrames);
         assert_eq!(malformed, 0, "a device writes nothing malformed");
