@@ -11,6 +11,8 @@ mod config;
 mod descriptors;
 mod devices;
 mod event;
+#[cfg(test)]
+mod fleet;
 mod halfopen;
 mod job;
 mod live;
