@@ -1,7 +1,7 @@
 //! Commands to devices: in one session, on a validated path, before a deadline; never stored and forwarded.
 
 use super::event::{BackendEvent, Received, SlotRef};
-use super::live::{Live, PathState};
+use super::live::Live;
 use super::time_sync::SessionClock;
 use super::{Backend, Path};
 use crate::codec::varint_len;
@@ -14,6 +14,7 @@ use crate::limits::{
 use crate::permission::command_scope;
 use crate::time::{Duration, Instant};
 use crate::wire::TAG_LEN;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// A command that was given to a device's session: [`BackendEvent::CommandEnded`] names it.
@@ -179,17 +180,26 @@ impl<P: Path> Live<P> {
     //= SPEC.md#commands
     //# A backend MUST NOT send a command on a path that is not validated.
     pub(super) fn has_downlink(&self) -> bool {
-        let Some(downlink) = &self.downlink else { return false };
-        downlink.clock.is_ready() || downlink.is_ready() && self.path_state == PathState::Validated
+        let Some(downlink) = self.downlink() else { return false };
+        downlink.clock.is_ready() || downlink.is_ready() && self.is_validated()
     }
 
     /// Returns when the downlink is to be looked at.
     pub(super) fn downlink_timer(&self, now: Instant) -> Option<Instant> {
-        self.downlink.as_ref().and_then(|downlink| downlink.next_timer(now))
+        self.downlink()?.next_timer(now)
+    }
+
+    pub(super) fn downlink(&self) -> Option<&Downlink> {
+        self.rare()?.downlink.as_deref()
+    }
+
+    /// Returns the downlink, if there ever was anything for it.
+    pub(super) fn known_downlink(&mut self) -> Option<&mut Downlink> {
+        self.rare_mut()?.downlink.as_deref_mut()
     }
 
     pub(super) fn downlink_mut(&mut self) -> &mut Downlink {
-        self.downlink.get_or_insert_default()
+        self.make_rare().downlink.get_or_insert_default()
     }
 }
 
@@ -267,13 +277,13 @@ impl<P: Path> Backend<P> {
         while let Some(live) = self.slots.live_mut(at)
             && let identity = live.identity
             && let Some((number, outcome)) =
-                live.downlink.as_mut().and_then(|downlink| downlink.take_ended(Some(now)))
+                live.known_downlink().and_then(|downlink| downlink.take_ended(Some(now)))
         {
             let id = CommandId { shard, session: at, number };
             self.push_event(BackendEvent::CommandEnded { identity, id, outcome });
         }
         let Some(live) = self.slots.live_mut(at) else { return };
-        let Some(downlink) = &mut live.downlink else { return };
+        let Some(downlink) = live.known_downlink() else { return };
         downlink.refresh(now);
         let timer = downlink.next_timer(now);
         if live.wants_to_send() {
@@ -287,9 +297,8 @@ impl<P: Path> Backend<P> {
     /// Reports the commands of a session that has ended.
     //= SPEC.md#commands
     //# A command MUST end with its session.
-    pub(super) fn end_commands(&mut self, at: SlotRef, live: &mut Live<P>) {
-        let (shard, identity) = (self.config.shard, live.identity);
-        let Some(downlink) = &mut live.downlink else { return };
+    pub(super) fn end_commands(&mut self, at: SlotRef, identity: Identity, mut downlink: Box<Downlink>) {
+        let shard = self.config.shard;
         while let Some((number, outcome)) = downlink.take_ended(None) {
             let id = CommandId { shard, session: at, number };
             self.push_event(BackendEvent::CommandEnded { identity, id, outcome });
@@ -305,7 +314,7 @@ impl<P: Path> Backend<P> {
         let shard = self.config.shard;
         let Some(live) = self.slots.live_mut(at) else { return };
         let identity = live.identity;
-        let ended = live.downlink.as_mut().and_then(|downlink| {
+        let ended = live.known_downlink().and_then(|downlink| {
             let asked = |command: &Underway| command.number == frame.id && command.sends > 0;
             let index = downlink.underway.iter().position(asked)?;
             Some(downlink.underway.remove(index))

@@ -2,7 +2,7 @@
 
 use super::commands::CommandsSent;
 use super::event::SlotRef;
-use super::live::{Live, PathState};
+use super::live::{Live, Trial};
 use super::resume::NewTicket;
 use super::{Backend, Path, Transmit};
 use crate::codec::BufferTooSmall;
@@ -18,7 +18,7 @@ use crate::wire::TAG_LEN;
 
 /// After so many unreported packets an Ack is sent for its packet counter alone, so that the device's counters
 /// stay short.
-const REPORT_AFTER: u32 = 32;
+const REPORT_AFTER: u8 = 32;
 
 /// The longest bitmap of an Ack, in bytes.
 const MAX_BITMAP: usize = 32;
@@ -51,11 +51,13 @@ impl<P: Path> Live<P> {
                 || self.owes_accept
                 || self.hint
                 || self.unreported >= REPORT_AFTER
-                || self.pong.is_some()
-                || self.wanted_set.is_some()
-                || !self.refused.is_empty()
-                || self.has_downlink()
-                || self.closing.is_some())
+                || self.closing.is_some()
+                || self.rare().is_some_and(|rare| {
+                    rare.pong.is_some()
+                        || rare.wanted_set.is_some()
+                        || !rare.refused.is_empty()
+                        || self.has_downlink()
+                }))
     }
 
     fn compose(
@@ -78,26 +80,27 @@ impl<P: Path> Live<P> {
             let key = self.session.rekey_accept();
             manifest.accept = key.is_none_or(|key| writer.push(&Frame::RekeyAccept(key.0)).is_ok());
         }
-        if let Some(token) = self.pong {
+        let rare = self.rare();
+        if let Some(token) = rare.and_then(|rare| rare.pong) {
             manifest.pong = writer.push(&Frame::Pong(token)).is_ok();
         }
         // Any packet may be lost: each one to such a path has the token.
-        if let PathState::Unvalidated { token, .. } = self.path_state {
+        if let Some(Trial { token, .. }) = self.trial() {
             manifest.ping = writer.push(&Frame::Ping(token.unwrap_or(random))).is_ok();
         }
-        if let Some(downlink) = self.downlink.as_ref().filter(|_| self.has_downlink()) {
-            if self.path_state == PathState::Validated {
+        if let Some(downlink) = self.downlink().filter(|_| self.has_downlink()) {
+            if self.is_validated() {
                 manifest.commands = downlink.write(now, &mut writer);
             }
             downlink.clock.write(now, wall, &mut writer);
         }
-        if let Some(index) = self.wanted_set {
+        if let Some(index) = rare.and_then(|rare| rare.wanted_set) {
             manifest.set = writer.push(&Frame::DescriptorsRequest(index)).is_ok();
         }
         if self.hint {
             manifest.hint = writer.push(&Frame::RekeyHint).is_ok();
         }
-        for refused in &self.refused {
+        for refused in rare.map_or(&[][..], |rare| &rare.refused) {
             if writer.push(&Frame::Refused(*refused)).is_err() {
                 break;
             }
@@ -126,9 +129,9 @@ impl<P: Path> Live<P> {
             }
             let stream = self
                 .streams
-                .get(index)
+                .find(index)
                 .zip(inbox)
-                .and_then(|(known, inbox)| inbox.ack_for(&known.key, index));
+                .and_then(|((key, _), inbox)| inbox.ack_for(&key, index));
             if let Some(stream) = stream {
                 let mut shorter = (0..MAX_BITMAP).rev().map(|bytes| cut_bitmap(&stream, bytes));
                 let fits =
@@ -244,7 +247,7 @@ impl<P: Path> Backend<P> {
             return Ok(None);
         }
         let mut random = [0u8; 8];
-        if matches!(live.path_state, PathState::Unvalidated { token: None, .. }) {
+        if matches!(live.trial(), Some(Trial { token: None, .. })) {
             rng.fill(&mut random)?;
         }
         let max = usize::from(live.peer_limits.max_packet());
@@ -287,38 +290,41 @@ impl<P: Path> Backend<P> {
 impl<P: Path> Live<P> {
     fn sent(&mut self, now: Instant, manifest: &Manifest, random: [u8; 8], len: usize) {
         self.owes_packet = false;
-        let validated = self.path_state == PathState::Validated;
-        if let Some(downlink) = &mut self.downlink {
-            downlink.clock.sent(now);
-            if validated {
-                downlink.sent(now, &manifest.commands);
-            }
-        }
+        let validated = self.is_validated();
         if manifest.ticket {
-            self.ticket.sent(now, self.session.next_counter().saturating_sub(1));
+            let counter = self.session.next_counter().saturating_sub(1);
+            self.ticket_sent(now, counter);
         }
         if manifest.ack {
             self.unreported = 0;
             self.dirty &= !manifest.acked;
         }
-        if manifest.pong {
-            self.pong = None;
-        }
         self.owes_accept &= !manifest.accept;
         self.hint &= !manifest.hint;
-        if manifest.set {
-            self.wanted_set = None;
-        }
-        self.refused.drain(..manifest.refused.min(self.refused.len()));
         if let Some(credit) = manifest.credit {
             self.told_credit = credit;
         }
-        if let PathState::Unvalidated { sent, token, .. } = &mut self.path_state {
-            *sent = sent.saturating_add(len as u64);
+        if let Some(trial) = self.trial_mut() {
+            trial.sent(len as u64);
             if manifest.ping {
-                token.get_or_insert(random);
+                trial.token.get_or_insert(random);
             }
         }
+        let Some(rare) = self.rare_mut() else { return };
+        if let Some(downlink) = &mut rare.downlink {
+            downlink.clock.sent(now);
+            if validated {
+                downlink.sent(now, &manifest.commands);
+            }
+        }
+        if manifest.pong {
+            rare.pong = None;
+        }
+        if manifest.set {
+            rare.wanted_set = None;
+        }
+        rare.refused.drain(..manifest.refused.min(rare.refused.len()));
+        self.tidy();
     }
 }
 

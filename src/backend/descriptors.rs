@@ -3,7 +3,7 @@
 use super::event::{BackendEvent, SlotRef};
 use super::live::Live;
 use super::{Backend, Path, SharedSet};
-use crate::delivery::{IndexedStream, StreamKey, StreamsCheck};
+use crate::delivery::{IndexedStream, NamedSet, StreamKey, StreamsCheck};
 use crate::error::{CallError, CloseReason};
 use crate::framing::{BootTag, DescriptorsFrame, SetHash, StreamsFrame};
 use crate::limits::MAX_DESCRIPTOR_SET;
@@ -39,10 +39,32 @@ impl Assembly {
     }
 }
 
+/// The set that a session has a name of: the one that all share, or an empty one until it has arrived.
+#[derive(Clone)]
+pub(super) struct SetSlot(Arc<SharedSet>);
+
+impl SetSlot {
+    pub(super) fn known(&self) -> Option<&Arc<SharedSet>> {
+        Some(&self.0).filter(|set| !set.as_bytes().is_empty())
+    }
+}
+
+impl From<SetHash> for SetSlot {
+    fn from(hash: SetHash) -> Self {
+        Self(Arc::new(SharedSet::awaited(hash)))
+    }
+}
+
+impl NamedSet for SetSlot {
+    fn hash(&self) -> SetHash {
+        self.0.hash()
+    }
+}
+
 impl<P: Path> Live<P> {
     /// Returns a set that the session uses, if it has arrived.
     pub(super) fn set(&self, hash: SetHash) -> Option<&Arc<SharedSet>> {
-        self.sets.iter().find(|set| set.hash() == hash)
+        self.streams.sets().find(|(_, _, set)| set.hash() == hash)?.2.known()
     }
 
     /// Returns the largest set that is known of this stream's boot.
@@ -53,16 +75,16 @@ impl<P: Path> Live<P> {
 
     /// Lists the known sets of a boot.
     fn sets_of(&self, boot: u32, tag: BootTag) -> impl Iterator<Item = &Arc<SharedSet>> {
-        let named = self.streams.iter().filter(move |known| (known.key.boot, known.key.tag) == (boot, tag));
-        named.filter_map(|known| self.set(known.set))
+        let of_boot = self.streams.sets().filter(move |(own, own_tag, _)| (*own, *own_tag) == (boot, tag));
+        of_boot.filter_map(|(_, _, set)| set.known())
     }
 
     /// Takes a set for the indices that stand for it, and sees to an Ack that names them, which shows that it is known.
     /// Tells whether it goes with what else is known of its boots.
     fn learn(&mut self, set: &Arc<SharedSet>) -> bool {
         let hash = set.hash();
-        if self.set(hash).is_none() {
-            self.sets.push(set.clone());
+        for slot in self.streams.sets_mut().filter(|slot| slot.hash() == hash) {
+            *slot = SetSlot(set.clone());
         }
         //= SPEC.md#growing-sets
         //# A backend MUST close the session with reason 2 where it knows two sets of a boot and neither has every channel of the other unchanged.
@@ -129,7 +151,7 @@ impl<P: Path> Backend<P> {
                 Some(set) => good = good && live.learn(&set),
                 //= SPEC.md#descriptors-frame
                 //# A backend MUST ask for the set of an index that it lacks whenever a Streams frame names the index or a Records frame comes under it.
-                None => live.wanted_set = boot.streams().next().map(|stream| stream.index),
+                None => live.make_rare().wanted_set = boot.streams().next().map(|stream| stream.index),
             }
         }
         if !good {
@@ -142,7 +164,9 @@ impl<P: Path> Backend<P> {
         //# A backend MUST NOT take the Streams frame of a Hello as complete before the session is proved.
         let mut streams = *streams;
         if !live.proved {
-            live.names_all = streams.complete;
+            if let Some(youth) = live.youth_mut() {
+                youth.names_all = streams.complete;
+            }
             streams.complete = false;
         }
         let (identity, device) = (live.identity, live.device);
@@ -167,7 +191,8 @@ impl<P: Path> Backend<P> {
         }
         let fits =
             |assembly: &Assembly| assembly.hash == hash && assembly.bytes.len() == usize::from(piece.total);
-        let mut assembly = match live.assembly.take().filter(|assembly| fits(assembly)) {
+        let rare = live.make_rare();
+        let mut assembly = match rare.assembly.take().filter(|assembly| fits(assembly)) {
             Some(assembly) => assembly,
             None => Box::new(Assembly::new(hash, piece)),
         };
@@ -175,12 +200,12 @@ impl<P: Path> Backend<P> {
             let end = usize::from(piece.offset).saturating_add(piece.bytes.len());
             if end == assembly.bytes.len() {
                 // The device is through, and something was lost or comes late.
-                live.wanted_set = Some(piece.stream);
+                rare.wanted_set = Some(piece.stream);
             }
-            live.assembly = Some(assembly);
+            rare.assembly = Some(assembly);
             return;
         }
-        live.wanted_set = None;
+        rare.wanted_set = None;
         let Some(set) = SharedSet::new(assembly.bytes).filter(|set| set.hash() == hash) else {
             self.close(at, CloseReason::ProtocolViolation);
             return;

@@ -193,8 +193,7 @@ impl<P: Path> Backend<P> {
             early: Vec::new(),
             expires: now + HALF_OPEN_LIFE,
         };
-        let used = Use::HalfOpen(Box::new(half));
-        let at = self.slots.insert(used, u16::from_le_bytes([low, high])).ok_or(Discard::TooManyPending)?;
+        let at = self.slots.insert(Box::new(half), u16::from_le_bytes([low, high])).ok_or(Discard::TooManyPending)?;
         self.half_open = self.half_open.saturating_add(1);
         self.by_hello.insert(mac, at);
         self.slots.schedule(at, now + HALF_OPEN_LIFE);
@@ -203,15 +202,18 @@ impl<P: Path> Backend<P> {
 
     /// Returns the Reply to a Hello that has come again, unless it is known to have arrived.
     fn cached_reply(&mut self, at: SlotRef, path: &P) -> Option<Vec<u8>> {
-        let (origin, first_path) = match self.slots.get_mut(at)? {
-            Use::HalfOpen(half) => (&mut half.origin, &half.path),
-            Use::Live(live) => (live.origin.as_mut()?, &live.path),
+        let (origin, same_path) = match self.slots.get_mut(at)? {
+            Use::HalfOpen(half) => (&mut half.origin, *path == half.path),
+            Use::Live(live) => {
+                let same_path = *path == live.path;
+                (&mut live.youth_mut()?.origin, same_path)
+            }
             Use::Free => return None,
         };
         if origin.reply.is_empty() {
             return None;
         }
-        origin.sole_path &= path == first_path;
+        origin.sole_path &= same_path;
         Some(origin.reply.clone())
     }
 
@@ -243,7 +245,7 @@ impl<P: Path> Backend<P> {
             // The device repeats its Finish: it has not heard of the session yet. A copy proves nothing, so only a few
             // are answered, and none once the device has shown that it did hear.
             Some(Use::Live(live)) => {
-                let origin = live.origin.as_mut().filter(|origin| origin.finish_tag == tag);
+                let origin = live.youth_mut().map(|youth| &mut youth.origin).filter(|origin| origin.finish_tag == tag);
                 let answers = origin.map(|origin| &mut origin.finish_answers).filter(|answers| **answers > 0);
                 if let Some(answers) = answers {
                     *answers = answers.saturating_sub(1);
@@ -451,8 +453,9 @@ impl<P: Path> Backend<P> {
         };
         origin.reply = reply.unwrap_or_default();
         let (granted, fence, misused) = (grant.scopes, grant.fence, grant.ticket_misused);
-        let start = Start { path, path_state, granted, seat, fence, origin, closing, misused };
-        *slot = Use::Live(Box::new(Live::new(now, joined, start)));
+        let policy = self.policy.clone();
+        let start = Start { path, path_state, granted, seat, fence, origin, closing, misused, policy };
+        *slot = Use::Live(Live::new(now, joined, start));
         self.half_open = self.half_open.saturating_sub(1);
         if let Some(held) = held {
             self.devices.leave(held, at);
@@ -475,10 +478,7 @@ impl<P: Path> Backend<P> {
 
     /// Forgets a handshake.
     pub(super) fn drop_half_open(&mut self, at: SlotRef) {
-        if !matches!(self.slots.get(at), Some(Use::HalfOpen(_))) {
-            return;
-        }
-        if let Some(Use::HalfOpen(half)) = self.slots.remove(at) {
+        if let Some(half) = self.slots.take_half_open(at) {
             self.by_hello.remove(&half.origin.mac);
             self.jobs.retain(|job| job.at != at);
             if let Some(identity) = half.identity {

@@ -1,57 +1,67 @@
 //! One session of a backend: what came in, and what it means.
 
-use super::SharedSet;
 use super::commands::Downlink;
-use super::descriptors::Assembly;
+use super::descriptors::{Assembly, SetSlot};
 use super::devices::Seat;
 use super::event::{BackendEvent, Received, SlotRef};
 use super::halfopen::Origin;
-use super::resume::{Lineage, TicketGiving};
+use super::resume::{Descent, Lineage, TicketGiving, TicketSent};
 use super::{Backend, Path};
 use crate::crypto::{PublicKey, SessionSecrets};
-use crate::delivery::{IndexedStream, StreamKey, StreamTable};
+use crate::delivery::{StreamKey, StreamTable};
 use crate::error::{CloseReason, Discard};
 use crate::framing::{Frame, Frames, RefusedFrame, Sender};
 use crate::handshake::Limits;
 use crate::identity::{Identity, Scopes};
 use crate::limits::{AMPLIFICATION, HALF_OPEN_LIFE, INITIAL_CREDIT, MIN_MAX_PACKET, PATH_MEMORY};
-use crate::session::{RekeyAnswer, RekeyPolicy, Session, Side};
-use crate::time::{Duration, Instant};
+use crate::session::{self, Driver, Keep, RekeyAnswer, RekeyPolicy, Session, Side};
+use crate::time::Instant;
 use crate::wire::{ConnectionId, DataHeader, Pattern};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-
-/// A backend's session has a window of 1024 packets.
-pub(super) type BackendSession = Session<16>;
+use core::ops::{Deref, DerefMut};
 
 /// How far a path may be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PathState {
     Validated,
-    /// Received and sent there so far, in bytes, and the token whose echo validates it.
-    Unvalidated {
-        received: u64,
-        sent: u64,
-        token: Option<[u8; 8]>,
-    },
+    Unvalidated(Trial),
+}
+
+/// Received from and sent to a path that is not validated, in bytes, and the token whose echo validates it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Trial {
+    received: u64,
+    sent: u64,
+    pub(super) token: Option<[u8; 8]>,
+}
+
+impl Trial {
+    const fn received(&mut self, len: u64) {
+        self.received = self.received.saturating_add(len);
+    }
+
+    pub(super) const fn sent(&mut self, len: u64) {
+        self.sent = self.sent.saturating_add(len);
+    }
 }
 
 impl PathState {
     /// A path from which `received` bytes have come, and to which nothing has gone.
     pub(super) const fn unvalidated(received: u64) -> Self {
-        Self::Unvalidated { received, sent: 0, token: None }
+        Self::Unvalidated(Trial { received, sent: 0, token: None })
     }
 
     const fn received(&mut self, len: u64) {
-        if let Self::Unvalidated { received, .. } = self {
-            *received = received.saturating_add(len);
+        if let Self::Unvalidated(trial) = self {
+            trial.received(len);
         }
     }
 
     /// Takes an echo; it counts for the path to which its token went.
     fn echoed(&mut self, echo: [u8; 8]) {
-        if matches!(self, Self::Unvalidated { token: Some(token), .. } if *token == echo) {
+        if matches!(self, Self::Unvalidated(Trial { token: Some(token), .. }) if *token == echo) {
             *self = Self::Validated;
         }
     }
@@ -77,53 +87,139 @@ pub(super) struct Joined {
     pub(super) lineage: Lineage,
 }
 
-/// One session.
+/// One session: what a data packet touches. It lies in its slot; the rest is [`Cold`], and read through this.
 pub(super) struct Live<P> {
-    pub(super) session: BackendSession,
+    pub(super) session: Session<16, Box<Cold<P>>>,
     pub(super) path: P,
-    pub(super) path_state: PathState,
-    spare: Option<Box<Spare<P>>>,
-    pub(super) peer_connection_id: ConnectionId,
-    pub(super) peer_limits: Limits,
-    pub(super) identity: Identity,
-    pub(super) pattern: Pattern,
-    pub(super) scopes: Scopes,
-    pub(super) device: Option<u32>,
-    /// Which of its device's sessions it is.
-    number: u64,
-    /// The application's own number for this session.
-    pub(super) fence: u64,
-    /// Until copies of the handshake's packets can hardly come any more.
-    pub(super) origin: Option<Origin>,
-    pub(super) proved: bool,
     last_heard: Instant,
-    pub(super) born: Instant,
-    pub(super) streams: StreamTable,
-    /// The Streams frame that rode in the Hello is complete.
-    pub(super) names_all: bool,
-    /// The descriptor sets of the stream indices, as far as they are known.
-    pub(super) sets: Vec<Arc<SharedSet>>,
-    pub(super) assembly: Option<Box<Assembly>>,
+    pub(super) device: Option<u32>,
     /// Stream indices that an Ack must name, as bits.
     pub(super) dirty: u16,
+    pub(super) told_credit: u16,
+    pub(super) unreported: u8,
+    pub(super) closing: Option<CloseReason>,
+    pub(super) proved: bool,
+    validated: bool,
     pub(super) owes_packet: bool,
     pub(super) owes_accept: bool,
     pub(super) hint: bool,
-    pub(super) unreported: u32,
+    /// The slot is in the queue of those that have something to send.
+    pub(super) queued: bool,
+    /// There is a [`Rare`].
+    has_rare: bool,
+}
+
+/// What a session has besides.
+pub(super) struct Cold<P> {
+    session: session::Cold,
+    ratchet: Option<Box<session::Rare>>,
+    policy: Arc<RekeyPolicy>,
+    rare: Option<Box<Rare<P>>>,
+    pub(super) peer_connection_id: ConnectionId,
+    pub(super) peer_limits: Limits,
+    pub(super) identity: Identity,
+    pub(super) scopes: Scopes,
+    /// Which of its device's sessions it is.
+    number: u32,
+    /// The application's own number for this session.
+    pub(super) fence: u64,
+    /// The stream indices, and the descriptor sets as far as they are known.
+    pub(super) streams: StreamTable<SetSlot>,
+    pub(super) descent: Descent,
+    pub(super) ticket: TicketGiving,
+    /// For how many milliseconds the device listens after each of its packets; zero: always.
+    listen: u32,
+}
+
+/// What a session has at times: when it is young, changes its path, or has more to say than an Ack.
+pub(super) struct Rare<P> {
+    pub(super) youth: Option<Box<Youth>>,
+    spare: Option<Box<Spare<P>>>,
+    trial: Option<Trial>,
+    pub(super) ticket: Option<TicketSent>,
+    pub(super) assembly: Option<Box<Assembly>>,
+    /// Commands and stamps, if there ever were any.
+    pub(super) downlink: Option<Box<Downlink>>,
+    pub(super) refused: Vec<RefusedFrame>,
     pub(super) pong: Option<[u8; 8]>,
     /// The stream index whose descriptor set the device is to send.
     pub(super) wanted_set: Option<u8>,
-    pub(super) refused: Vec<RefusedFrame>,
-    pub(super) told_credit: u16,
-    pub(super) lineage: Lineage,
-    pub(super) ticket: TicketGiving,
-    pub(super) closing: Option<CloseReason>,
-    /// Commands and stamps, if there ever were any.
-    pub(super) downlink: Option<Box<Downlink>>,
-    /// For how long the device listens after each of its packets; zero: always.
-    listen: Duration,
-    /// The slot is in the queue of those that have something to send.
-    pub(super) queued: bool,
+}
+
+/// What is kept of the handshake until copies of its packets can hardly come any more.
+pub(super) struct Youth {
+    pub(super) origin: Origin,
+    pub(super) born: Instant,
+    pub(super) pattern: Pattern,
+    /// The Streams frame that rode in the Hello is complete.
+    pub(super) names_all: bool,
+}
+
+impl<P> Rare<P> {
+    const fn new() -> Self {
+        Self {
+            youth: None,
+            spare: None,
+            trial: None,
+            ticket: None,
+            assembly: None,
+            downlink: None,
+            refused: Vec::new(),
+            pong: None,
+            wanted_set: None,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let Self { youth, spare, trial, ticket, assembly, downlink, refused, pong, wanted_set } = self;
+        let boxes = youth.is_none() && spare.is_none() && assembly.is_none() && downlink.is_none();
+        boxes && trial.is_none() && ticket.is_none() && refused.is_empty() && pong.is_none() && wanted_set.is_none()
+    }
+}
+
+impl<P> Keep for Box<Cold<P>> {
+    fn cold(&self) -> &session::Cold {
+        &self.session
+    }
+    fn cold_mut(&mut self) -> &mut session::Cold {
+        &mut self.session
+    }
+    fn rare(&self) -> Option<&session::Rare> {
+        self.ratchet.as_deref()
+    }
+    fn rare_mut(&mut self) -> Option<&mut session::Rare> {
+        self.ratchet.as_deref_mut()
+    }
+    fn make_rare(&mut self) -> &mut session::Rare {
+        self.ratchet.get_or_insert_with(|| Box::new(session::Rare::new()))
+    }
+    fn clear_rare(&mut self) {
+        self.ratchet = None;
+    }
+    // The device drives.
+    fn driver(&self) -> Option<&Driver> {
+        None
+    }
+    fn driver_mut(&mut self) -> Option<&mut Driver> {
+        None
+    }
+    fn policy(&self) -> &RekeyPolicy {
+        &self.policy
+    }
+}
+
+impl<P> Deref for Live<P> {
+    type Target = Cold<P>;
+
+    fn deref(&self) -> &Cold<P> {
+        &self.session.keep
+    }
+}
+
+impl<P> DerefMut for Live<P> {
+    fn deref_mut(&mut self) -> &mut Cold<P> {
+        &mut self.session.keep
+    }
 }
 
 /// What a session starts with, besides the handshake's own.
@@ -137,6 +233,8 @@ pub(super) struct Start<P> {
     pub(super) closing: Option<CloseReason>,
     /// A ticket of the device was misused.
     pub(super) misused: bool,
+    /// The policy of all sessions, whatever age is left to this one.
+    pub(super) policy: Arc<RekeyPolicy>,
 }
 
 /// Refusals that wait to be sent, at the most; more come again with the records.
@@ -146,61 +244,139 @@ impl<P: Path> Live<P> {
     pub(super) fn new(now: Instant, joined: Joined, start: Start<P>) -> Self {
         let Joined { secrets, identity, scopes, peer_connection_id, peer_limits, pattern, rekey, lineage } =
             joined;
-        let Start { path, path_state, granted, seat, fence, origin, closing, misused } = start;
-        Self {
-            session: BackendSession::new(now, Side::Backend, secrets, peer_limits.window(), rekey),
+        let Start { path, path_state, granted, seat, fence, origin, closing, misused, policy } = start;
+        let keep = |session| {
+            Box::new(Cold {
+                session,
+                ratchet: None,
+                policy,
+                rare: None,
+                peer_connection_id,
+                peer_limits,
+                identity,
+                scopes: scopes & granted,
+                number: seat.map_or(0, |seat| seat.number),
+                fence,
+                streams: StreamTable::empty(),
+                descent: Descent::new(lineage),
+                ticket: TicketGiving::new(misused),
+                listen: 0,
+            })
+        };
+        let mut live = Self {
+            session: Session::with_keep(now, Side::Backend, secrets, rekey, keep),
             path,
-            path_state,
-            spare: None,
-            peer_connection_id,
-            peer_limits,
-            identity,
-            pattern,
-            scopes: scopes & granted,
-            device: seat.map(|seat| seat.at),
-            number: seat.map_or(0, |seat| seat.number),
-            fence,
-            origin: Some(origin),
-            proved: false,
             last_heard: now,
-            born: now,
-            streams: StreamTable::default(),
-            names_all: false,
-            sets: Vec::new(),
-            assembly: None,
+            device: seat.map(|seat| seat.at),
             dirty: 0,
+            told_credit: INITIAL_CREDIT,
+            unreported: 0,
+            closing,
+            proved: false,
+            validated: true,
             owes_packet: true,
             owes_accept: false,
             hint: false,
-            unreported: 0,
-            pong: None,
-            wanted_set: None,
-            refused: Vec::new(),
-            told_credit: INITIAL_CREDIT,
-            lineage,
-            ticket: TicketGiving::new(misused),
-            closing,
-            downlink: None,
-            listen: Duration::ZERO,
             queued: false,
+            has_rare: false,
+        };
+        live.set_path_state(path_state);
+        live.make_rare().youth = Some(Box::new(Youth { origin, born: now, pattern, names_all: false }));
+        live
+    }
+
+    /// Reads a little of what lies in the slot.
+    pub(super) fn touch(&self) -> u64 {
+        self.session.touch() ^ u64::from(self.dirty) ^ self.last_heard.as_millis()
+    }
+
+    /// Reads a little of what lies behind it and a batch needs.
+    pub(super) fn touch_cold(&self) -> u64 {
+        let Cold { fence, number, .. } = &**self;
+        fence ^ u64::from(*number)
+    }
+
+    /// Returns what the session has at times. Most sessions have nothing there, and look nowhere for it.
+    pub(super) fn rare(&self) -> Option<&Rare<P>> {
+        if self.has_rare { self.session.keep.rare.as_deref() } else { None }
+    }
+
+    pub(super) fn rare_mut(&mut self) -> Option<&mut Rare<P>> {
+        if self.has_rare { self.session.keep.rare.as_deref_mut() } else { None }
+    }
+
+    pub(super) fn make_rare(&mut self) -> &mut Rare<P> {
+        self.has_rare = true;
+        self.session.keep.rare.get_or_insert_with(|| Box::new(Rare::new()))
+    }
+
+    /// Gives up the room for what a session has at times, if it is empty.
+    pub(super) fn tidy(&mut self) {
+        if self.rare().is_some_and(Rare::is_empty) {
+            self.session.keep.rare = None;
+            self.has_rare = false;
+        }
+    }
+
+    pub(super) fn youth(&self) -> Option<&Youth> {
+        self.rare()?.youth.as_deref()
+    }
+
+    pub(super) fn youth_mut(&mut self) -> Option<&mut Youth> {
+        self.rare_mut()?.youth.as_deref_mut()
+    }
+
+    /// Tells whether the device is known to be where its packets come from.
+    pub(super) const fn is_validated(&self) -> bool {
+        self.validated
+    }
+
+    /// Returns what was received from and sent to the present path, if it is not validated.
+    pub(super) fn trial(&self) -> Option<&Trial> {
+        if self.validated { None } else { self.rare()?.trial.as_ref() }
+    }
+
+    pub(super) fn trial_mut(&mut self) -> Option<&mut Trial> {
+        if self.validated { None } else { self.rare_mut()?.trial.as_mut() }
+    }
+
+    fn path_state(&self) -> PathState {
+        match (self.validated, self.trial()) {
+            (true, _) => PathState::Validated,
+            (false, Some(trial)) => PathState::Unvalidated(*trial),
+            (false, None) => PathState::unvalidated(0),
+        }
+    }
+
+    fn set_path_state(&mut self, state: PathState) {
+        self.validated = state == PathState::Validated;
+        match state {
+            PathState::Unvalidated(trial) => self.make_rare().trial = Some(trial),
+            PathState::Validated => {
+                if let Some(rare) = self.rare_mut() {
+                    rare.trial = None;
+                }
+            }
         }
     }
 
     /// When the session ends if nothing more is heard.
     pub(super) fn idle_at(&self, own: Limits) -> Instant {
-        //= SPEC.md#handshake-timers
-        //# A backend MUST forget a session that is not proved 20 s after its Reply.
-        let idle = own.idle_timeout().min(self.peer_limits.idle_timeout());
-        if self.proved { self.last_heard + idle } else { self.born + HALF_OPEN_LIFE }
+        if !self.proved {
+            //= SPEC.md#handshake-timers
+            //# A backend MUST forget a session that is not proved 20 s after its Reply.
+            return self.youth().map_or(self.last_heard, |youth| youth.born) + HALF_OPEN_LIFE;
+        }
+        self.last_heard + own.idle_timeout().min(self.peer_limits.idle_timeout())
     }
 
     /// How many bytes may go to the present path now.
     //= SPEC.md#admission
     //# A backend MUST NOT send more than three times the bytes that it received on a path before that path is validated.
     pub(super) fn budget(&self) -> u64 {
-        match self.path_state {
+        match self.path_state() {
             PathState::Validated => u64::MAX,
-            PathState::Unvalidated { received, sent, .. } => {
+            PathState::Unvalidated(Trial { received, sent, .. }) => {
                 let budget = received.saturating_mul(AMPLIFICATION).saturating_sub(sent);
                 // What is too little for any frame waits until more comes from there.
                 if budget < MIN_MAX_PACKET as u64 { 0 } else { budget }
@@ -214,38 +390,55 @@ impl<P: Path> Live<P> {
         if self.path == *path {
             //= SPEC.md#admission
             //# A backend MUST NOT take a path as validated by a Finish or a first packet from there if the Reply went to another path as well.
-            if first && self.origin.as_ref().is_some_and(|origin| origin.sole_path) {
+            if first && self.youth().is_some_and(|youth| youth.origin.sole_path) {
                 // The device has read the Reply that was sent to this path.
-                self.path_state = PathState::Validated;
+                self.set_path_state(PathState::Validated);
             }
-            self.path_state.received(len);
+            if let Some(trial) = self.trial_mut() {
+                trial.received(len);
+            }
             return;
         }
-        if let Some(spare) = self.spare.as_mut().filter(|spare| spare.path == *path) {
+        let (mut state, mut news) = (self.path_state(), false);
+        let mut other = self.make_rare().spare.take();
+        if let Some(spare) = other.as_mut().filter(|spare| spare.path == *path) {
             spare.state.received(len);
             //= SPEC.md#paths
             //# A backend MUST take a path that a session has left as unvalidated again once nothing has authenticated from there for 10 minutes.
             if now.since(spare.last_heard) >= PATH_MEMORY {
                 spare.state = PathState::unvalidated(len);
-                self.owes_packet |= newest;
+                news = newest;
             }
             spare.last_heard = now;
             if newest {
                 core::mem::swap(&mut self.path, &mut spare.path);
-                core::mem::swap(&mut self.path_state, &mut spare.state);
+                core::mem::swap(&mut state, &mut spare.state);
                 spare.last_heard = last_heard;
             }
         } else if newest {
             let path = core::mem::replace(&mut self.path, path.clone());
-            let state = core::mem::replace(&mut self.path_state, PathState::unvalidated(len));
-            self.owes_packet = true;
             let former = Spare { path, state, last_heard };
-            match &mut self.spare {
+            news = true;
+            match &mut other {
                 // Nobody who sends copies from many paths takes the place of a validated one.
                 Some(spare) if spare.state == PathState::Validated && state != PathState::Validated => {}
                 Some(spare) => **spare = former,
-                None => self.spare = Some(Box::new(former)),
+                None => other = Some(Box::new(former)),
             }
+            state = PathState::unvalidated(len);
+        }
+        self.set_path_state(state);
+        self.make_rare().spare = other;
+        self.owes_packet |= news;
+    }
+
+    /// Takes a Pong.
+    fn echoed(&mut self, echo: [u8; 8]) {
+        let mut state = self.path_state();
+        state.echoed(echo);
+        self.set_path_state(state);
+        if let Some(spare) = self.rare_mut().and_then(|rare| rare.spare.as_mut()) {
+            spare.state.echoed(echo);
         }
     }
 
@@ -253,15 +446,15 @@ impl<P: Path> Live<P> {
     //= SPEC.md#listening
     //# A backend MUST NOT send to a device that has told a window, but within half of the window after it has heard it; a Close excepted.
     pub(super) fn is_listening(&self, now: Instant) -> bool {
-        let half = self.listen.as_millis() / 2;
-        self.listen == Duration::ZERO || now.since(self.last_heard).as_millis() <= half
+        let half = u64::from(self.listen / 2);
+        self.listen == 0 || now.since(self.last_heard).as_millis() <= half
     }
 
     /// What is kept of the handshake for a device that has not heard of the session is of no use now.
     fn confirmed(&mut self) {
-        if let Some(origin) = &mut self.origin {
-            origin.finish_answers = 0;
-            origin.reply = Vec::new();
+        if let Some(youth) = self.youth_mut() {
+            youth.origin.finish_answers = 0;
+            youth.origin.reply = Vec::new();
         }
     }
 
@@ -269,9 +462,9 @@ impl<P: Path> Live<P> {
     pub(super) fn mark_stream(&mut self, stream: &StreamKey) {
         //= SPEC.md#descriptors-frame
         //# A backend MUST NOT name a stream index in an Ack while it lacks the set of that index.
-        let may_name = |known: &IndexedStream| known.key == *stream && self.set(known.set).is_some();
-        let latest = self.streams.iter().rev().find(may_name).map(|known| known.index);
-        if let Some(index) = latest {
+        let may_name =
+            |index: &u8| matches!(self.streams.find(*index), Some((key, set)) if key == *stream && set.known().is_some());
+        if let Some(index) = self.streams.indices().rev().find(may_name) {
             self.mark_dirty(index);
         }
     }
@@ -281,8 +474,9 @@ impl<P: Path> Live<P> {
     }
 
     pub(super) fn refuse(&mut self, refused: RefusedFrame) {
-        if self.refused.len() < MAX_REFUSED {
-            self.refused.push(refused);
+        let waiting = &mut self.make_rare().refused;
+        if waiting.len() < MAX_REFUSED {
+            waiting.push(refused);
         }
     }
 }
@@ -308,7 +502,7 @@ impl<P: Path> Backend<P> {
             return Err(Discard::SessionClosed);
         }
         let opened = opened?;
-        let (counter, epoch) = (opened.counter, opened.epoch);
+        let (counter, epoch, advanced) = (opened.counter, opened.epoch, opened.epoch_advanced);
         live.unreported = live.unreported.saturating_add(1);
         live.owes_packet |= opened.epoch_advanced;
         if opened.epoch_advanced {
@@ -320,6 +514,10 @@ impl<P: Path> Backend<P> {
         live.confirmed();
         let closing = live.closing.is_some();
         let payload: &'b [u8] = opened.payload;
+        // Else the timers that there are come early enough.
+        if first || advanced {
+            self.reschedule(now, at);
+        }
         if first && !self.prove(at) {
             return Err(Discard::SessionClosed);
         }
@@ -356,16 +554,11 @@ impl<P: Path> Backend<P> {
     ) {
         let Some(live) = self.slots.live_mut(at) else { return };
         match frame {
-            Frame::Ping(token) => live.pong = Some(token),
-            Frame::Pong(echo) => {
-                live.path_state.echoed(echo);
-                if let Some(spare) = &mut live.spare {
-                    spare.state.echoed(echo);
-                }
-            }
+            Frame::Ping(token) => live.make_rare().pong = Some(token),
+            Frame::Pong(echo) => live.echoed(echo),
             Frame::Ack(ack) => {
                 live.session.peer_acked(ack.packet);
-                live.ticket.acked(ack.packet);
+                live.ticket_acked(ack.packet);
             }
             Frame::Streams(streams) => self.handle_streams(at, counter, &streams),
             Frame::Records(records) => {
@@ -385,7 +578,7 @@ impl<P: Path> Backend<P> {
                     }
                 }
             }
-            Frame::Listen(window) => live.listen = window,
+            Frame::Listen(window) => live.listen = window.as_millis().try_into().unwrap_or(u32::MAX),
             Frame::TimeSync(frame) => self.handle_time_sync(now, at, &frame),
             Frame::CommandResult(result) => self.handle_command_result(at, result, sink),
             Frame::Close(reason) => self.end_session(at, reason),
@@ -414,13 +607,14 @@ impl<P: Path> Backend<P> {
         let Some(live) = self.slots.live_mut(at) else { return false };
         live.proved = true;
         let mut early: Vec<StreamKey> = Vec::new();
-        if live.lineage.resumed {
+        if live.descent.resumed {
             // What rode in the Hello may be committed by now.
             early.extend(live.streams.iter().map(|known| known.key));
             early.iter().for_each(|key| live.mark_stream(key));
         }
-        let names_all = core::mem::take(&mut live.names_all);
-        let (identity, scopes, pattern) = (live.identity, live.scopes, live.pattern);
+        let (identity, scopes) = (live.identity, live.scopes);
+        let (names_all, pattern) =
+            live.youth_mut().map_or((false, Pattern::Xx), |youth| (core::mem::take(&mut youth.names_all), youth.pattern));
         let (device, path) = (live.device, live.path.clone());
         self.forget_pending(identity);
         self.wake(at);
@@ -453,16 +647,19 @@ impl<P: Path> Backend<P> {
         self.wake(older);
     }
 
-    /// Sees to a session's timers and queue after something happened to it.
-    fn after(&mut self, now: Instant, at: SlotRef) {
-        self.sync_if_due(now, at);
+    /// Sees to it that a session is looked at when its next timer is due.
+    fn reschedule(&mut self, now: Instant, at: SlotRef) {
         let own = self.config.limits;
-        let Some(live) = self.slots.live_mut(at) else { return };
+        let Some(live) = self.slots.live(at) else { return };
         let wake = live.idle_at(own);
         let wake = live.session.poll_timeout().map_or(wake, |timer| timer.min(wake));
-        let sends = live.wants_to_send();
         self.slots.schedule(at, wake.max(now));
-        if sends {
+    }
+
+    /// Sees to a session's queue after something came from its device.
+    fn after(&mut self, now: Instant, at: SlotRef) {
+        self.sync_if_due(now, at);
+        if self.slots.live(at).is_some_and(Live::wants_to_send) {
             self.wake(at);
         }
     }

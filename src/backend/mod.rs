@@ -4,6 +4,7 @@
 //! never opens a socket, reads a clock or keeps a generator; the application decides whom to let in, and stores.
 //! See [`Backend`] for the run loop.
 
+mod chunked;
 mod claims;
 mod commands;
 mod compose;
@@ -14,6 +15,7 @@ mod event;
 #[cfg(test)]
 mod fleet;
 mod halfopen;
+mod index;
 mod job;
 mod live;
 mod records;
@@ -21,6 +23,7 @@ mod resume;
 mod sets;
 mod slots;
 mod time_sync;
+mod warm;
 
 pub use claims::{ClaimOutcome, Claims, TicketClaim};
 pub use commands::{Command, CommandId, CommandOutcome};
@@ -36,8 +39,10 @@ use crate::framing::WallReading;
 use crate::handshake::{Responder, TicketKeys};
 use crate::identity::Identity;
 use crate::limits::HALF_OPEN_LIFE;
+use crate::session::RekeyPolicy;
 use crate::time::{Duration, Instant, UnixSeconds};
 use crate::wire::{Hello, PacketKind, Pattern, PskId, Reset, Side};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -45,6 +50,7 @@ use devices::Devices;
 use event::SlotRef;
 use halfopen::CookieKeys;
 use job::Enrolment;
+use live::Youth;
 use sets::SetCache;
 use slots::{Slots, Use};
 
@@ -76,6 +82,8 @@ const RESETS_PER_SECOND: u32 = 100;
 pub struct Backend<P> {
     config: BackendConfig,
     responder: Arc<Responder>,
+    /// That of the configuration, shared by the sessions.
+    policy: Arc<RekeyPolicy>,
     slots: Slots<P>,
     devices: Devices,
     by_hello: BTreeMap<[u8; TAG_LEN], SlotRef>,
@@ -109,8 +117,9 @@ impl<P: Path> Backend<P> {
         let responder = Responder::new(config.identity.clone(), config.anchors, config.limits);
         Ok(Self {
             responder: Arc::new(responder),
+            policy: Arc::new(config.rekey),
             slots: Slots::new(config.max_sessions, config.shard),
-            devices: Devices::default(),
+            devices: Devices::new(&config.identity.static_dh().hedge_key()),
             by_hello: BTreeMap::new(),
             pending_of: BTreeMap::new(),
             half_open: 0,
@@ -150,10 +159,13 @@ impl<P: Path> Backend<P> {
         packets: &mut [Inbound<'b, P>],
         sink: &mut dyn FnMut(Received<'b>),
     ) {
-        for inbound in packets {
-            let packet = core::mem::take(&mut inbound.packet);
-            if let Err(discard) = self.handle_packet(now, inbound.path.clone(), packet, sink) {
-                self.discards.count(discard);
+        for group in packets.chunks_mut(warm::GROUP) {
+            self.warm(group);
+            for inbound in group {
+                let packet = core::mem::take(&mut inbound.packet);
+                if let Err(discard) = self.handle_packet(now, inbound.path.clone(), packet, sink) {
+                    self.discards.count(discard);
+                }
             }
         }
     }
@@ -237,10 +249,12 @@ impl<P: Path> Backend<P> {
                 }
                 Some(Use::Live(live)) => {
                     live.session.handle_timeout(now);
-                    let origin = live.origin.take_if(|_| live.born + HALF_OPEN_LIFE <= now);
-                    if let Some(origin) = origin {
-                        self.by_hello.remove(&origin.mac);
+                    let grown = |youth: &mut Box<Youth>| youth.born + HALF_OPEN_LIFE <= now;
+                    let youth = live.rare_mut().and_then(|rare| rare.youth.take_if(grown));
+                    if let Some(youth) = youth {
+                        self.by_hello.remove(&youth.origin.mac);
                     }
+                    live.tidy();
                     let (closed, idle) = (live.session.closed(), live.idle_at(self.config.limits));
                     let next = live.session.poll_timeout().map_or(idle, |timer| timer.min(idle));
                     if let Some(reason) = closed {
@@ -324,21 +338,24 @@ impl<P: Path> Backend<P> {
     }
 
     fn end_session(&mut self, at: SlotRef, reason: CloseReason) {
-        if !matches!(self.slots.get(at), Some(Use::Live(_))) {
-            return;
+        let Some(live) = self.slots.live_mut(at) else { return };
+        let (identity, device, proved) = (live.identity, live.device, live.proved);
+        let mac = live.youth().map(|youth| youth.origin.mac);
+        let downlink = live.rare_mut().and_then(|rare| rare.downlink.take());
+        self.slots.free(at);
+        if let Some(downlink) = downlink {
+            self.end_commands(at, identity, downlink);
         }
-        let Some(Use::Live(mut live)) = self.slots.remove(at) else { return };
-        self.end_commands(at, &mut live);
-        if let Some(origin) = &live.origin {
-            self.by_hello.remove(&origin.mac);
+        if let Some(mac) = mac {
+            self.by_hello.remove(&mac);
         }
-        if !live.proved {
-            self.forget_pending(live.identity);
+        if !proved {
+            self.forget_pending(identity);
         }
-        let Some(device) = live.device else { return };
+        let Some(device) = device else { return };
         self.devices.leave(device, at);
-        if live.proved {
-            self.push_event(BackendEvent::Disconnected { identity: live.identity, reason });
+        if proved {
+            self.push_event(BackendEvent::Disconnected { identity, reason });
         }
     }
 

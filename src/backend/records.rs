@@ -19,17 +19,16 @@ impl<P: Path> Backend<P> {
         if live.closing.is_some() {
             return Err(Discard::SessionClosed);
         }
-        let named = live.streams.get(frame.stream).ok_or(Discard::UnknownStream)?;
-        let stream = named.key;
-        let own = live.set(named.set).cloned();
+        let (stream, set) = live.streams.find(frame.stream).ok_or(Discard::UnknownStream)?;
+        let own = set.known().cloned();
         let lacking = own.is_none();
         if lacking {
-            live.wanted_set = Some(frame.stream);
+            live.make_rare().wanted_set = Some(frame.stream);
         }
         // Sets only grow: what another one of the boot reads, it reads as the right one will.
         let set = own.or_else(|| live.sister_set(&stream)).ok_or(Discard::UnknownDescriptors)?;
         let index = live.device.ok_or(Discard::NotAccepted)?;
-        let device = self.devices.get_mut(index).ok_or(Discard::NotAccepted)?;
+        let inbox = self.devices.receiving(index).ok_or(Discard::NotAccepted)?;
         if let Some(refused) = check_records(&frame, &set.set(), live.scopes) {
             //= SPEC.md#growing-sets
             //# A backend MUST NOT refuse a record as undecodable that it has read with another set than that of the record's stream index.
@@ -39,7 +38,7 @@ impl<P: Path> Backend<P> {
             live.refuse(refused);
             return Err(self.refused(at, stream, refused));
         }
-        let offer = device.inbox.offer(stream, frame.first, frame.count);
+        let offer = inbox.offer(stream, frame.first, frame.count);
         let Offer::Deliver { batch: number, .. } = offer else {
             // The device has to hear how far its stream has come, and that somebody is there.
             live.mark_stream(&stream);
@@ -51,11 +50,11 @@ impl<P: Path> Backend<P> {
                 Offer::Unnamed | Offer::Deliver { .. } => Discard::UnknownStream,
             });
         };
-        let mark = device.inbox.mark(number).ok_or(Discard::Backpressure)?;
+        let mark = inbox.mark(number).ok_or(Discard::Backpressure)?;
         let batch = BatchRef { shard: self.config.shard, device: index, number };
         //= SPEC.md#ledger
         //# A backend MUST hand out a closed stream with every batch that it delivers until one of these is committed.
-        let closed = device.inbox.closed().collect();
+        let closed = inbox.closed().collect();
         let (identity, fence) = (live.identity, live.fence);
         sink(Received::Batch(Batch { batch, identity, mark, closed, fence, frame, set }));
         Ok(())

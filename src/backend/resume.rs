@@ -14,7 +14,7 @@ use crate::framing::{Frame, Frames, StreamsFrame, TicketFrame};
 use crate::handshake::{
     Established, HandshakeError, ResumeRead, Resumed, TicketContents, TicketId, TicketKeys,
 };
-use crate::identity::{Identity, VerifiedCredential};
+use crate::identity::{Identity, Scopes, VerifiedCredential};
 use crate::limits::{CLOCK_TOLERANCE_SECS, MAX_RTO, TICKET_LEN, TICKET_SENDS};
 use crate::session::RekeyPolicy;
 use crate::time::{Duration, Instant, UnixSeconds};
@@ -36,16 +36,56 @@ pub(super) struct Lineage {
     pub(super) resumed: bool,
 }
 
-/// The ticket of a session: whether it is to be sent.
+/// A [`Lineage`] without what its session knows anyway.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Descent {
+    not_after: UnixSeconds,
+    revocation: u64,
+    origin: UnixSeconds,
+    serial: u32,
+    scopes: Scopes,
+    psk_proved: bool,
+    /// False on a backend without a clock.
+    known: bool,
+    pub(super) resumed: bool,
+}
+
+impl Descent {
+    pub(super) fn new(lineage: Lineage) -> Self {
+        let Lineage { contents, resumed } = lineage;
+        let known = contents.is_some();
+        let (not_after, revocation, origin, serial, scopes, psk_proved) = match contents {
+            Some(TicketContents { not_after, revocation, origin, serial, scopes, psk_proved, .. }) => {
+                (not_after, revocation, origin, serial, scopes, psk_proved)
+            }
+            None => (UnixSeconds(0), 0, UnixSeconds(0), 0, Scopes::NONE, false),
+        };
+        Self { not_after, revocation, origin, serial, scopes, psk_proved, known, resumed }
+    }
+
+    /// Returns what the session's tickets say.
+    pub(super) fn contents(&self, identity: Identity) -> Option<TicketContents> {
+        let Self { not_after, revocation, origin, serial, scopes, psk_proved, known, .. } = *self;
+        known.then_some(TicketContents { identity, serial, scopes, not_after, revocation, origin, psk_proved })
+    }
+}
+
+/// The ticket of a session: whether the device is to get one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TicketGiving {
-    due: Option<Instant>,
+    owed: bool,
+    pub(super) misused: bool,
+    /// The DH ratchets that the last one has seen, modulo 2^16.
+    ratchets: u16,
+}
+
+/// A ticket that was sent and of which no receipt was seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TicketSent {
+    again: Instant,
     sends: u8,
     /// The counter of the packet that carried the last one.
     counter: u64,
-    /// The DH ratchets that the last one has seen.
-    ratchets: u32,
-    pub(super) misused: bool,
 }
 
 /// A ticket that goes into a packet.
@@ -67,29 +107,45 @@ impl NewTicket {
 impl TicketGiving {
     /// A new session gets a ticket with its first packet.
     pub(super) const fn new(misused: bool) -> Self {
-        Self { due: Some(Instant::ZERO), sends: 0, counter: 0, ratchets: 0, misused }
+        Self { owed: true, misused, ratchets: 0 }
     }
+}
 
+impl<P: Path> Live<P> {
     /// A ticket went out in the packet with this counter.
-    pub(super) fn sent(&mut self, now: Instant, counter: u64) {
-        let wait = TICKET_REPEAT.saturating_mul(1u64.wrapping_shl(self.sends.into())).min(MAX_RTO);
-        self.sends = self.sends.saturating_add(1);
-        self.counter = counter;
-        self.due = (self.sends < TICKET_SENDS).then_some(now + wait);
+    pub(super) fn ticket_sent(&mut self, now: Instant, counter: u64) {
+        let sent = &mut self.make_rare().ticket;
+        let sends = sent.map_or(0, |sent| sent.sends);
+        let wait = TICKET_REPEAT.saturating_mul(1u64.wrapping_shl(sends.into())).min(MAX_RTO);
+        *sent = Some(TicketSent { again: now + wait, sends: sends.saturating_add(1), counter });
+        if sends.saturating_add(1) >= TICKET_SENDS {
+            self.ticket_done();
+        }
     }
 
     /// The device has authenticated packets up to this counter.
-    pub(super) fn acked(&mut self, counter: u64) {
-        if self.sends > 0 && counter >= self.counter {
-            self.due = None;
+    pub(super) fn ticket_acked(&mut self, counter: u64) {
+        if self.rare().and_then(|rare| rare.ticket).is_some_and(|sent| counter >= sent.counter) {
+            self.ticket_done();
         }
     }
 
-    /// After a DH ratchet the device has forgotten its ticket, and gets another.
-    fn see_ratchets(&mut self, ratchets: u32) {
-        if core::mem::replace(&mut self.ratchets, ratchets) != ratchets {
-            (self.due, self.sends) = (Some(Instant::ZERO), 0);
+    fn ticket_done(&mut self) {
+        self.ticket.owed = false;
+        if let Some(rare) = self.rare_mut() {
+            rare.ticket = None;
         }
+    }
+
+    /// Tells whether the device is to get a ticket now.
+    fn owes_ticket(&mut self, now: Instant) -> bool {
+        // After a DH ratchet the device has forgotten its ticket, and gets another.
+        let ratchets = self.session.dh_ratchets() as u16;
+        if core::mem::replace(&mut self.ticket.ratchets, ratchets) != ratchets {
+            self.ticket_done();
+            self.ticket.owed = true;
+        }
+        self.ticket.owed && self.rare().and_then(|rare| rare.ticket).is_none_or(|sent| sent.again <= now)
     }
 }
 
@@ -141,8 +197,8 @@ fn contents_of(peer: &VerifiedCredential, pattern: Pattern, origin: UnixSeconds)
 
 impl<P: Path> Live<P> {
     fn descends_from(&self, identity: &Identity, origin: UnixSeconds) -> bool {
-        let same = self.lineage.contents.is_some_and(|contents| contents.origin == origin);
-        self.identity == *identity && self.lineage.resumed && same
+        let Descent { known, resumed, origin: own, .. } = self.descent;
+        self.identity == *identity && resumed && known && own == origin
     }
 }
 
@@ -392,9 +448,8 @@ impl<P: Path> Backend<P> {
         let keys = self.ticket_keys.clone()?;
         let clock = self.config.time.clock()?;
         let live = self.slots.live_mut(at)?;
-        live.ticket.see_ratchets(live.session.dh_ratchets());
-        let due = live.ticket.due.is_some_and(|due| due <= now) && live.closing.is_none();
-        let contents = live.lineage.contents.filter(|_| due && room >= TICKET_ROOM)?;
+        let due = live.owes_ticket(now) && live.closing.is_none();
+        let contents = live.descent.contents(live.identity).filter(|_| due && room >= TICKET_ROOM)?;
         let age = age_of(contents.origin, clock);
         let left = self.config.rekey.resumed_after(age)?.longest_session();
         let expires = UnixSeconds(contents.expires().0.min(clock.0.saturating_add(left.as_secs())));

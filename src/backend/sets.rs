@@ -21,6 +21,11 @@ impl SharedSet {
         Some(Self { hash: SetHash::from_digest(hash_parts(&[&bytes])), bytes })
     }
 
+    /// Names a set that has not arrived: no set is empty.
+    pub(super) const fn awaited(hash: SetHash) -> Self {
+        Self { hash, bytes: Vec::new() }
+    }
+
     /// Returns the set.
     pub fn set(&self) -> DescriptorSet<'_> {
         DescriptorSet::checked_before(&self.bytes)

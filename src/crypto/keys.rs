@@ -254,6 +254,14 @@ impl TicketKey {
     }
 }
 
+#[cfg(feature = "backend")]
+impl HedgeKey {
+    /// Derives the key of a table of identities, so that nobody outside can choose those that collide in it.
+    pub(crate) fn table_key(&self) -> [u8; 32] {
+        *expand::<32>(&self.0, "table", [&[], &[]])
+    }
+}
+
 #[cfg(feature = "handshake")]
 impl ServiceKey {
     pub(crate) const fn bytes(&self) -> &[u8; 32] {

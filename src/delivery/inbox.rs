@@ -1,3 +1,4 @@
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::table::{NamedStream, named_streams};
@@ -12,16 +13,26 @@ use crate::limits::{ALARM_BATCHES, MAX_BATCH_RECORDS, MAX_LEDGER_STREAMS, MAX_OU
 #[derive(Debug)]
 pub struct Inbox {
     ledger: Ledger,
+    /// What a device has that is not idle.
+    pending: Option<Box<Pending>>,
+    generation: u32,
+    session: u32,
+    next: u64,
+}
+
+/// What waits for the application.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
     outstanding: Vec<Outstanding>,
     /// Streams that the device has closed and the application's ledger may still have, oldest first, each with a
     /// number of its own.
     closed: Vec<(u64, ClosedStream)>,
-    /// How many were ever closed.
+    /// How many were closed since there was anything here.
     closings: u64,
-    generation: u32,
-    next: u64,
-    session: u32,
 }
+
+/// For so many batches an idle [`Pending`] keeps room.
+const IDLE_ROOM: usize = 8;
 
 /// Names an outstanding batch of one [`Inbox`]; never given twice, so a stale one is harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,15 +100,36 @@ impl Inbox {
     ///
     /// `generation` tells the batch numbers of this inbox from those of earlier ones for the same handle: count up.
     pub const fn new(ledger: Ledger, generation: u32) -> Self {
-        Self {
-            ledger,
-            outstanding: Vec::new(),
-            closed: Vec::new(),
-            closings: 0,
-            generation,
-            next: 0,
-            session: 0,
+        Self { ledger, pending: None, generation, session: 0, next: 0 }
+    }
+
+    /// Takes away the room for what waits, if nothing does: another inbox may have it.
+    #[cfg(feature = "backend")]
+    pub(crate) fn reclaim(&mut self) -> Option<Box<Pending>> {
+        let mut idle =
+            self.pending.take_if(|pending| pending.outstanding.is_empty() && pending.closed.is_empty())?;
+        idle.outstanding.shrink_to(IDLE_ROOM);
+        idle.closed.shrink_to(0);
+        idle.closings = 0;
+        Some(idle)
+    }
+
+    /// Reads a little of what a batch needs, `deep` or at first.
+    #[cfg(feature = "backend")]
+    pub(crate) fn touch(&self, deep: bool) -> u64 {
+        if deep { self.ledger.touch() } else { self.next ^ self.pending.is_some() as u64 }
+    }
+
+    /// Gives room for what waits, if there is none.
+    #[cfg(feature = "backend")]
+    pub(crate) fn lend(&mut self, room: impl FnOnce() -> Option<Box<Pending>>) {
+        if self.pending.is_none() {
+            self.pending = room();
         }
+    }
+
+    fn outstandings(&self) -> &[Outstanding] {
+        self.pending.as_ref().map_or(&[], |pending| &pending.outstanding)
     }
 
     /// Returns what is settled, as far as this node knows.
@@ -152,12 +184,12 @@ impl Inbox {
     pub fn close_others(&mut self, named: impl Iterator<Item = StreamKey> + Clone) {
         let is_named =
             |known: &StreamKey| named.clone().any(|named| (named.boot, named.tag) == (known.boot, known.tag));
-        let (closed, closings) = (&mut self.closed, &mut self.closings);
         for (key, state) in self.ledger.streams().filter(|(key, _)| !is_named(key)) {
-            closed.retain(|(_, older)| older.stream != *key);
+            let Pending { closed, closings, .. } = &mut **self.pending.get_or_insert_default();
+            closed.retain(|(_, older)| older.stream != key);
             // One for which there is no room stays in the application's ledger until the next session.
             if closed.len() < MAX_LEDGER_STREAMS {
-                closed.push((*closings, ClosedStream { stream: *key, end: state.end() }));
+                closed.push((*closings, ClosedStream { stream: key, end: state.end() }));
                 *closings = closings.saturating_add(1);
             }
         }
@@ -186,7 +218,7 @@ impl Inbox {
         }
         //= SPEC.md#commit
         //# A backend MUST NOT deliver a record again while an earlier delivery of it is neither committed nor released.
-        let same_stream = self.outstanding.iter().filter(|batch| batch.mark.stream == stream);
+        let same_stream = self.outstandings().iter().filter(|batch| batch.mark.stream == stream);
         let awaiting = same_stream.fold(0u64, |mask, batch| mask | batch.mark.seen_from(first));
         let fresh = unsettled & !awaiting;
         if fresh == 0 {
@@ -198,26 +230,29 @@ impl Inbox {
         let mark = Mark { stream, settled_below: state.cumulative(), first, mask: fresh };
         let number = self.next;
         self.next = number.saturating_add(1);
-        let (session, closings) = (self.session, self.closings);
-        self.outstanding.push(Outstanding { number, session, mark, closings });
+        let session = self.session;
+        let pending = self.pending.get_or_insert_default();
+        let closings = pending.closings;
+        pending.outstanding.push(Outstanding { number, session, mark, closings });
         Offer::Deliver { batch: BatchNumber { generation: self.generation, number }, fresh }
     }
 
     /// Returns the record ids of an outstanding batch, for the application's own transaction.
     pub fn mark(&self, batch: BatchNumber) -> Option<Mark> {
-        self.find(batch).and_then(|at| self.outstanding.get(at)).map(|outstanding| outstanding.mark)
+        self.find(batch).and_then(|at| self.outstandings().get(at)).map(|outstanding| outstanding.mark)
     }
 
     /// Lists the streams that the device has closed and that no committed batch came with: the application's ledger is
     /// to forget them in the transaction that stores the next batch. At most
     /// [`MAX_LEDGER_STREAMS`](crate::limits::MAX_LEDGER_STREAMS).
     pub fn closed(&self) -> impl ExactSizeIterator<Item = ClosedStream> + '_ {
-        self.closed.iter().map(|(_, closed)| *closed)
+        let closed = self.pending.as_ref().map_or(&[][..], |pending| &pending.closed);
+        closed.iter().map(|(_, closed)| *closed)
     }
 
     /// Tells whether a batch is outstanding and came in the present session.
     pub fn is_current(&self, batch: BatchNumber) -> bool {
-        let outstanding = self.find(batch).and_then(|at| self.outstanding.get(at));
+        let outstanding = self.find(batch).and_then(|at| self.outstandings().get(at));
         outstanding.is_some_and(|outstanding| outstanding.session == self.session)
     }
 
@@ -228,7 +263,9 @@ impl Inbox {
         let Outstanding { mark, closings, .. } = self.take(batch)?;
         //= SPEC.md#ledger
         //# A backend MUST hand out a closed stream with every batch that it delivers until one of these is committed.
-        self.closed.retain(|(number, _)| *number >= closings);
+        if let Some(pending) = &mut self.pending {
+            pending.closed.retain(|(number, _)| *number >= closings);
+        }
         // A stream that the device closed meanwhile stays closed.
         if self.ledger.stream(&mark.stream).is_some() {
             let _ = self.ledger.apply(&mark);
@@ -260,28 +297,29 @@ impl Inbox {
     pub fn room(&self, lane: Lane) -> usize {
         //= SPEC.md#commit
         //# A backend MUST keep room for at least 16 batches of the alarm lane that no other lane takes.
-        let room = MAX_OUTSTANDING_BATCHES.saturating_sub(self.outstanding.len());
+        let room = MAX_OUTSTANDING_BATCHES.saturating_sub(self.outstanding());
         if lane == Lane::Alarm { room } else { room.min(BULK_BATCHES.saturating_sub(self.bulk().count())) }
     }
 
     /// Returns how many batches are outstanding.
-    pub const fn outstanding(&self) -> usize {
-        self.outstanding.len()
+    pub fn outstanding(&self) -> usize {
+        self.outstandings().len()
     }
 
     fn bulk(&self) -> impl Iterator<Item = &Outstanding> {
-        self.outstanding.iter().filter(|batch| batch.mark.stream.lane != Lane::Alarm)
+        self.outstandings().iter().filter(|batch| batch.mark.stream.lane != Lane::Alarm)
     }
 
     fn find(&self, batch: BatchNumber) -> Option<usize> {
         let number = (batch.generation == self.generation).then_some(batch.number)?;
-        self.outstanding.iter().position(|outstanding| outstanding.number == number)
+        self.outstandings().iter().position(|outstanding| outstanding.number == number)
     }
 
     fn take(&mut self, batch: BatchNumber) -> Option<Outstanding> {
         let at = self.find(batch)?;
         // `find` says that it is there
-        (at < self.outstanding.len()).then(|| self.outstanding.swap_remove(at))
+        let outstanding = &mut self.pending.as_mut()?.outstanding;
+        (at < outstanding.len()).then(|| outstanding.swap_remove(at))
     }
 }
 

@@ -1,3 +1,4 @@
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -100,8 +101,67 @@ pub struct ClosedStream {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Vec<(StreamKey, StreamState)>", try_from = "Vec<(StreamKey, StreamState)>")]
 pub struct Ledger {
-    /// In ascending order of the keys.
-    streams: Vec<(StreamKey, StreamState)>,
+    /// In ascending order of boot and tag.
+    boots: Box<[Boot]>,
+}
+
+/// The streams of one boot: a device has few, and mostly all its lanes in each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Boot {
+    boot: u32,
+    tag: [u8; 4],
+    /// The lanes of which there is a stream, as bits.
+    known: u8,
+    /// What is settled of each lane: all below.
+    next: [u64; LANES],
+    /// What is settled beyond: mostly nothing.
+    above: Option<Box<[[u64; 4]; LANES]>>,
+}
+
+const LANES: usize = Lane::ALL.len();
+
+impl Boot {
+    const fn bit(lane: Lane) -> u8 {
+        1u8.wrapping_shl(lane.index() as u32)
+    }
+
+    fn state(&self, lane: Lane) -> Option<StreamState> {
+        let next = self.next.get(lane.index()).filter(|_| self.known & Self::bit(lane) != 0)?;
+        let above = self.above.as_ref().and_then(|above| above.get(lane.index()));
+        Some(StreamState::of_parts(*next, above.copied().unwrap_or_default()))
+    }
+
+    fn set(&mut self, lane: Lane, state: StreamState) {
+        self.known |= Self::bit(lane);
+        let (next, bits) = state.into_parts();
+        if let Some(own) = self.next.get_mut(lane.index()) {
+            *own = next;
+        }
+        self.set_above(lane, bits);
+    }
+
+    fn forget(&mut self, lane: Lane) {
+        self.set(lane, StreamState::default());
+        self.known &= !Self::bit(lane);
+    }
+
+    fn set_above(&mut self, lane: Lane, bits: [u64; 4]) {
+        if bits != [0; 4] {
+            self.above.get_or_insert_default();
+        }
+        if let Some(above) = &mut self.above {
+            if let Some(own) = above.get_mut(lane.index()) {
+                *own = bits;
+            }
+            if **above == [[0; 4]; LANES] {
+                self.above = None;
+            }
+        }
+    }
+
+    fn key(&self, lane: Lane) -> StreamKey {
+        StreamKey { boot: self.boot, tag: BootTag(self.tag), lane }
+    }
 }
 
 /// Why a ledger did not take something; nothing has changed.
@@ -122,7 +182,7 @@ pub enum LedgerError {
 
 impl From<Ledger> for Vec<(StreamKey, StreamState)> {
     fn from(ledger: Ledger) -> Self {
-        ledger.streams
+        ledger.streams().collect()
     }
 }
 
@@ -134,20 +194,74 @@ impl TryFrom<Vec<(StreamKey, StreamState)>> for Ledger {
         if !ascending || streams.len() > MAX_LEDGER_STREAMS {
             return Err(LedgerError::Malformed);
         }
-        Ok(Self { streams })
+        let mut ledger = Self::default();
+        for (key, state) in streams {
+            ledger.put(key, state)?;
+        }
+        Ok(ledger)
     }
 }
 
+/// The streams of a ledger.
+struct Streams<'l> {
+    boots: core::slice::Iter<'l, Boot>,
+    boot: Option<&'l Boot>,
+    lanes: core::slice::Iter<'static, Lane>,
+    left: usize,
+}
+
+impl Iterator for Streams<'_> {
+    type Item = (StreamKey, StreamState);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let boot = match self.boot {
+                Some(boot) => boot,
+                None => self.boots.next()?,
+            };
+            self.boot = Some(boot);
+            match self.lanes.next() {
+                Some(lane) => {
+                    if let Some(state) = boot.state(*lane) {
+                        self.left = self.left.saturating_sub(1);
+                        return Some((boot.key(*lane), state));
+                    }
+                }
+                None => (self.boot, self.lanes) = (None, Lane::ALL.iter()),
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Streams<'_> {}
+
 impl Ledger {
     /// Returns what is settled of a stream, if it is known.
-    pub fn stream(&self, key: &StreamKey) -> Option<&StreamState> {
-        let at = self.streams.binary_search_by_key(key, |(key, _)| *key).ok()?;
-        self.streams.get(at).map(|(_, state)| state)
+    pub fn stream(&self, key: &StreamKey) -> Option<StreamState> {
+        self.boots.get(self.place(key).ok()?)?.state(key.lane)
     }
 
     /// Lists the streams in ascending order of their keys.
-    pub fn streams(&self) -> impl ExactSizeIterator<Item = (&StreamKey, &StreamState)> {
-        self.streams.iter().map(|(key, state)| (key, state))
+    pub fn streams(&self) -> impl ExactSizeIterator<Item = (StreamKey, StreamState)> + '_ {
+        Streams { boots: self.boots.iter(), boot: None, lanes: Lane::ALL.iter(), left: self.count() }
+    }
+
+    #[cfg(feature = "backend")]
+    pub(super) fn touch(&self) -> u64 {
+        self.boots.first().map_or(0, |boot| boot.next.iter().fold(boot.boot.into(), |sum, next| sum ^ next))
+    }
+
+    fn count(&self) -> usize {
+        self.boots.iter().fold(0, |count, boot| count.saturating_add(boot.known.count_ones() as usize))
+    }
+
+    /// Finds the boot of a stream, or where it belongs.
+    fn place(&self, key: &StreamKey) -> Result<usize, usize> {
+        self.boots.binary_search_by_key(&(key.boot, key.tag.0), |boot| (boot.boot, boot.tag))
     }
 
     /// Settles the records of a mark and returns those that were not settled before, bit i for `first + i`: these
@@ -156,14 +270,14 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Full`] or [`LedgerError::BeyondWindow`]; nothing has changed.
     pub fn apply(&mut self, mark: &Mark) -> Result<u64, LedgerError> {
-        let mut state = self.stream(&mark.stream).copied().unwrap_or_default();
+        let mut state = self.stream(&mark.stream).unwrap_or_default();
         state.settle_below(mark.settled_below);
         let top = u64::from(63u32.saturating_sub(mark.mask.leading_zeros()));
         if mark.mask != 0 && mark.first.checked_add(top).is_none_or(|last| state.is_beyond_window(last)) {
             return Err(LedgerError::BeyondWindow);
         }
         let fresh = state.insert_mask(mark.first, mark.mask);
-        *self.open(mark.stream)? = state;
+        self.put(mark.stream, state)?;
         Ok(fresh)
     }
 
@@ -173,8 +287,9 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Full`].
     pub fn settle_below(&mut self, key: StreamKey, oldest: u64) -> Result<(), LedgerError> {
-        self.open(key)?.settle_below(oldest);
-        Ok(())
+        let mut state = self.stream(&key).unwrap_or_default();
+        state.settle_below(oldest);
+        self.put(key, state)
     }
 
     /// Settles all that `other` has settled: where two nodes served the same device.
@@ -182,19 +297,37 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Full`].
     pub fn merge(&mut self, other: &Self) -> Result<(), LedgerError> {
-        let unknown = other.streams.iter().filter(|(key, _)| self.stream(key).is_none()).count();
-        if self.streams.len().saturating_add(unknown) > MAX_LEDGER_STREAMS {
+        let unknown = other.streams().filter(|(key, _)| self.stream(key).is_none()).count();
+        if self.count().saturating_add(unknown) > MAX_LEDGER_STREAMS {
             return Err(LedgerError::Full);
         }
-        for (key, state) in &other.streams {
-            self.open(*key)?.merge(state);
+        for (key, theirs) in other.streams() {
+            let mut state = self.stream(&key).unwrap_or_default();
+            state.merge(&theirs);
+            self.put(key, state)?;
         }
         Ok(())
     }
 
     /// Forgets the streams for which `keep` does not hold: a device that names all its streams has closed the others.
     pub fn retain(&mut self, mut keep: impl FnMut(&StreamKey) -> bool) {
-        self.streams.retain(|(key, _)| keep(key));
+        self.forget(|key, _| !keep(key));
+    }
+
+    /// Forgets the streams for which `gone` holds, and the boots of which none is left.
+    fn forget(&mut self, mut gone: impl FnMut(&StreamKey, StreamState) -> bool) {
+        for boot in &mut self.boots {
+            for lane in Lane::ALL {
+                if boot.state(lane).is_some_and(|state| gone(&boot.key(lane), state)) {
+                    boot.forget(lane);
+                }
+            }
+        }
+        if self.boots.iter().any(|boot| boot.known == 0) {
+            let mut boots = core::mem::take(&mut self.boots).into_vec();
+            boots.retain(|boot| boot.known != 0);
+            self.boots = boots.into_boxed_slice();
+        }
     }
 
     /// Forgets a stream that its device has closed, unless a record from its end on is settled: then the device has
@@ -217,29 +350,33 @@ impl Ledger {
     /// # Ok::<(), vitalwire::delivery::LedgerError>(())
     /// ```
     pub fn close(&mut self, closed: &ClosedStream) {
-        self.streams.retain(|(key, state)| *key != closed.stream || state.end() > closed.end);
+        self.forget(|key, state| *key == closed.stream && state.end() <= closed.end);
     }
 
     /// Returns another tag under which the ledger knows this boot number: no device has one boot twice, unless it
     /// was copied or its storage was reset.
     pub fn other_tag(&self, boot: u32, tag: BootTag) -> Option<BootTag> {
-        self.streams
-            .iter()
-            .map(|(key, _)| key)
-            .find(|key| key.boot == boot && key.tag != tag)
-            .map(|key| key.tag)
+        let other = self.boots.iter().find(|known| known.boot == boot && known.tag != tag.0);
+        other.map(|known| BootTag(known.tag))
     }
 
-    fn open(&mut self, key: StreamKey) -> Result<&mut StreamState, LedgerError> {
-        let at = match self.streams.binary_search_by_key(&key, |(key, _)| *key) {
-            Ok(at) => at,
-            Err(_) if self.streams.len() >= MAX_LEDGER_STREAMS => return Err(LedgerError::Full),
-            Err(at) => {
-                self.streams.insert(at, (key, StreamState::default()));
-                at
-            }
-        };
-        self.streams.get_mut(at).map(|(_, state)| state).ok_or(LedgerError::Full)
+    /// Keeps what is settled of a stream.
+    fn put(&mut self, key: StreamKey, state: StreamState) -> Result<(), LedgerError> {
+        let at = self.place(&key);
+        let known = at.ok().and_then(|at| self.boots.get(at)?.state(key.lane)).is_some();
+        if !known && self.count() >= MAX_LEDGER_STREAMS {
+            return Err(LedgerError::Full);
+        }
+        let at = at.unwrap_or_else(|at| {
+            let mut boots = core::mem::take(&mut self.boots).into_vec();
+            // No room that is never used: most devices have one boot.
+            boots.reserve_exact(1);
+            boots.insert(at, Boot { boot: key.boot, tag: key.tag.0, ..Boot::default() });
+            self.boots = boots.into_boxed_slice();
+            at
+        });
+        self.boots.get_mut(at).ok_or(LedgerError::Full)?.set(key.lane, state);
+        Ok(())
     }
 }
 

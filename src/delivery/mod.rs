@@ -76,6 +76,8 @@ mod tests;
 #[cfg(feature = "alloc")]
 pub use clock::{ClockMap, ClockMapError, ClockReading, Mapped, Observed};
 #[cfg(feature = "alloc")]
+#[cfg(feature = "backend")]
+pub(crate) use inbox::Pending;
 pub use inbox::{BatchNumber, Inbox, Named, Offer, TagConflict};
 #[cfg(feature = "alloc")]
 pub use ledger::{ClosedStream, Ledger, LedgerError, Mark, StreamKey};
@@ -86,7 +88,7 @@ pub use outbox::{Backlog, LoadRefusal, Queue, StoredRun};
 #[cfg(feature = "alloc")]
 pub use stream_state::StreamState;
 #[cfg(feature = "alloc")]
-pub use table::{IndexedStream, StreamTable, StreamsCheck};
+pub use table::{IndexedStream, NamedSet, StreamTable, StreamsCheck};
 
 /// Returns a mask of the low `count` bits, all of them from 64 on.
 #[cfg(feature = "alloc")]

@@ -31,6 +31,16 @@ impl StreamState {
         Self { next, settled: [0; 4] }
     }
 
+    /// Puts together what [`StreamState::into_parts`] took apart.
+    pub(super) const fn of_parts(next: u64, settled: [u64; 4]) -> Self {
+        Self { next, settled }
+    }
+
+    /// Returns the cumulative sequence and the bits above it.
+    pub(super) const fn into_parts(self) -> (u64, [u64; 4]) {
+        (self.next, self.settled)
+    }
+
     /// Returns the lowest sequence that is not settled; all below it is.
     pub const fn cumulative(&self) -> u64 {
         self.next

@@ -11,6 +11,7 @@ use super::*;
 use crate::Duration;
 use crate::crypto::{EphemeralSecret, PublicKey};
 use crate::error::Discard;
+use crate::limits::DH_RATCHET_INTERVAL;
 use crate::wire::{ConnectionId, DataHeader};
 use std::collections::HashSet;
 
@@ -189,7 +190,7 @@ impl World {
         let (bytes, counter, epoch, carries_key) = match side {
             Side::Device => {
                 let device = &mut self.device;
-                device.rekey.policy.set_hash_packets(if hash_due { 0 } else { u32::MAX });
+                device.keep.driver.policy.set_hash_packets(if hash_due { 0 } else { u32::MAX });
                 let real = device.clone();
                 plant(device, fault, hash_due, now);
                 let moved = device.must_move(now);
@@ -199,9 +200,9 @@ impl World {
                 write(&mut out[start..], device.rekey_request(), device.highest_received());
                 let counter = device.sending.next;
                 let packet = device.seal(now, &ConnectionId::EMPTY, &mut out, PAYLOAD).unwrap().to_vec();
-                device.rekey.policy.set_hash_packets(u32::MAX);
+                device.keep.driver.policy.set_hash_packets(u32::MAX);
                 if moved && fault == Fault::ForgetsPrevious {
-                    device.receiving.previous = None;
+                    device.keep.rare.previous = None;
                 }
                 (packet, counter, device.epoch, device.rekey_request().is_some())
             }
@@ -294,9 +295,9 @@ impl World {
         for ratchet in [false, true] {
             let before = world.device.epoch;
             for round in 0.. {
-                let settled = matches!(world.device.rekey.exchange, Exchange::Idle)
-                    && matches!(world.device.rekey.next, NextEpoch::Hash(_))
-                    && matches!(world.backend.rekey.exchange, Exchange::Idle)
+                let settled = matches!(world.device.keep.rare.exchange, Exchange::Idle)
+                    && matches!(world.device.keep.cold.next, NextEpoch::Hash(_))
+                    && matches!(world.backend.keep.rare.exchange, Exchange::Idle)
                     && world.device.epoch == world.backend.epoch
                     && (!ratchet || world.device.epoch > before);
                 if settled && round > 0 {
@@ -324,22 +325,22 @@ impl World {
             u8::from(self.device.epoch == 0),
             (self.device.epoch - self.backend.epoch) as u8,
             u8::from(self.owes_accept),
-            u8::from(self.device.rekey.answered_at == Some(self.now)),
-            u8::from(self.backend.rekey.answered_at == Some(self.now)),
+            u8::from(self.device.keep.cold.answerable == self.now + DH_RATCHET_INTERVAL),
+            u8::from(self.backend.keep.cold.answerable == self.now + DH_RATCHET_INTERVAL),
             u8::from(self.device.sent_in_epoch() >= u64::from(WINDOW)),
         ];
         for (receiver, sender) in [(&self.device, &self.backend), (&self.backend, &self.device)] {
-            key.push(match receiver.rekey.exchange {
+            key.push(match receiver.keep.rare.exchange {
                 Exchange::Idle => 0,
                 Exchange::Requested { .. } => 1,
                 Exchange::Asked { .. } => 2,
                 Exchange::Answered { .. } => 3,
             });
-            key.push(u8::from(matches!(receiver.rekey.next, NextEpoch::Dh(_))));
-            key.push(u8::from(receiver.receiving.previous.is_some()));
+            key.push(u8::from(matches!(receiver.keep.cold.next, NextEpoch::Dh(_))));
+            key.push(u8::from(receiver.keep.rare.previous.is_some()));
             let bursts = sender.sending.next / BURST;
             let place = |counter: Option<u64>| counter.map_or(9, |counter| (bursts - counter / BURST) as u8);
-            let heard = receiver.receiving.heard;
+            let heard = receiver.keep.rare.heard;
             key.push(place(receiver.receiving.window.highest()));
             key.push(place(heard.map(|heard| heard.lowest)));
             key.push(heard.map_or(0, |heard| 1 + u8::from(heard.since == self.now)));
@@ -386,16 +387,16 @@ fn read(payload: &[u8]) -> (Option<PublicKey>, u64) {
 /// Breaks a rule in a device that is about to send.
 fn plant(device: &mut Session<1>, fault: Fault, hash_due: bool, now: Instant) {
     match fault {
-        Fault::MovesUnconfirmed if device.receiving.heard.is_none() => {
-            device.receiving.heard = Some(Heard { since: Instant::ZERO, lowest: 0 });
-            device.receiving.previous = None;
+        Fault::MovesUnconfirmed if device.keep.rare.heard.is_none() => {
+            device.keep.rare.heard = Some(Heard { since: Instant::ZERO, lowest: 0 });
+            device.keep.rare.previous = None;
         }
-        Fault::MovesTooSoon if device.receiving.heard.is_some() => {
-            device.receiving.previous = None;
-            device.sending.peer_window = 0;
+        Fault::MovesTooSoon if device.keep.rare.heard.is_some() => {
+            device.keep.rare.previous = None;
+            device.keep.driver.peer_window = 0;
         }
-        Fault::HashWhilePending if hash_due && device.rekey_request().is_some() && device.may_move(now) => {
-            device.rekey.exchange = Exchange::Idle;
+        Fault::HashWhilePending if hash_due && device.rekey_request().is_some() && device.may_move(now, &device.keep.driver) => {
+            device.keep.rare.exchange = Exchange::Idle;
         }
         _ => {}
     }

@@ -45,6 +45,7 @@
 
 #[cfg(test)]
 mod explore;
+mod keep;
 mod packets;
 mod policy;
 mod rekey;
@@ -53,34 +54,44 @@ mod tests;
 mod window;
 
 pub use crate::wire::Side;
+pub use keep::Inline;
 pub use packets::{Opened, SealError};
 pub use policy::RekeyPolicy;
 pub use rekey::RekeyAnswer;
 pub use window::ReplayWindow;
+
+#[cfg(feature = "backend")]
+pub(crate) use keep::{Cold, Driver, Keep, Rare};
 
 use crate::crypto::{AeadKey, EpochKeys, ExporterSecret, ResumeSecret, SessionSecrets};
 use crate::error::CloseReason;
 use crate::limits::PREVIOUS_KEY_LIFE;
 use crate::time::Instant;
 use crate::wire::CounterLen;
-use rekey::{Exchange, NextEpoch, Rekey};
+#[cfg(not(feature = "backend"))]
+use keep::{Cold, Driver, Keep, Rare};
+use rekey::{Exchange, NextEpoch};
 
 /// One end of a session, with a replay window of `64 × WORDS` packets. See the [module](self).
+///
+/// `K` says where those parts lie that packets hardly touch: [`Inline`] here, unless a [`Backend`](crate::backend::Backend)
+/// has them elsewhere.
 ///
 /// Methods that begin with `handle_` take what arrived, `poll_timeout` tells when [`Session::handle_timeout`] is due;
 /// every order of calls is legal.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
-pub struct Session<const WORDS: usize> {
+pub struct Session<const WORDS: usize, K = Inline> {
     sending: Sending,
     receiving: Receiving<WORDS>,
     epoch: u64,
+    /// When the session reaches its greatest age.
+    expires: Instant,
+    /// Packets per epoch and direction, at the most.
+    packet_limit: u32,
     side: Side,
     closed: Option<CloseReason>,
-    started: Instant,
-    rekey: Rekey,
-    resume: ResumeSecret,
-    exporter: ExporterSecret,
+    pub(crate) keep: K,
 }
 
 /// What sealing touches.
@@ -94,11 +105,6 @@ struct Sending {
     acked: u64,
     /// `next` when the epoch began.
     epoch_start: u64,
-    /// The longest counter length used in this epoch, and in the one before.
-    longest: CounterLen,
-    longest_before: CounterLen,
-    /// The peer's replay window, in packets.
-    peer_window: u16,
 }
 
 /// What opening touches.
@@ -106,15 +112,11 @@ struct Sending {
 #[cfg_attr(test, derive(Clone))]
 struct Receiving<const WORDS: usize> {
     key: AeadKey,
-    /// The next epoch's key; a backend always has it ready, so that forgeries cost no derivation.
-    next_key: Option<AeadKey>,
-    previous: Option<PreviousEpoch>,
     window: ReplayWindow<WORDS>,
-    /// The first news in the current epoch, if any.
-    heard: Option<Heard>,
-    /// Packets opened in the current epoch, and in all.
-    opened: u64,
-    opened_in_all: u64,
+    /// Packets opened in the current epoch.
+    opened: u32,
+    /// The previous epoch's key may be alive: [`Rare`] is worth a look.
+    previous: bool,
     failed: u64,
 }
 
@@ -133,7 +135,7 @@ struct Heard {
 struct PreviousEpoch {
     key: AeadKey,
     resume: ResumeSecret,
-    opened: u64,
+    opened: u32,
 }
 
 /// Orders an epoch's traffic keys: (send, receive).
@@ -155,40 +157,63 @@ impl<const WORDS: usize> Session<WORDS> {
         peer_window: u16,
         policy: RekeyPolicy,
     ) -> Self {
+        let exporter = secrets.chain.exporter();
+        let driver = Driver {
+            policy,
+            epoch_started: now,
+            dh_at: now,
+            dh_sent: 0,
+            dh_opened: 0,
+            opened_in_all: 0,
+            longest: CounterLen::One,
+            longest_before: CounterLen::One,
+            peer_window,
+            demanded: false,
+            dh_due: false,
+        };
+        let keep = |cold| Inline { cold, rare: Rare::new(), driver, exporter };
+        Self::with_keep(now, side, secrets, policy, keep)
+    }
+
+    /// Returns the secret from which keys for other uses of this session are derived. Epoch 0's, for the whole session.
+    pub const fn exporter(&self) -> &ExporterSecret {
+        &self.keep.exporter
+    }
+}
+
+impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
+    /// Starts a session whose parts lie where `keep` puts them. It reaches its greatest age by the policy given here.
+    pub(crate) fn with_keep(
+        now: Instant,
+        side: Side,
+        secrets: SessionSecrets,
+        policy: RekeyPolicy,
+        keep: impl FnOnce(Cold) -> K,
+    ) -> Self {
         let SessionSecrets { chain, handshake_hash } = secrets;
-        let exporter = chain.exporter();
         //= SPEC.md#key-schedule
         //# An end MUST erase c_e as soon as the epoch's keys are derived, and n_e as soon as c_(e+1) is; where c_(e+1) is n_e itself, when the ratchet commits.
         let EpochKeys { device_to_backend, backend_to_device, resume, next } = chain.into_keys();
         let (send, receive) = by_side(side, device_to_backend, backend_to_device);
         let next = NextEpoch::Hash(next);
+        let next_key = next.receive_key(side);
+        let answerable = Instant::ZERO;
+        let cold = Cold { next_key, next, resume, handshake_hash, answerable, dh_ratchets: 0 };
         Self {
-            sending: Sending {
-                key: send,
-                next: 0,
-                acked: 0,
-                epoch_start: 0,
-                longest: CounterLen::One,
-                longest_before: CounterLen::One,
-                peer_window,
-            },
+            sending: Sending { key: send, next: 0, acked: 0, epoch_start: 0 },
             receiving: Receiving {
                 key: receive,
-                next_key: next.receive_key(side),
-                previous: None,
                 window: ReplayWindow::new(),
-                heard: None,
                 opened: 0,
-                opened_in_all: 0,
+                previous: false,
                 failed: 0,
             },
             epoch: 0,
+            expires: now + policy.age_limit(),
+            packet_limit: policy.packet_limit(),
             side,
             closed: None,
-            started: now,
-            rekey: Rekey::new(now, next, handshake_hash, policy),
-            resume,
-            exporter,
+            keep: keep(cold),
         }
     }
 
@@ -231,17 +256,12 @@ impl<const WORDS: usize> Session<WORDS> {
         self.receiving.failed
     }
 
-    /// Returns the secret from which keys for other uses of this session are derived. Epoch 0's, for the whole session.
-    pub const fn exporter(&self) -> &ExporterSecret {
-        &self.exporter
-    }
-
     /// Returns the seed of tickets of an epoch, while that epoch's receive key lives: the current and the previous one.
     pub fn resume_secret(&self, epoch: u64) -> Option<&ResumeSecret> {
         if epoch == self.epoch {
-            return Some(&self.resume);
+            return Some(&self.keep.cold().resume);
         }
-        let previous = self.receiving.previous.as_ref()?;
+        let previous = self.previous()?;
         (epoch.checked_add(1) == Some(self.epoch)).then_some(&previous.resume)
     }
 
@@ -253,7 +273,7 @@ impl<const WORDS: usize> Session<WORDS> {
         if self.closed.is_some() {
             return None;
         }
-        Instant::earliest(&[Some(self.expiry()), self.previous_expiry(), self.dh_timer()])
+        Instant::earliest(&[Some(self.expires), self.previous_expiry(), self.dh_timer()])
     }
 
     /// Does what is due by now. Harmless at any time.
@@ -263,28 +283,56 @@ impl<const WORDS: usize> Session<WORDS> {
         }
         //= SPEC.md#hard-stops
         //# An end MUST close a session 24 hours after its full handshake, counted through all resumptions.
-        if now >= self.expiry() {
+        if now >= self.expires {
             self.close(CloseReason::SessionAge);
         }
         //= SPEC.md#epochs
         //# An end MUST erase the previous epoch's receive key at that point.
         if self.previous_expiry().is_some_and(|at| now >= at) {
-            self.receiving.previous = None;
+            self.drop_previous();
         }
         self.handle_dh_timer(now);
+    }
+
+    /// Reads a little of everything that opening a packet reads, but for the keys: the processor then has it at hand.
+    #[cfg(feature = "backend")]
+    pub(crate) fn touch(&self) -> u64 {
+        let Receiving { window, opened, failed, .. } = &self.receiving;
+        window.touch() ^ u64::from(*opened) ^ failed ^ self.sending.next ^ self.epoch
     }
 
     fn close(&mut self, reason: CloseReason) -> CloseReason {
         *self.closed.get_or_insert(reason)
     }
 
-    fn expiry(&self) -> Instant {
-        self.started + self.rekey.policy.age_limit()
+    fn previous(&self) -> Option<&PreviousEpoch> {
+        if self.receiving.previous { self.keep.rare()?.previous.as_ref() } else { None }
+    }
+
+    fn heard(&self) -> Option<Heard> {
+        self.keep.rare()?.heard
+    }
+
+    /// Erases the previous epoch's receive key.
+    fn drop_previous(&mut self) {
+        self.receiving.previous = false;
+        if let Some(rare) = self.keep.rare_mut() {
+            rare.previous = None;
+        }
+        self.tidy_rare();
+    }
+
+    /// Gives up the room for what few sessions have, if it is empty.
+    fn tidy_rare(&mut self) {
+        let idle = |rare: &Rare| rare.previous.is_none() && matches!(rare.exchange, Exchange::Idle);
+        if self.keep.rare().is_some_and(idle) {
+            self.keep.clear_rare();
+        }
     }
 
     fn previous_expiry(&self) -> Option<Instant> {
-        self.receiving.previous.as_ref()?;
-        self.receiving.heard.map(|heard| heard.since + PREVIOUS_KEY_LIFE)
+        self.previous()?;
+        self.heard().map(|heard| heard.since + PREVIOUS_KEY_LIFE)
     }
 
     fn sent_in_epoch(&self) -> u64 {
@@ -296,22 +344,29 @@ impl<const WORDS: usize> Session<WORDS> {
         //= SPEC.md#rekey
         //# Once c_(e+1) exists, both ends MUST erase the ephemeral secret and n_e, a hash ratchet's n_e when it commits.
         // Everything below overwrites the old secrets, which wipes them.
-        let EpochKeys { device_to_backend, backend_to_device, resume, next } = self.rekey.next.keys();
+        let cold = self.keep.cold_mut();
+        let EpochKeys { device_to_backend, backend_to_device, resume, next } = cold.next.keys();
         let (send, receive) = by_side(self.side, device_to_backend, backend_to_device);
-        self.receiving.previous = Some(PreviousEpoch {
+        let previous = PreviousEpoch {
             key: core::mem::replace(&mut self.receiving.key, receive),
-            resume: core::mem::replace(&mut self.resume, resume),
+            resume: core::mem::replace(&mut cold.resume, resume),
             opened: self.receiving.opened,
-        });
+        };
+        let dh = matches!(cold.next, NextEpoch::Dh(_));
+        cold.next = NextEpoch::Hash(next);
+        cold.next_key = cold.next.receive_key(self.side);
+        cold.dh_ratchets = cold.dh_ratchets.saturating_add(dh.into());
         self.receiving.opened = 0;
-        self.receiving.heard = None;
+        self.receiving.previous = true;
         self.sending.key = send;
         self.sending.epoch_start = self.sending.next;
-        self.sending.longest_before = self.sending.longest;
-        self.sending.longest = CounterLen::One;
         self.epoch = self.epoch.saturating_add(1);
-        self.rekey.commit(now, NextEpoch::Hash(next), self.sending.next, self.receiving.opened_in_all);
-        self.receiving.next_key = self.rekey.next.receive_key(self.side);
-        debug_assert!(matches!(self.rekey.exchange, Exchange::Idle));
+        if let Some(driver) = self.keep.driver_mut() {
+            driver.commit(now, dh, self.sending.next);
+        }
+        let rare = self.keep.make_rare();
+        rare.previous = Some(previous);
+        rare.exchange = Exchange::Idle;
+        rare.heard = None;
     }
 }

@@ -1,6 +1,6 @@
 //! Sealing and opening.
 
-use super::{Heard, Session, Side};
+use super::{Heard, Keep, Session, Side};
 use crate::codec::BufferTooSmall;
 use crate::crypto;
 use crate::error::{CloseReason, Discard};
@@ -49,7 +49,7 @@ enum Slot {
     Next,
 }
 
-impl<const WORDS: usize> Session<WORDS> {
+impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
     /// Returns where the payload of the next packet begins.
     pub fn header_len(&self, connection_id: &ConnectionId) -> usize {
         let len = counter_len_for(self.sending.next, self.sending.acked).unwrap_or(CounterLen::Four);
@@ -99,7 +99,7 @@ impl<const WORDS: usize> Session<WORDS> {
         }
         //= SPEC.md#hard-stops
         //# An end MUST close a session rather than seal or open more than 2^24 packets in an epoch, counted for each direction.
-        if self.sent_in_epoch() >= self.rekey.policy.packet_limit() {
+        if self.sent_in_epoch() >= self.packet_limit.into() {
             return Err(SealError::Closed(self.close(CloseReason::PacketLimit)));
         }
         DataHeader::new(self.epoch, counter, counter_len, *connection_id).write(packet)?;
@@ -108,7 +108,9 @@ impl<const WORDS: usize> Session<WORDS> {
         //= SPEC.md#packet-counter
         //# A sender MUST NOT seal two packets of a session with the same counter.
         self.sending.next = after;
-        self.sending.longest = self.sending.longest.max(counter_len);
+        if let Some(driver) = self.keep.driver_mut() {
+            driver.longest = driver.longest.max(counter_len);
+        }
         *tag = self.sending.key.seal(counter, header, body).ok_or(SealError::PacketTooLong)?;
         Ok(packet)
     }
@@ -139,8 +141,8 @@ impl<const WORDS: usize> Session<WORDS> {
         let (body, tag) = rest.split_last_chunk_mut::<TAG_LEN>().ok_or(Discard::TooShort)?;
         let key = match slot {
             Slot::Current => &self.receiving.key,
-            Slot::Previous => &self.receiving.previous.as_ref().ok_or(Discard::UnknownEpoch)?.key,
-            Slot::Next => self.receiving.next_key.as_ref().ok_or(Discard::UnknownEpoch)?,
+            Slot::Previous => &self.previous().ok_or(Discard::UnknownEpoch)?.key,
+            Slot::Next => self.keep.cold().next_key.as_ref().ok_or(Discard::UnknownEpoch)?,
         };
         //= SPEC.md#packets
         //# A discarded packet MUST change nothing but a counter of discards.
@@ -159,8 +161,12 @@ impl<const WORDS: usize> Session<WORDS> {
             self.advance(now);
             self.receiving.opened = 1;
         }
-        if slot != Slot::Previous {
-            let heard = self.receiving.heard.get_or_insert(Heard { since: now, lowest: counter });
+        // A backend needs this only while there is a previous epoch, and looks elsewhere for it only then.
+        if slot != Slot::Previous
+            && (self.receiving.previous || self.side == Side::Device)
+            && let Some(rare) = self.keep.rare_mut()
+        {
+            let heard = rare.heard.get_or_insert(Heard { since: now, lowest: counter });
             heard.lowest = heard.lowest.min(counter);
         }
         self.drop_previous_outside_window();
@@ -185,10 +191,10 @@ impl<const WORDS: usize> Session<WORDS> {
                 _ => Ok(Slot::Next),
             };
         }
-        if receiving.previous.is_some() && bits == EpochBits::of(self.epoch.wrapping_sub(1)) {
+        if self.previous().is_some() && bits == EpochBits::of(self.epoch.wrapping_sub(1)) {
             //= SPEC.md#epochs
             //# A packet of the previous epoch MUST have a counter below the lowest one authenticated in the current epoch.
-            return match receiving.heard {
+            return match self.heard() {
                 Some(heard) if counter >= heard.lowest => Err(Discard::EpochOrder),
                 _ => Ok(Slot::Previous),
             };
@@ -200,7 +206,7 @@ impl<const WORDS: usize> Session<WORDS> {
         self.receiving.failed = self.receiving.failed.saturating_add(1);
         //= SPEC.md#hard-stops
         //# An end MUST close a session after 2^36 failed opens.
-        if self.receiving.failed >= self.rekey.policy.failure_limit() {
+        if self.receiving.failed >= self.keep.policy().failure_limit() {
             self.close(CloseReason::ForgeryLimit);
         }
     }
@@ -208,31 +214,38 @@ impl<const WORDS: usize> Session<WORDS> {
     /// Counts an authentic packet, unless its epoch is full. A forged packet never gets here, so it cannot close.
     fn count_open(&mut self, slot: Slot) -> Result<(), Discard> {
         let mut first = 0;
-        let opened = match (slot, &mut self.receiving.previous) {
-            (Slot::Current, _) => &mut self.receiving.opened,
-            (Slot::Previous, Some(previous)) => &mut previous.opened,
-            (Slot::Previous, None) | (Slot::Next, _) => &mut first,
+        let opened = match slot {
+            Slot::Current => &mut self.receiving.opened,
+            Slot::Previous => match self.keep.rare_mut().and_then(|rare| rare.previous.as_mut()) {
+                Some(previous) => &mut previous.opened,
+                None => &mut first,
+            },
+            Slot::Next => &mut first,
         };
         //= SPEC.md#hard-stops
         //# An end MUST close a session rather than seal or open more than 2^24 packets in an epoch, counted for each direction.
-        if *opened >= self.rekey.policy.packet_limit() {
+        if *opened >= self.packet_limit {
             self.close(CloseReason::PacketLimit);
             return Err(Discard::SessionClosed);
         }
         *opened = opened.saturating_add(1);
-        self.receiving.opened_in_all = self.receiving.opened_in_all.saturating_add(1);
+        if let Some(driver) = self.keep.driver_mut() {
+            driver.opened_in_all = driver.opened_in_all.saturating_add(1);
+        }
         Ok(())
     }
 
     /// Erases the previous epoch's key once none of its counters can pass the window.
     fn drop_previous_outside_window(&mut self) {
-        let receiving = &mut self.receiving;
-        if let (Some(heard), Some(highest)) = (receiving.heard, receiving.window.highest()) {
+        if self.previous().is_none() {
+            return;
+        }
+        if let (Some(heard), Some(highest)) = (self.heard(), self.receiving.window.highest()) {
             let oldest = highest.saturating_sub(super::ReplayWindow::<WORDS>::SIZE.wrapping_sub(1));
             if heard.lowest <= oldest {
                 //= SPEC.md#epochs
                 //# An end MUST erase the previous epoch's receive key at that point.
-                receiving.previous = None;
+                self.drop_previous();
             }
         }
     }

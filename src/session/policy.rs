@@ -192,8 +192,8 @@ impl RekeyPolicy {
     pub(super) const fn interval(&self) -> Duration {
         Duration::from_millis(self.dh_interval_ms as u64)
     }
-    pub(super) const fn packet_limit(&self) -> u64 {
-        self.epoch_packets as u64
+    pub(super) const fn packet_limit(&self) -> u32 {
+        self.epoch_packets
     }
     pub(super) const fn age_limit(&self) -> Duration {
         Duration::from_millis(self.session_age_ms as u64)
@@ -228,7 +228,7 @@ mod tests {
             (RekeyPolicy::dh_after_packets, RekeyPolicy::dh_packets, 1 << 20, 1),
             (|p, v| p.dh_after(Duration::from_millis(v)), |p| p.dh_age().as_millis(), 43_200_000, 1),
             (|p, v| p.dh_interval(Duration::from_millis(v)), |p| p.interval().as_millis(), 60_000, 0),
-            (RekeyPolicy::epoch_packets, RekeyPolicy::packet_limit, 1 << 24, 1),
+            (RekeyPolicy::epoch_packets, |p| p.packet_limit().into(), 1 << 24, 1),
             (|p, v| p.session_age(Duration::from_millis(v)), |p| p.age_limit().as_millis(), 86_400_000, 1),
             (RekeyPolicy::failed_opens, RekeyPolicy::failure_limit, 1 << 36, 1),
         ];

@@ -1,11 +1,11 @@
 //! The two ratchets: when to move, and the exchange of ephemeral keys.
 
-use super::{Session, Side};
+use super::{Cold, Driver, Keep, Session, Side};
 use crate::crypto::{AeadKey, ChainKey, EphemeralSecret, EpochKeys, NextSecret, PublicKey};
 use crate::error::Discard;
 use crate::limits::PREVIOUS_KEY_LIFE;
-use crate::session::RekeyPolicy;
 use crate::time::Instant;
+use crate::wire::CounterLen;
 
 /// What a backend does with a RekeyRequest that it accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,105 +66,67 @@ pub(super) enum Exchange {
     },
 }
 
-/// What the ratchets need and packets do not.
-#[derive(Debug)]
-#[cfg_attr(test, derive(Clone))]
-pub(super) struct Rekey {
-    pub(super) next: NextEpoch,
-    pub(super) exchange: Exchange,
-    pub(super) policy: RekeyPolicy,
-    handshake_hash: [u8; 32],
-    epoch_started: Instant,
-    /// The last DH ratchet, or the start: when it was committed, and what had been sent and opened by then.
-    dh_at: Instant,
-    dh_sent: u64,
-    dh_opened: u64,
-    /// When the last exchange was answered.
-    pub(super) answered_at: Option<Instant>,
-    /// A DH ratchet was asked for.
-    demanded: bool,
-    /// The timer of the DH ratchet has fired.
-    dh_due: bool,
-    hash_ratchets: u32,
-    dh_ratchets: u32,
-}
-
-impl Rekey {
-    pub(super) fn new(now: Instant, next: NextEpoch, handshake_hash: [u8; 32], policy: RekeyPolicy) -> Self {
-        Self {
-            next,
-            exchange: Exchange::Idle,
-            policy,
-            handshake_hash,
-            epoch_started: now,
-            dh_at: now,
-            dh_sent: 0,
-            dh_opened: 0,
-            answered_at: None,
-            demanded: false,
-            dh_due: false,
-            hash_ratchets: 0,
-            dh_ratchets: 0,
+impl Driver {
+    /// The next epoch has become the current one, by a DH ratchet or a hash ratchet.
+    pub(super) const fn commit(&mut self, now: Instant, dh: bool, sent: u64) {
+        if dh {
+            (self.dh_at, self.dh_sent, self.dh_opened) = (now, sent, self.opened_in_all);
+            (self.demanded, self.dh_due) = (false, false);
         }
-    }
-
-    /// The next epoch has become the current one; `next` follows it.
-    pub(super) fn commit(&mut self, now: Instant, next: NextEpoch, sent: u64, opened: u64) {
-        match core::mem::replace(&mut self.next, next) {
-            NextEpoch::Hash(_) => self.hash_ratchets = self.hash_ratchets.saturating_add(1),
-            NextEpoch::Dh(_) => {
-                self.dh_ratchets = self.dh_ratchets.saturating_add(1);
-                (self.dh_at, self.dh_sent, self.dh_opened) = (now, sent, opened);
-                (self.demanded, self.dh_due) = (false, false);
-            }
-        }
-        self.exchange = Exchange::Idle;
         self.epoch_started = now;
+        self.longest_before = self.longest;
+        self.longest = CounterLen::One;
     }
 }
 
 /// The hash ratchet, and the move to the next epoch.
-impl<const WORDS: usize> Session<WORDS> {
+impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
     /// Returns how many hash ratchets this end has done.
-    pub const fn hash_ratchets(&self) -> u32 {
-        self.rekey.hash_ratchets
+    pub fn hash_ratchets(&self) -> u32 {
+        // Each epoch but the first came by one of the two.
+        let hashed = self.epoch.saturating_sub(self.dh_ratchets().into());
+        u32::try_from(hashed).unwrap_or(u32::MAX)
     }
 
     /// Returns how many DH ratchets this end has done.
-    pub const fn dh_ratchets(&self) -> u32 {
-        self.rekey.dh_ratchets
+    pub fn dh_ratchets(&self) -> u32 {
+        self.keep.cold().dh_ratchets
+    }
+
+    fn exchange(&self) -> &Exchange {
+        self.keep.rare().map_or(&Exchange::Idle, |rare| &rare.exchange)
     }
 
     /// Tells whether a device's next packet belongs to the next epoch.
     pub(super) fn must_move(&self, now: Instant) -> bool {
-        self.side == Side::Device
-            && match (&self.rekey.next, &self.rekey.exchange) {
-                (NextEpoch::Dh(_), _) => true,
-                //= SPEC.md#rekey
-                //# A device MUST NOT start a hash ratchet while its RekeyRequest is unanswered.
-                (NextEpoch::Hash(_), Exchange::Idle) => self.hash_due(now),
-                (NextEpoch::Hash(_), _) => false,
-            }
-            && self.may_move(now)
+        let Some(driver) = self.keep.driver().filter(|_| self.side == Side::Device) else { return false };
+        let due = match (&self.keep.cold().next, self.exchange()) {
+            (NextEpoch::Dh(_), _) => true,
+            //= SPEC.md#rekey
+            //# A device MUST NOT start a hash ratchet while its RekeyRequest is unanswered.
+            (NextEpoch::Hash(_), Exchange::Idle) => self.hash_due(now, driver),
+            (NextEpoch::Hash(_), _) => false,
+        };
+        due && self.may_move(now, driver)
     }
 
-    fn hash_due(&self, now: Instant) -> bool {
-        let policy = &self.rekey.policy;
+    fn hash_due(&self, now: Instant, driver: &Driver) -> bool {
+        let policy = &driver.policy;
         // Where a policy puts the hard stop below the ratchet, the ratchet still comes first.
-        let packets = policy.hash_packets().min(policy.packet_limit());
+        let packets = policy.hash_packets().min(self.packet_limit.into());
         self.sent_in_epoch() >= packets
-            || self.receiving.opened >= packets
-            || now.since(self.rekey.epoch_started) >= policy.hash_age()
+            || u64::from(self.receiving.opened) >= packets
+            || now.since(driver.epoch_started) >= policy.hash_age()
     }
 
-    pub(super) fn may_move(&self, now: Instant) -> bool {
+    pub(super) fn may_move(&self, now: Instant, driver: &Driver) -> bool {
         //= SPEC.md#epochs
         //# A device MUST NOT move to the next epoch before it has authenticated a backend packet of the current one.
-        let Some(heard) = self.receiving.heard else { return false };
+        let Some(heard) = self.heard() else { return false };
         //= SPEC.md#epochs
         //# A device MUST NOT move to the next epoch while the previous epoch's receive key lives, or while packets of the previous epoch that it sent may still be inside the backend's reorder depth.
-        let depth = self.sending.longest_before.reach().min(u64::from(self.sending.peer_window));
-        self.receiving.previous.is_none()
+        let depth = driver.longest_before.reach().min(u64::from(driver.peer_window));
+        self.previous().is_none()
             && (self.epoch == 0
                 || now.since(heard.since) >= PREVIOUS_KEY_LIFE
                 || self.sent_in_epoch() >= depth)
@@ -172,19 +134,22 @@ impl<const WORDS: usize> Session<WORDS> {
 }
 
 /// The DH ratchet, at the device.
-impl<const WORDS: usize> Session<WORDS> {
+impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
     /// Asks for a DH ratchet as soon as the policy's interval allows: on the application's wish, or on a RekeyHint.
     ///
     /// Does nothing on a backend (which sends a RekeyHint instead) or while an exchange is under way.
-    pub const fn request_rekey(&mut self) {
-        if self.may_start_dh() {
-            self.rekey.demanded = true;
+    pub fn request_rekey(&mut self) {
+        if self.may_start_dh()
+            && let Some(driver) = self.keep.driver_mut()
+        {
+            driver.demanded = true;
         }
     }
 
     /// Tells whether the device should call [`Session::start_dh`] now.
     pub fn wants_dh(&self, now: Instant) -> bool {
-        self.may_start_dh() && (self.rekey.dh_due || now >= self.dh_deadline())
+        self.may_start_dh()
+            && self.keep.driver().is_some_and(|driver| driver.dh_due || now >= self.dh_deadline(driver))
     }
 
     /// Starts a DH ratchet with a fresh ephemeral secret and returns the RekeyRequest to send.
@@ -196,13 +161,13 @@ impl<const WORDS: usize> Session<WORDS> {
             return None;
         }
         let public = secret.public_key();
-        self.rekey.exchange = Exchange::Requested { secret, public };
+        self.keep.make_rare().exchange = Exchange::Requested { secret, public };
         Some(public)
     }
 
     /// Returns the unanswered RekeyRequest, to be sent again on the retransmission timer.
-    pub const fn rekey_request(&self) -> Option<PublicKey> {
-        match &self.rekey.exchange {
+    pub fn rekey_request(&self) -> Option<PublicKey> {
+        match self.exchange() {
             Exchange::Requested { public, .. } => Some(*public),
             _ => None,
         }
@@ -219,11 +184,10 @@ impl<const WORDS: usize> Session<WORDS> {
         packet_epoch: u64,
         backend: PublicKey,
     ) -> Result<(), Discard> {
-        let rekey = &mut self.rekey;
         //= SPEC.md#rekey
         //# A RekeyRequest or RekeyAccept MUST be ignored unless its packet's epoch is the current one.
-        let (true, Exchange::Requested { secret, public }, NextEpoch::Hash(next)) =
-            (packet_epoch == self.epoch, &rekey.exchange, &rekey.next)
+        let (true, Exchange::Requested { secret, public }, Cold { next: NextEpoch::Hash(next), handshake_hash, .. }) =
+            (packet_epoch == self.epoch, self.exchange(), self.keep.cold())
         else {
             return Err(Discard::UntimelyRekey);
         };
@@ -231,47 +195,49 @@ impl<const WORDS: usize> Session<WORDS> {
         //# A RekeyRequest or RekeyAccept with a low-order point MUST be ignored.
         let shared = secret.diffie_hellman(&backend).map_err(|_| Discard::UntimelyRekey)?;
         let epoch = self.epoch.saturating_add(1);
-        let chain = next.ratchet_dh(&shared, &rekey.handshake_hash, epoch, public, &backend);
+        let chain = next.ratchet_dh(&shared, handshake_hash, epoch, public, &backend);
+        let answerable = now + self.keep.policy().interval();
         //= SPEC.md#rekey
         //# Once c_(e+1) exists, both ends MUST erase the ephemeral secret and n_e, a hash ratchet's n_e when it commits.
-        rekey.next = NextEpoch::Dh(chain);
-        rekey.exchange = Exchange::Idle;
-        rekey.answered_at = Some(now);
+        let cold = self.keep.cold_mut();
+        cold.next = NextEpoch::Dh(chain);
+        cold.answerable = answerable;
+        self.keep.make_rare().exchange = Exchange::Idle;
         Ok(())
     }
 
-    const fn may_start_dh(&self) -> bool {
-        matches!(
-            (self.side, self.closed, &self.rekey.exchange, &self.rekey.next),
-            (Side::Device, None, Exchange::Idle, NextEpoch::Hash(_))
-        )
+    fn may_start_dh(&self) -> bool {
+        matches!((self.side, self.closed), (Side::Device, None))
+            && matches!((self.exchange(), &self.keep.cold().next), (Exchange::Idle, NextEpoch::Hash(_)))
     }
 
     /// From when on a DH ratchet is wanted.
-    fn dh_deadline(&self) -> Instant {
-        let Rekey { policy, answered_at, .. } = &self.rekey;
-        let earliest = answered_at.map_or(Instant::ZERO, |at| at + policy.interval());
-        let sent = self.sending.next.saturating_sub(self.rekey.dh_sent);
-        let opened = self.receiving.opened_in_all.saturating_sub(self.rekey.dh_opened);
-        if self.rekey.demanded || sent.max(opened) >= policy.dh_packets() {
+    fn dh_deadline(&self, driver: &Driver) -> Instant {
+        let earliest = self.keep.cold().answerable;
+        let sent = self.sending.next.saturating_sub(driver.dh_sent);
+        let opened = driver.opened_in_all.saturating_sub(driver.dh_opened);
+        if driver.demanded || sent.max(opened) >= driver.policy.dh_packets() {
             return earliest;
         }
-        earliest.max(self.rekey.dh_at + policy.dh_age())
+        earliest.max(driver.dh_at + driver.policy.dh_age())
     }
 
     pub(super) fn dh_timer(&self) -> Option<Instant> {
-        (self.may_start_dh() && !self.rekey.dh_due).then(|| self.dh_deadline())
+        let driver = self.keep.driver()?;
+        (self.may_start_dh() && !driver.dh_due).then(|| self.dh_deadline(driver))
     }
 
     pub(super) fn handle_dh_timer(&mut self, now: Instant) {
-        if self.dh_timer().is_some_and(|at| now >= at) {
-            self.rekey.dh_due = true;
+        if self.dh_timer().is_some_and(|at| now >= at)
+            && let Some(driver) = self.keep.driver_mut()
+        {
+            driver.dh_due = true;
         }
     }
 }
 
 /// The DH ratchet, at the backend.
-impl<const WORDS: usize> Session<WORDS> {
+impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
     /// Takes a RekeyRequest from a packet of `packet_epoch`.
     ///
     /// # Errors
@@ -288,8 +254,8 @@ impl<const WORDS: usize> Session<WORDS> {
         if self.side != Side::Backend || packet_epoch != self.epoch {
             return Err(Discard::UntimelyRekey);
         }
-        let rekey = &mut self.rekey;
-        match rekey.exchange {
+        let answerable = now >= self.keep.cold().answerable;
+        match *self.exchange() {
             //= SPEC.md#rekey
             //# A backend MUST answer the first RekeyRequest of an epoch and repeat the same RekeyAccept for every copy of it.
             Exchange::Answered { device: first, backend } if first == device => {
@@ -298,8 +264,8 @@ impl<const WORDS: usize> Session<WORDS> {
             Exchange::Asked { device: first } if first == device => Ok(RekeyAnswer::NeedsEphemeral),
             //= SPEC.md#rekey
             //# A backend MUST ignore another RekeyRequest in the same epoch, and one that comes within 60 s of the last one that it answered (a policy may lower this).
-            Exchange::Idle if rekey.answered_at.is_none_or(|at| now.since(at) >= rekey.policy.interval()) => {
-                rekey.exchange = Exchange::Asked { device };
+            Exchange::Idle if answerable => {
+                self.keep.make_rare().exchange = Exchange::Asked { device };
                 Ok(RekeyAnswer::NeedsEphemeral)
             }
             _ => Err(Discard::UntimelyRekey),
@@ -307,8 +273,8 @@ impl<const WORDS: usize> Session<WORDS> {
     }
 
     /// Tells whether a RekeyRequest waits for [`Session::answer_dh`].
-    pub const fn needs_ephemeral(&self) -> bool {
-        matches!(self.rekey.exchange, Exchange::Asked { .. })
+    pub fn needs_ephemeral(&self) -> bool {
+        matches!(self.exchange(), Exchange::Asked { .. })
     }
 
     /// Answers the RekeyRequest with a fresh ephemeral secret and returns the RekeyAccept to send.
@@ -316,32 +282,36 @@ impl<const WORDS: usize> Session<WORDS> {
     /// # Errors
     /// [`Discard::UntimelyRekey`] if no request waits, or if it held a low-order point, in which case it is forgotten.
     pub fn answer_dh(&mut self, now: Instant, secret: EphemeralSecret) -> Result<PublicKey, Discard> {
-        let rekey = &mut self.rekey;
-        let (Exchange::Asked { device }, NextEpoch::Hash(next)) = (&rekey.exchange, &rekey.next) else {
+        let (&Exchange::Asked { device }, Cold { next: NextEpoch::Hash(next), handshake_hash, .. }) =
+            (self.exchange(), self.keep.cold())
+        else {
             return Err(Discard::UntimelyRekey);
         };
-        let device = *device;
         //= SPEC.md#rekey
         //# A RekeyRequest or RekeyAccept with a low-order point MUST be ignored.
         let Ok(shared) = secret.diffie_hellman(&device) else {
-            rekey.exchange = Exchange::Idle;
+            self.keep.make_rare().exchange = Exchange::Idle;
+            self.tidy_rare();
             return Err(Discard::UntimelyRekey);
         };
         let backend = secret.public_key();
         let epoch = self.epoch.saturating_add(1);
-        let chain = next.ratchet_dh(&shared, &rekey.handshake_hash, epoch, &device, &backend);
+        let chain = next.ratchet_dh(&shared, handshake_hash, epoch, &device, &backend);
+        let answerable = now + self.keep.policy().interval();
+        let side = self.side;
         //= SPEC.md#rekey
         //# Once c_(e+1) exists, both ends MUST erase the ephemeral secret and n_e, a hash ratchet's n_e when it commits.
-        rekey.next = NextEpoch::Dh(chain);
-        rekey.exchange = Exchange::Answered { device, backend };
-        rekey.answered_at = Some(now);
-        self.receiving.next_key = self.rekey.next.receive_key(self.side);
+        let cold = self.keep.cold_mut();
+        cold.next = NextEpoch::Dh(chain);
+        cold.answerable = answerable;
+        cold.next_key = cold.next.receive_key(side);
+        self.keep.make_rare().exchange = Exchange::Answered { device, backend };
         Ok(backend)
     }
 
     /// Returns the RekeyAccept of the current epoch, if one was given.
-    pub const fn rekey_accept(&self) -> Option<PublicKey> {
-        match &self.rekey.exchange {
+    pub fn rekey_accept(&self) -> Option<PublicKey> {
+        match self.exchange() {
             Exchange::Answered { backend, .. } => Some(*backend),
             _ => None,
         }

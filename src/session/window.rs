@@ -24,7 +24,8 @@ const WORD: u64 = u64::BITS as u64;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ReplayWindow<const WORDS: usize> {
-    highest: Option<u64>,
+    // The highest counter marked so far: its bit is set, unless none is marked.
+    top: u64,
     // The bit of a counter is at counter modulo the window's size.
     bits: [u64; WORDS],
 }
@@ -38,12 +39,16 @@ impl<const WORDS: usize> ReplayWindow<WORDS> {
 
     /// Makes a window that has seen nothing.
     pub const fn new() -> Self {
-        Self { highest: None, bits: [0; WORDS] }
+        Self { top: 0, bits: [0; WORDS] }
     }
 
     /// Returns the highest counter marked so far.
-    pub const fn highest(&self) -> Option<u64> {
-        self.highest
+    pub fn highest(&self) -> Option<u64> {
+        (self.top != 0 || self.is_set(0)).then_some(self.top)
+    }
+
+    fn is_set(&self, counter: u64) -> bool {
+        self.bits.get(Self::word(counter / WORD)).is_some_and(|word| word & bit(counter) != 0)
     }
 
     /// Tells whether a packet with this counter may be opened. Changes nothing.
@@ -51,14 +56,14 @@ impl<const WORDS: usize> ReplayWindow<WORDS> {
     /// # Errors
     /// [`Discard::StaleCounter`] if the counter is too old to be told apart, [`Discard::Replayed`] if it is marked.
     pub fn check(&self, counter: u64) -> Result<(), Discard> {
-        let Some(highest) = self.highest else { return Ok(()) };
+        let Some(highest) = self.highest() else { return Ok(()) };
         //= SPEC.md#replay-window
         //# A receiver MUST discard a packet whose counter is authenticated already, or is at or below highest − W.
         if counter > highest {
             Ok(())
         } else if highest.wrapping_sub(counter) >= Self::SIZE {
             Err(Discard::StaleCounter)
-        } else if self.bits.get(Self::word(counter / WORD)).is_some_and(|word| word & bit(counter) != 0) {
+        } else if self.is_set(counter) {
             Err(Discard::Replayed)
         } else {
             Ok(())
@@ -67,7 +72,7 @@ impl<const WORDS: usize> ReplayWindow<WORDS> {
 
     /// Marks a counter whose packet has authenticated. A stale one is left alone.
     pub fn mark(&mut self, counter: u64) {
-        match self.highest {
+        match self.highest() {
             Some(highest) if counter <= highest => {
                 if highest.wrapping_sub(counter) >= Self::SIZE {
                     return;
@@ -75,13 +80,20 @@ impl<const WORDS: usize> ReplayWindow<WORDS> {
             }
             Some(highest) => {
                 self.clear(highest.saturating_add(1), counter);
-                self.highest = Some(counter);
+                self.top = counter;
             }
-            None => self.highest = Some(counter),
+            None => self.top = counter,
         }
         if let Some(word) = self.bits.get_mut(Self::word(counter / WORD)) {
             *word |= bit(counter);
         }
+    }
+
+    /// Reads a little of every part, and returns what is of no use.
+    #[cfg(feature = "backend")]
+    pub(super) fn touch(&self) -> u64 {
+        // A cache line has eight words.
+        self.bits.iter().step_by(7).fold(self.top, |sum, word| sum ^ word)
     }
 
     /// Clears the bits of the counters `first` to `last`, both inclusive.

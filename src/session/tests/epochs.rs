@@ -43,13 +43,13 @@ fn only_a_backend_accepts_the_next_epoch() {
     let mut ahead = device.clone();
     ahead.advance(at(0));
     let packet = seal(&mut ahead, at(0));
-    let key = backend.receiving.next_key.clone().unwrap();
+    let key = backend.keep.cold.next_key.clone().unwrap();
     let mut forged = packet.clone();
     forged[9] ^= 1;
     for _ in 0..100 {
         assert_eq!(open(&mut backend, at(0), &forged), Err(Discard::Forged));
     }
-    let same = backend.receiving.next_key.as_ref().unwrap();
+    let same = backend.keep.cold.next_key.as_ref().unwrap();
     assert_eq!(key.seal(1, &[], &mut [1]), same.seal(1, &[], &mut [1]));
     assert_eq!(backend.epoch(), 0);
     assert!(open(&mut backend, at(0), &packet).unwrap().advanced);
@@ -140,7 +140,7 @@ fn the_previous_key_dies_after_120_seconds() {
     assert!(device.resume_secret(0).is_some() && device.resume_secret(1).is_some());
     assert_eq!(open(&mut backend, at(1000 + LIFE), &late[1]), Err(Discard::UnknownEpoch));
     assert_eq!(open(&mut device, at(1000 + LIFE), &late_back[1]), Err(Discard::UnknownEpoch));
-    assert!(device.receiving.previous.is_none() && backend.receiving.previous.is_none());
+    assert!(device.keep.rare.previous.is_none() && backend.keep.rare.previous.is_none());
     assert!(device.resume_secret(0).is_none() && device.resume_secret(1).is_some());
     assert_ne!(device.poll_timeout(), Some(at(1000 + LIFE)));
 }
@@ -158,9 +158,9 @@ fn the_previous_key_dies_with_its_window() {
         pass(&mut device, &mut backend, at(0));
         device.peer_acked(backend.highest_received());
     }
-    assert!(backend.receiving.previous.is_some());
+    assert!(backend.keep.rare.previous.is_some());
     pass(&mut device, &mut backend, at(0));
-    assert!(backend.receiving.previous.is_none());
+    assert!(backend.keep.rare.previous.is_none());
     assert_eq!(backend.highest_received(), 1024);
 }
 
@@ -188,7 +188,7 @@ fn a_device_waits_for_the_late_packets_of_both_directions() {
     for _ in 0..140 {
         talk(&mut device, &mut backend);
     }
-    assert!(device.receiving.previous.is_none());
+    assert!(device.keep.rare.previous.is_none());
     while device.sent_in_epoch() < 128 {
         pass(&mut device, &mut backend, at(0));
         device.peer_acked(backend.highest_received());
@@ -199,8 +199,8 @@ fn a_device_waits_for_the_late_packets_of_both_directions() {
 
     // Where longer counters were used before, the backend's whole window counts.
     talk(&mut device, &mut backend);
-    device.sending.longest_before = CounterLen::Two;
-    device.receiving.previous = None;
+    device.keep.driver.longest_before = CounterLen::Two;
+    device.keep.rare.previous = None;
     device.sending.next += 2000;
     device.sending.epoch_start = device.sending.next - 1023;
     pass(&mut device, &mut backend, at(0));
@@ -249,7 +249,7 @@ proptest! {
     #[test]
     fn rekey_loses_nothing_within_the_reorder_depth(delays in proptest::collection::vec(0u64..100, 600), seed: u8) {
         let (mut device, mut backend) = pair();
-        device.rekey.policy = device.rekey.policy.hash_after_packets(1 + u64::from(seed % 8)).unwrap();
+        device.keep.driver.policy = device.keep.driver.policy.hash_after_packets(1 + u64::from(seed % 8)).unwrap();
         let mut flight = Vec::new();
         let (mut opened, mut time) = (0, 0);
         let mut delays_of = delays.iter().cycle();

@@ -79,7 +79,7 @@ pub(super) fn pass<const A: usize, const B: usize>(
 
 /// Lets the device reach the hash trigger with each packet.
 pub(super) fn make_hash_due(device: &mut Device) {
-    device.rekey.policy.set_hash_packets(0);
+    device.keep.driver.policy.set_hash_packets(0);
 }
 
 /// Moves both ends to the next epoch, confirmed, at `now`.

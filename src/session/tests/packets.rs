@@ -60,7 +60,7 @@ fn no_counter_is_used_twice() {
     let mut counters = BTreeSet::new();
     for round in 0..6u64 {
         let now = at(round * 200_000);
-        device.rekey.policy = RekeyPolicy::default();
+        device.keep.driver.policy = RekeyPolicy::default();
         for _ in 0..50 {
             let _ = device.seal(now, &ConnectionId::EMPTY, &mut [0; 8], 8);
             assert!(counters.insert(pass(&mut device, &mut backend, now).counter));

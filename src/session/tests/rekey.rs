@@ -44,7 +44,7 @@ fn hash_ratchet_comes_after_2_pow_16_packets_or_15_minutes() {
     let limit = HASH_RATCHET_PACKETS;
     for (packets, expected) in [(limit - 1, false), (limit, true), (limit + 1, true)] {
         let sent = |device: &mut Device| device.sending.next = packets;
-        let opened = |device: &mut Device| device.receiving.opened = packets;
+        let opened = |device: &mut Device| device.receiving.opened = packets as u32;
         assert_eq!(moves(&sent, 0), expected);
         assert_eq!(moves(&opened, 0), expected);
     }
@@ -64,7 +64,7 @@ fn dh_ratchet_is_wanted_after_2_pow_20_packets_or_12_hours_or_on_demand() {
     let limit = DH_RATCHET_PACKETS;
     for (packets, expected) in [(limit - 1, false), (limit, true), (limit + 1, true)] {
         assert_eq!(wants(&|device| device.sending.next = packets, 0), expected);
-        assert_eq!(wants(&|device| device.receiving.opened_in_all = packets, 0), expected);
+        assert_eq!(wants(&|device| device.keep.driver.opened_in_all = packets, 0), expected);
     }
     let age = DH_RATCHET_AGE.as_millis();
     for (now, expected) in [(age - 1, false), (age, true), (age + 1, true)] {
@@ -213,23 +213,23 @@ fn ephemerals_and_n_e_are_erased_once_the_next_chain_key_exists() {
     //# An end MUST erase c_e as soon as the epoch's keys are derived, and n_e as soon as c_(e+1) is; where c_(e+1) is n_e itself, when the ratchet commits.
     // The types hold one or the other, overwritten in place, and wipe what they drop.
     let (mut device, mut backend, request) = requested();
-    let NextEpoch::Hash(n_e) = device.rekey.next.clone() else { panic!() };
+    let NextEpoch::Hash(n_e) = device.keep.cold.next.clone() else { panic!() };
     backend.handle_rekey_request(at(0), 0, request).unwrap();
     let accept = backend.answer_dh(at(0), secret(2)).unwrap();
-    assert!(matches!(backend.rekey.next, NextEpoch::Dh(_)));
-    assert!(matches!(backend.rekey.exchange, Exchange::Answered { .. }));
+    assert!(matches!(backend.keep.cold.next, NextEpoch::Dh(_)));
+    assert!(matches!(backend.keep.rare.exchange, Exchange::Answered { .. }));
     device.handle_rekey_accept(at(0), 0, accept).unwrap();
-    assert!(matches!(device.rekey.next, NextEpoch::Dh(_)));
-    assert!(matches!(device.rekey.exchange, Exchange::Idle));
+    assert!(matches!(device.keep.cold.next, NextEpoch::Dh(_)));
+    assert!(matches!(device.keep.rare.exchange, Exchange::Idle));
     // The backend no longer accepts the hash variant of the next epoch.
     let mut hashed = device.clone();
-    hashed.rekey.next = NextEpoch::Hash(n_e);
+    hashed.keep.cold.next = NextEpoch::Hash(n_e);
     hashed.advance(at(0));
     let packet = seal(&mut hashed, at(0));
     assert_eq!(open(&mut backend, at(0), &packet), Err(Discard::Forged));
     assert!(pass(&mut device, &mut backend, at(0)).advanced);
-    assert!(matches!(device.rekey.next, NextEpoch::Hash(_)));
-    assert!(matches!(backend.rekey.next, NextEpoch::Hash(_)));
+    assert!(matches!(device.keep.cold.next, NextEpoch::Hash(_)));
+    assert!(matches!(backend.keep.cold.next, NextEpoch::Hash(_)));
 }
 
 #[test]
@@ -297,9 +297,9 @@ fn both_ratchets_go_on_for_a_day() {
     let (mut device, mut backend) = pair();
     for hour in 1..24u64 {
         dh_ratchet(&mut device, &mut backend, at(hour * 3_600_000));
-        device.rekey.policy = RekeyPolicy::default();
+        device.keep.driver.policy = RekeyPolicy::default();
         ratchet(&mut device, &mut backend, at(hour * 3_600_000 + 1_800_000));
-        device.rekey.policy = RekeyPolicy::default();
+        device.keep.driver.policy = RekeyPolicy::default();
     }
     assert_eq!((device.hash_ratchets(), device.dh_ratchets()), (23, 23));
     assert_eq!(device.exporter().export::<16>("x", b""), backend.exporter().export::<16>("x", b""));

@@ -49,7 +49,7 @@ fn opens_at_most_2_pow_24_packets_in_an_epoch() {
     for (opened, opens) in [(limit - 2, true), (limit - 1, true), (limit, false), (limit + 1, false)] {
         let (mut device, mut backend) = pair();
         let packet = seal(&mut device, at(0));
-        backend.receiving.opened = opened;
+        backend.receiving.opened = opened as u32;
         // A forged packet does not close the session.
         let mut forged = packet.clone();
         forged[5] ^= 1;
@@ -71,7 +71,7 @@ fn late_packets_count_for_their_own_epoch() {
     let late = seal(&mut device, at(0));
     let too_late = seal(&mut device, at(0));
     ratchet(&mut device, &mut backend, at(0));
-    backend.receiving.previous.as_mut().unwrap().opened = MAX_PACKETS_PER_EPOCH - 1;
+    backend.keep.rare.previous.as_mut().unwrap().opened = MAX_PACKETS_PER_EPOCH as u32 - 1;
     assert!(open(&mut backend, at(0), &late).is_ok());
     assert_eq!(open(&mut backend, at(0), &too_late), Err(Discard::SessionClosed));
 }
@@ -131,7 +131,7 @@ fn time_that_steps_backward_is_harmless() {
         pass(&mut device, &mut backend, at(now));
         pass(&mut backend, &mut device, at(now));
         assert_eq!(device.epoch(), 1);
-        assert!(device.receiving.previous.is_some());
+        assert!(device.keep.rare.previous.is_some());
         assert_eq!(device.closed(), None);
     }
 }
