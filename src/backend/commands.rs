@@ -242,8 +242,7 @@ impl<P: Path> Backend<P> {
         if !(own & live.scopes).contains(command_scope(command.kind)) {
             return Err(CallError::OutOfScope);
         }
-        let room =
-            usize::from(live.peer_limits.max_packet()).saturating_sub(OVERHEAD).saturating_sub(TAG_LEN);
+        let room = usize::from(live.max_packet).saturating_sub(OVERHEAD).saturating_sub(TAG_LEN);
         if command.body.len() > room.min(MAX_COMMAND_BODY) {
             return Err(CallError::BadCommand("its body is too long"));
         }
@@ -274,8 +273,8 @@ impl<P: Path> Backend<P> {
     /// Does what time or a stamp requires of the downlink, and sees to its timer.
     pub(super) fn tend_downlink(&mut self, now: Instant, at: SlotRef) {
         let shard = self.config.shard;
-        while let Some(live) = self.slots.live_mut(at)
-            && let identity = live.identity
+        while let Some(identity) = self.identity_of(at)
+            && let Some(live) = self.slots.live_mut(at)
             && let Some((number, outcome)) =
                 live.known_downlink().and_then(|downlink| downlink.take_ended(Some(now)))
         {
@@ -312,8 +311,8 @@ impl<P: Path> Backend<P> {
         sink: &mut dyn FnMut(Received<'b>),
     ) {
         let shard = self.config.shard;
+        let Some(identity) = self.identity_of(at) else { return };
         let Some(live) = self.slots.live_mut(at) else { return };
-        let identity = live.identity;
         let ended = live.known_downlink().and_then(|downlink| {
             let asked = |command: &Underway| command.number == frame.id && command.sends > 0;
             let index = downlink.underway.iter().position(asked)?;

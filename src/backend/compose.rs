@@ -48,13 +48,13 @@ impl<P: Path> Live<P> {
         self.proved
             && (self.owes_packet
                 || self.dirty != 0
-                || self.owes_accept
-                || self.hint
                 || self.unreported >= REPORT_AFTER
                 || self.closing.is_some()
                 || self.rare().is_some_and(|rare| {
                     rare.pong.is_some()
                         || rare.wanted_set.is_some()
+                        || rare.owes_accept
+                        || rare.hint
                         || !rare.refused.is_empty()
                         || self.has_downlink()
                 }))
@@ -75,12 +75,12 @@ impl<P: Path> Live<P> {
             manifest.closing = writer.push(&Frame::Close(reason)).is_ok();
             return (writer.len(), manifest);
         }
-        if self.owes_accept {
+        let rare = self.rare();
+        if rare.is_some_and(|rare| rare.owes_accept) {
             // Without a key there is nothing to answer any more.
             let key = self.session.rekey_accept();
             manifest.accept = key.is_none_or(|key| writer.push(&Frame::RekeyAccept(key.0)).is_ok());
         }
-        let rare = self.rare();
         if let Some(token) = rare.and_then(|rare| rare.pong) {
             manifest.pong = writer.push(&Frame::Pong(token)).is_ok();
         }
@@ -97,7 +97,7 @@ impl<P: Path> Live<P> {
         if let Some(index) = rare.and_then(|rare| rare.wanted_set) {
             manifest.set = writer.push(&Frame::DescriptorsRequest(index)).is_ok();
         }
-        if self.hint {
+        if rare.is_some_and(|rare| rare.hint) {
             manifest.hint = writer.push(&Frame::RekeyHint).is_ok();
         }
         for refused in rare.map_or(&[][..], |rare| &rare.refused) {
@@ -127,11 +127,8 @@ impl<P: Path> Live<P> {
             if self.dirty & bit == 0 {
                 continue;
             }
-            let stream = self
-                .streams
-                .find(index)
-                .zip(inbox)
-                .and_then(|((key, _), inbox)| inbox.ack_for(&key, index));
+            let stream =
+                self.streams.find(index).zip(inbox).and_then(|((key, _), inbox)| inbox.ack_for(&key, index));
             if let Some(stream) = stream {
                 let mut shorter = (0..MAX_BITMAP).rev().map(|bytes| cut_bitmap(&stream, bytes));
                 let fits =
@@ -230,7 +227,7 @@ impl<P: Path> Backend<P> {
             let secret = EphemeralSecret::generate_hedged(rng, &hedge, id.as_bytes())?;
             let Some(live) = self.slots.live_mut(at) else { return Ok(None) };
             if let Err(discard) = live.session.answer_dh(now, secret) {
-                live.owes_accept = false;
+                live.make_rare().owes_accept = false;
                 self.discards.count(discard);
             }
         }
@@ -250,7 +247,7 @@ impl<P: Path> Backend<P> {
         if matches!(live.trial(), Some(Trial { token: None, .. })) {
             rng.fill(&mut random)?;
         }
-        let max = usize::from(live.peer_limits.max_packet());
+        let max = usize::from(live.max_packet);
         let max = max.min(usize::try_from(live.budget()).unwrap_or(usize::MAX));
         if out.len() < max.min(MIN_MAX_PACKET) {
             return Err(BufferTooSmall { needed: max.min(MIN_MAX_PACKET) }.into());
@@ -259,7 +256,7 @@ impl<P: Path> Backend<P> {
         let end = max.min(out.len()).saturating_sub(TAG_LEN);
         let ticket = self.new_ticket(now, at, end.saturating_sub(head), rng);
         let Some(live) = self.slots.live_mut(at) else { return Ok(None) };
-        let inbox = live.device.and_then(|device| self.devices.get(device)).map(|device| &device.inbox);
+        let inbox = live.device().and_then(|device| self.devices.get(device)).map(|device| &device.inbox);
         let payload = out.get_mut(head..end).unwrap_or_default();
         let (len, manifest) = live.compose(now, wall, inbox, ticket.as_ref(), random, payload);
         if len == 0 {
@@ -299,8 +296,6 @@ impl<P: Path> Live<P> {
             self.unreported = 0;
             self.dirty &= !manifest.acked;
         }
-        self.owes_accept &= !manifest.accept;
-        self.hint &= !manifest.hint;
         if let Some(credit) = manifest.credit {
             self.told_credit = credit;
         }
@@ -317,6 +312,8 @@ impl<P: Path> Live<P> {
                 downlink.sent(now, &manifest.commands);
             }
         }
+        rare.owes_accept &= !manifest.accept;
+        rare.hint &= !manifest.hint;
         if manifest.pong {
             rare.pong = None;
         }

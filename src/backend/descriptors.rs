@@ -169,8 +169,9 @@ impl<P: Path> Backend<P> {
             }
             streams.complete = false;
         }
-        let (identity, device) = (live.identity, live.device);
+        let device = live.device();
         let Some(device) = device.and_then(|device| self.devices.get_mut(device)) else { return };
+        let identity = device.identity;
         if let Some(conflict) = device.inbox.handle_streams(&streams).conflict {
             self.push_event(BackendEvent::TagConflict { identity, conflict });
         }

@@ -17,8 +17,8 @@ pub(super) struct Device {
     pub(super) inbox: Inbox,
     /// The next device with the same place in the index.
     pub(super) next: u32,
-    /// The proved session.
-    pub(super) current: Option<SlotRef>,
+    /// The proved session; [`OFFLINE`] if there is none.
+    current: SlotRef,
     /// Sessions that refer to this entry, and handshakes that may become one: a few of an identity at a time.
     sessions: u16,
     /// How many sessions it was given, and the number of the latest one that was proved. Without any there is only a
@@ -26,6 +26,9 @@ pub(super) struct Device {
     given: u32,
     proved: u32,
 }
+
+/// No slot has this number.
+const OFFLINE: SlotRef = SlotRef { slot: u32::MAX, uses: 0 };
 
 /// A session's place: its device's entry, and which of the device's sessions it is, in the order of their acceptance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,18 @@ pub(super) struct Seat {
 }
 
 impl Device {
+    /// Returns the proved session.
+    pub(super) fn current(&self) -> Option<SlotRef> {
+        Some(self.current).filter(|current| *current != OFFLINE)
+    }
+
+    /// Sets the proved session, and returns the one before.
+    pub(super) fn take_over(&mut self, at: SlotRef) -> Option<SlotRef> {
+        let before = self.current();
+        self.current = at;
+        before
+    }
+
     /// A session is proved, unless one that was accepted later has been: the device has made no use of the earlier one
     /// since, so its packets are late.
     //= SPEC.md#handshake-timers
@@ -103,15 +118,8 @@ impl Devices {
         }
         self.generation = self.generation.wrapping_add(1);
         let inbox = Inbox::new(Ledger::default(), self.generation);
-        let device = Device {
-            identity,
-            inbox,
-            next: NONE,
-            current: None,
-            sessions: 0,
-            given: 0,
-            proved: 0,
-        };
+        let device =
+            Device { identity, inbox, next: NONE, current: OFFLINE, sessions: 0, given: 0, proved: 0 };
         let at = match self.free.pop() {
             Some(at) => {
                 *self.entries.get_mut(at)? = Some(device);
@@ -139,18 +147,18 @@ impl Devices {
     pub(super) fn leave(&mut self, at: u32, session: SlotRef) {
         if let Some(device) = self.get_mut(at) {
             device.sessions = device.sessions.saturating_sub(1);
-            if device.current == Some(session) {
-                device.current = None;
+            if device.current == session {
+                device.current = OFFLINE;
             }
         }
         self.tidy(at);
     }
 
-    /// Finds the inbox of a device that has brought a batch, with room for it.
-    pub(super) fn receiving(&mut self, at: u32) -> Option<&mut Inbox> {
+    /// Finds the device that has brought a batch, and its inbox with room for it.
+    pub(super) fn receiving(&mut self, at: u32) -> Option<(Identity, &mut Inbox)> {
         let device = self.entries.get_mut(at)?.as_mut()?;
         device.inbox.lend(|| self.spare_rooms.pop());
-        Some(&mut device.inbox)
+        Some((device.identity, &mut device.inbox))
     }
 
     /// Forgets a device that has neither session nor handshake nor uncommitted batch, and what an idle one needs not.
@@ -175,7 +183,7 @@ impl Devices {
 
     /// Finds the proved session of an identity.
     pub(super) fn session_of(&self, identity: &Identity) -> Option<SlotRef> {
-        self.get(self.by_identity.find(&self.entries, identity)?)?.current
+        self.get(self.by_identity.find(&self.entries, identity)?)?.current()
     }
 
     /// Counts the devices that have or had a session; a handshake that waits shows nobody as online.

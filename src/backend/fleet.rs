@@ -16,7 +16,8 @@ use crate::framing::{
 };
 use crate::handshake::{Limits, TicketContents};
 use crate::identity::{
-    Authority, CredentialRequest, Identity, IssuerId, LocalIdentity, Role, Scopes, SubjectId, Time, TrustAnchors,
+    Authority, CredentialRequest, Identity, IssuerId, LocalIdentity, Role, Scopes, SubjectId, Time,
+    TrustAnchors,
 };
 use crate::limits::HALF_OPEN_LIFE;
 use crate::session::{RekeyPolicy, Session, Side};
@@ -195,7 +196,11 @@ fn a_hundred_thousand_sessions_take_so_many_bytes_each() {
     const COUNT: u32 = 100_000;
     let address = |number: u32| SocketAddr::from((Ipv4Addr::from(number), 4433));
     println!("in its slot {} bytes", size_of::<Slot<SocketAddr>>());
-    println!("behind it {} bytes, its device's entry {}", size_of::<Cold<SocketAddr>>(), size_of::<Option<Device>>());
+    println!(
+        "behind it {} bytes, its device's entry {}",
+        size_of::<Cold<SocketAddr>>(),
+        size_of::<Option<Device>>()
+    );
     let info = resident(COUNT, address);
     let each = info.bytes_current as f64 / f64::from(COUNT);
     println!("{each:.1} bytes a session, in {:.2} pieces", info.count_current as f64 / f64::from(COUNT));
@@ -208,8 +213,10 @@ fn a_packet_takes_nothing_from_the_heap() {
     let mut backend = backend();
     let mut peers: Vec<_> = (0..PEERS).map(|n| Peer::join(&mut backend, n, u64::from(n))).collect();
     for round in 0..12 {
-        let mut packets: Vec<_> =
-            peers.iter_mut().flat_map(|peer| (0..4).map(|lane| (peer.path, peer.records(lane))).collect::<Vec<_>>()).collect();
+        let mut packets: Vec<_> = peers
+            .iter_mut()
+            .flat_map(|peer| (0..4).map(|lane| (peer.path, peer.records(lane))).collect::<Vec<_>>())
+            .collect();
         let mut inbound: Vec<_> =
             packets.iter_mut().map(|(path, packet)| Inbound { path: *path, packet }).collect();
         let mut batches = Vec::with_capacity(inbound.len());

@@ -193,7 +193,10 @@ impl<P: Path> Backend<P> {
             early: Vec::new(),
             expires: now + HALF_OPEN_LIFE,
         };
-        let at = self.slots.insert(Box::new(half), u16::from_le_bytes([low, high])).ok_or(Discard::TooManyPending)?;
+        let at = self
+            .slots
+            .insert(Box::new(half), u16::from_le_bytes([low, high]))
+            .ok_or(Discard::TooManyPending)?;
         self.half_open = self.half_open.saturating_add(1);
         self.by_hello.insert(mac, at);
         self.slots.schedule(at, now + HALF_OPEN_LIFE);
@@ -245,7 +248,8 @@ impl<P: Path> Backend<P> {
             // The device repeats its Finish: it has not heard of the session yet. A copy proves nothing, so only a few
             // are answered, and none once the device has shown that it did hear.
             Some(Use::Live(live)) => {
-                let origin = live.youth_mut().map(|youth| &mut youth.origin).filter(|origin| origin.finish_tag == tag);
+                let origin =
+                    live.youth_mut().map(|youth| &mut youth.origin).filter(|origin| origin.finish_tag == tag);
                 let answers = origin.map(|origin| &mut origin.finish_answers).filter(|answers| **answers > 0);
                 if let Some(answers) = answers {
                     *answers = answers.saturating_sub(1);

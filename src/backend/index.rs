@@ -85,7 +85,9 @@ impl Index {
 
     /// Takes a device out.
     pub(super) fn remove(&mut self, entries: &mut Chunked<Option<Device>>, identity: &Identity, at: u32) {
-        let Some(Some(next)) = entries.get(at).map(|entry| entry.as_ref().map(|device| device.next)) else { return };
+        let Some(Some(next)) = entries.get(at).map(|entry| entry.as_ref().map(|device| device.next)) else {
+            return;
+        };
         let bucket = self.bucket(self.hash(identity));
         let Some(head) = self.buckets.get_mut(bucket) else { return };
         if *head == at {

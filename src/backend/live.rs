@@ -5,7 +5,7 @@ use super::descriptors::{Assembly, SetSlot};
 use super::devices::Seat;
 use super::event::{BackendEvent, Received, SlotRef};
 use super::halfopen::Origin;
-use super::resume::{Descent, Lineage, TicketGiving, TicketSent};
+use super::resume::{Descent, Lineage, TicketSent};
 use super::{Backend, Path};
 use crate::crypto::{PublicKey, SessionSecrets};
 use crate::delivery::{StreamKey, StreamTable};
@@ -15,7 +15,7 @@ use crate::handshake::Limits;
 use crate::identity::{Identity, Scopes};
 use crate::limits::{AMPLIFICATION, HALF_OPEN_LIFE, INITIAL_CREDIT, MIN_MAX_PACKET, PATH_MEMORY};
 use crate::session::{self, Driver, Keep, RekeyAnswer, RekeyPolicy, Session, Side};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::{ConnectionId, DataHeader, Pattern};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -92,7 +92,8 @@ pub(super) struct Live<P> {
     pub(super) session: Session<16, Box<Cold<P>>>,
     pub(super) path: P,
     last_heard: Instant,
-    pub(super) device: Option<u32>,
+    /// Its device's entry, or [`NO_DEVICE`].
+    device: u32,
     /// Stream indices that an Ack must name, as bits.
     pub(super) dirty: u16,
     pub(super) told_credit: u16,
@@ -101,8 +102,6 @@ pub(super) struct Live<P> {
     pub(super) proved: bool,
     validated: bool,
     pub(super) owes_packet: bool,
-    pub(super) owes_accept: bool,
-    pub(super) hint: bool,
     /// The slot is in the queue of those that have something to send.
     pub(super) queued: bool,
     /// There is a [`Rare`].
@@ -116,17 +115,15 @@ pub(super) struct Cold<P> {
     policy: Arc<RekeyPolicy>,
     rare: Option<Box<Rare<P>>>,
     pub(super) peer_connection_id: ConnectionId,
-    pub(super) peer_limits: Limits,
-    pub(super) identity: Identity,
+    /// The largest packet that the device takes, in bytes.
+    pub(super) max_packet: u16,
+    idle_secs: u32,
     pub(super) scopes: Scopes,
-    /// Which of its device's sessions it is.
-    number: u32,
     /// The application's own number for this session.
     pub(super) fence: u64,
     /// The stream indices, and the descriptor sets as far as they are known.
     pub(super) streams: StreamTable<SetSlot>,
     pub(super) descent: Descent,
-    pub(super) ticket: TicketGiving,
     /// For how many milliseconds the device listens after each of its packets; zero: always.
     listen: u32,
 }
@@ -144,13 +141,22 @@ pub(super) struct Rare<P> {
     pub(super) pong: Option<[u8; 8]>,
     /// The stream index whose descriptor set the device is to send.
     pub(super) wanted_set: Option<u8>,
+    pub(super) owes_accept: bool,
+    pub(super) hint: bool,
+    /// Whose session it is, if it is no longer, or never was, that of a device here.
+    pub(super) outcast: Option<Identity>,
 }
+
+/// No device has so high a place.
+const NO_DEVICE: u32 = u32::MAX;
 
 /// What is kept of the handshake until copies of its packets can hardly come any more.
 pub(super) struct Youth {
     pub(super) origin: Origin,
     pub(super) born: Instant,
     pub(super) pattern: Pattern,
+    /// Which of its device's sessions it is.
+    number: u32,
     /// The Streams frame that rode in the Hello is complete.
     pub(super) names_all: bool,
 }
@@ -167,13 +173,25 @@ impl<P> Rare<P> {
             refused: Vec::new(),
             pong: None,
             wanted_set: None,
+            owes_accept: false,
+            hint: false,
+            outcast: None,
         }
     }
 
     fn is_empty(&self) -> bool {
-        let Self { youth, spare, trial, ticket, assembly, downlink, refused, pong, wanted_set } = self;
+        let Self { youth, spare, trial, ticket, assembly, downlink, refused, pong, wanted_set, .. } = self;
+        let Self { owes_accept, hint, outcast, .. } = self;
         let boxes = youth.is_none() && spare.is_none() && assembly.is_none() && downlink.is_none();
-        boxes && trial.is_none() && ticket.is_none() && refused.is_empty() && pong.is_none() && wanted_set.is_none()
+        boxes
+            && trial.is_none()
+            && ticket.is_none()
+            && refused.is_empty()
+            && pong.is_none()
+            && wanted_set.is_none()
+            && !owes_accept
+            && !hint
+            && outcast.is_none()
     }
 }
 
@@ -252,14 +270,13 @@ impl<P: Path> Live<P> {
                 policy,
                 rare: None,
                 peer_connection_id,
-                peer_limits,
-                identity,
+                max_packet: peer_limits.max_packet(),
+                // At most a week.
+                idle_secs: peer_limits.idle_timeout().as_secs() as u32,
                 scopes: scopes & granted,
-                number: seat.map_or(0, |seat| seat.number),
                 fence,
                 streams: StreamTable::empty(),
-                descent: Descent::new(lineage),
-                ticket: TicketGiving::new(misused),
+                descent: Descent::new(lineage, misused),
                 listen: 0,
             })
         };
@@ -267,7 +284,7 @@ impl<P: Path> Live<P> {
             session: Session::with_keep(now, Side::Backend, secrets, rekey, keep),
             path,
             last_heard: now,
-            device: seat.map(|seat| seat.at),
+            device: seat.map_or(NO_DEVICE, |seat| seat.at),
             dirty: 0,
             told_credit: INITIAL_CREDIT,
             unreported: 0,
@@ -275,25 +292,17 @@ impl<P: Path> Live<P> {
             proved: false,
             validated: true,
             owes_packet: true,
-            owes_accept: false,
-            hint: false,
             queued: false,
             has_rare: false,
         };
         live.set_path_state(path_state);
-        live.make_rare().youth = Some(Box::new(Youth { origin, born: now, pattern, names_all: false }));
+        if seat.is_none() {
+            live.make_rare().outcast = Some(identity);
+        }
+        let number = seat.map_or(0, |seat| seat.number);
+        live.make_rare().youth =
+            Some(Box::new(Youth { origin, born: now, pattern, number, names_all: false }));
         live
-    }
-
-    /// Reads a little of what lies in the slot.
-    pub(super) fn touch(&self) -> u64 {
-        self.session.touch() ^ u64::from(self.dirty) ^ self.last_heard.as_millis()
-    }
-
-    /// Reads a little of what lies behind it and a batch needs.
-    pub(super) fn touch_cold(&self) -> u64 {
-        let Cold { fence, number, .. } = &**self;
-        fence ^ u64::from(*number)
     }
 
     /// Returns what the session has at times. Most sessions have nothing there, and look nowhere for it.
@@ -316,6 +325,11 @@ impl<P: Path> Live<P> {
             self.session.keep.rare = None;
             self.has_rare = false;
         }
+    }
+
+    /// Returns the entry of its device, unless it is there only to be closed.
+    pub(super) fn device(&self) -> Option<u32> {
+        (self.device != NO_DEVICE).then_some(self.device)
     }
 
     pub(super) fn youth(&self) -> Option<&Youth> {
@@ -367,7 +381,7 @@ impl<P: Path> Live<P> {
             //# A backend MUST forget a session that is not proved 20 s after its Reply.
             return self.youth().map_or(self.last_heard, |youth| youth.born) + HALF_OPEN_LIFE;
         }
-        self.last_heard + own.idle_timeout().min(self.peer_limits.idle_timeout())
+        self.last_heard + own.idle_timeout().min(Duration::from_secs(self.idle_secs.into()))
     }
 
     /// How many bytes may go to the present path now.
@@ -462,8 +476,7 @@ impl<P: Path> Live<P> {
     pub(super) fn mark_stream(&mut self, stream: &StreamKey) {
         //= SPEC.md#descriptors-frame
         //# A backend MUST NOT name a stream index in an Ack while it lacks the set of that index.
-        let may_name =
-            |index: &u8| matches!(self.streams.find(*index), Some((key, set)) if key == *stream && set.known().is_some());
+        let may_name = |index: &u8| matches!(self.streams.find(*index), Some((key, set)) if key == *stream && set.known().is_some());
         if let Some(index) = self.streams.indices().rev().find(may_name) {
             self.mark_dirty(index);
         }
@@ -504,9 +517,9 @@ impl<P: Path> Backend<P> {
         let opened = opened?;
         let (counter, epoch, advanced) = (opened.counter, opened.epoch, opened.epoch_advanced);
         live.unreported = live.unreported.saturating_add(1);
-        live.owes_packet |= opened.epoch_advanced;
-        if opened.epoch_advanced {
-            live.owes_accept = false;
+        live.owes_packet |= advanced;
+        if advanced && let Some(rare) = live.rare_mut() {
+            rare.owes_accept = false;
         }
         let first = !live.proved;
         live.owes_packet |= first;
@@ -570,7 +583,9 @@ impl<P: Path> Backend<P> {
             Frame::RekeyRequest(key) => {
                 match live.session.handle_rekey_request(now, epoch, PublicKey(key)) {
                     // poll_transmit makes the ephemeral key.
-                    Ok(RekeyAnswer::NeedsEphemeral | RekeyAnswer::Repeat(_)) => live.owes_accept = true,
+                    Ok(RekeyAnswer::NeedsEphemeral | RekeyAnswer::Repeat(_)) => {
+                        live.make_rare().owes_accept = true;
+                    }
                     Err(discard) => {
                         // So that the device does not take this end for dead.
                         live.owes_packet = true;
@@ -585,9 +600,10 @@ impl<P: Path> Backend<P> {
             //= SPEC.md#frames
             //# A receiver MUST skip and count an unknown frame of type 64 or above.
             Frame::Extension { kind, body } => {
-                let identity = live.identity;
                 self.discards.count(Discard::UnknownExtension);
-                sink(Received::Extension { identity, kind, body });
+                if let Some(identity) = self.identity_of(at) {
+                    sink(Received::Extension { identity, kind, body });
+                }
             }
             _ => {}
         }
@@ -598,8 +614,9 @@ impl<P: Path> Backend<P> {
     //= SPEC.md#handshake-timers
     //# A backend MUST NOT displace, show as online or audit as accepted a session that is not proved.
     pub(super) fn prove(&mut self, at: SlotRef) -> bool {
+        let Some(identity) = self.identity_of(at) else { return false };
         let Some(live) = self.slots.live_mut(at) else { return false };
-        let (number, entry) = (live.number, live.device);
+        let (number, entry) = (live.youth().map_or(0, |youth| youth.number), live.device());
         if entry.and_then(|entry| self.devices.get_mut(entry)).is_some_and(|device| !device.prove(number)) {
             self.end_session(at, CloseReason::Replaced);
             return false;
@@ -612,10 +629,11 @@ impl<P: Path> Backend<P> {
             early.extend(live.streams.iter().map(|known| known.key));
             early.iter().for_each(|key| live.mark_stream(key));
         }
-        let (identity, scopes) = (live.identity, live.scopes);
-        let (names_all, pattern) =
-            live.youth_mut().map_or((false, Pattern::Xx), |youth| (core::mem::take(&mut youth.names_all), youth.pattern));
-        let (device, path) = (live.device, live.path.clone());
+        let scopes = live.scopes;
+        let (names_all, pattern) = live
+            .youth_mut()
+            .map_or((false, Pattern::Xx), |youth| (core::mem::take(&mut youth.names_all), youth.pattern));
+        let (device, path) = (live.device(), live.path.clone());
         self.forget_pending(identity);
         self.wake(at);
         // Without a device it is there only to be closed.
@@ -624,7 +642,7 @@ impl<P: Path> Backend<P> {
         if names_all {
             device.inbox.close_others(early.iter().copied());
         }
-        let older = device.current.replace(at);
+        let older = device.take_over(at);
         if let Some(older) = older {
             self.displace(older, &path);
         }
@@ -635,16 +653,30 @@ impl<P: Path> Backend<P> {
     /// Ends a session that `path` has a newer one of. At the same path the device has given it up already;
     /// elsewhere may be a copy of the device, which is told.
     fn displace(&mut self, older: SlotRef, path: &P) {
-        let Some(live) = self.slots.live_mut(older).filter(|live| live.path != *path) else {
+        let identity = self.identity_of(older);
+        let Some((live, identity)) =
+            self.slots.live_mut(older).zip(identity).filter(|(live, _)| live.path != *path)
+        else {
             return self.end_session(older, CloseReason::Replaced);
         };
         live.closing = Some(CloseReason::Replaced);
-        let (identity, device) = (live.identity, live.device.take());
+        let device = live.device();
+        live.device = NO_DEVICE;
+        live.make_rare().outcast = Some(identity);
         if let Some(device) = device {
             self.devices.leave(device, older);
         }
         self.push_event(BackendEvent::Disconnected { identity, reason: CloseReason::Replaced });
         self.wake(older);
+    }
+
+    /// Returns whose session it is.
+    pub(super) fn identity_of(&self, at: SlotRef) -> Option<Identity> {
+        let live = self.slots.live(at)?;
+        match live.device() {
+            Some(device) => self.devices.get(device).map(|device| device.identity),
+            None => live.rare()?.outcast,
+        }
     }
 
     /// Sees to it that a session is looked at when its next timer is due.

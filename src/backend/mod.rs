@@ -23,7 +23,6 @@ mod resume;
 mod sets;
 mod slots;
 mod time_sync;
-mod warm;
 
 pub use claims::{ClaimOutcome, Claims, TicketClaim};
 pub use commands::{Command, CommandId, CommandOutcome};
@@ -31,7 +30,7 @@ pub use config::{BackendConfig, Grant, Inbound, Path, Transmit};
 pub use event::{BackendEvent, Batch, BatchRef, Committed, OwnedBatch, PendingId, Received};
 pub use job::{HandshakeDone, HandshakeJob};
 pub use sets::SharedSet;
-pub use slots::shard_of;
+pub use slots::{shard_of, shard_of_hello};
 
 use crate::crypto::{Psk, TAG_LEN};
 use crate::error::{CallError, CloseReason, Discard, Discards};
@@ -46,7 +45,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use devices::Devices;
+use devices::{Device, Devices};
 use event::SlotRef;
 use halfopen::CookieKeys;
 use job::Enrolment;
@@ -159,13 +158,10 @@ impl<P: Path> Backend<P> {
         packets: &mut [Inbound<'b, P>],
         sink: &mut dyn FnMut(Received<'b>),
     ) {
-        for group in packets.chunks_mut(warm::GROUP) {
-            self.warm(group);
-            for inbound in group {
-                let packet = core::mem::take(&mut inbound.packet);
-                if let Err(discard) = self.handle_packet(now, inbound.path.clone(), packet, sink) {
-                    self.discards.count(discard);
-                }
+        for inbound in packets {
+            let packet = core::mem::take(&mut inbound.packet);
+            if let Err(discard) = self.handle_packet(now, inbound.path.clone(), packet, sink) {
+                self.discards.count(discard);
             }
         }
     }
@@ -207,8 +203,7 @@ impl<P: Path> Backend<P> {
     /// A stale batch is harmless, and one of an earlier session ends no later one.
     pub fn disown(&mut self, now: Instant, batch: BatchRef) {
         let device = self.devices.get(batch.device).filter(|_| batch.shard == self.config.shard);
-        let session =
-            device.filter(|device| device.inbox.is_current(batch.number)).and_then(|device| device.current);
+        let session = device.filter(|device| device.inbox.is_current(batch.number)).and_then(Device::current);
         self.take(now, batch, false);
         if let Some(at) = session {
             self.close(at, CloseReason::Replaced);
@@ -222,7 +217,7 @@ impl<P: Path> Backend<P> {
         let device = self.devices.get_mut(batch.device)?;
         let mark =
             if stored { device.inbox.commit(batch.number)? } else { device.inbox.release(batch.number)? };
-        let current = device.current;
+        let current = device.current();
         self.devices.tidy(batch.device);
         if let Some(at) = current
             && let Some(live) = self.slots.live_mut(at)
@@ -292,7 +287,7 @@ impl<P: Path> Backend<P> {
     pub fn hint_rekey(&mut self, identity: &Identity) -> Result<(), CallError> {
         let at = self.devices.session_of(identity).ok_or(CallError::NoSession)?;
         let live = self.slots.live_mut(at).ok_or(CallError::NoSession)?;
-        live.hint = true;
+        live.make_rare().hint = true;
         self.wake(at);
         Ok(())
     }
@@ -338,8 +333,9 @@ impl<P: Path> Backend<P> {
     }
 
     fn end_session(&mut self, at: SlotRef, reason: CloseReason) {
+        let Some(identity) = self.identity_of(at) else { return };
         let Some(live) = self.slots.live_mut(at) else { return };
-        let (identity, device, proved) = (live.identity, live.device, live.proved);
+        let (device, proved) = (live.device(), live.proved);
         let mac = live.youth().map(|youth| youth.origin.mac);
         let downlink = live.rare_mut().and_then(|rare| rare.downlink.take());
         self.slots.free(at);

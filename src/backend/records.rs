@@ -5,7 +5,7 @@ use super::{Backend, Path};
 use crate::delivery::{Offer, StreamKey};
 use crate::error::Discard;
 use crate::framing::{DescriptorSet, RecordsFrame, RefusedFrame, RefusedReason};
-use crate::identity::Scopes;
+use crate::identity::{Identity, Scopes};
 use crate::permission::permits;
 
 impl<P: Path> Backend<P> {
@@ -27,8 +27,8 @@ impl<P: Path> Backend<P> {
         }
         // Sets only grow: what another one of the boot reads, it reads as the right one will.
         let set = own.or_else(|| live.sister_set(&stream)).ok_or(Discard::UnknownDescriptors)?;
-        let index = live.device.ok_or(Discard::NotAccepted)?;
-        let inbox = self.devices.receiving(index).ok_or(Discard::NotAccepted)?;
+        let index = live.device().ok_or(Discard::NotAccepted)?;
+        let (identity, inbox) = self.devices.receiving(index).ok_or(Discard::NotAccepted)?;
         if let Some(refused) = check_records(&frame, &set.set(), live.scopes) {
             //= SPEC.md#growing-sets
             //# A backend MUST NOT refuse a record as undecodable that it has read with another set than that of the record's stream index.
@@ -36,7 +36,7 @@ impl<P: Path> Backend<P> {
                 return Err(Discard::UnknownDescriptors);
             }
             live.refuse(refused);
-            return Err(self.refused(at, stream, refused));
+            return Err(self.refused(identity, stream, refused));
         }
         let offer = inbox.offer(stream, frame.first, frame.count);
         let Offer::Deliver { batch: number, .. } = offer else {
@@ -55,21 +55,18 @@ impl<P: Path> Backend<P> {
         //= SPEC.md#ledger
         //# A backend MUST hand out a closed stream with every batch that it delivers until one of these is committed.
         let closed = inbox.closed().collect();
-        let (identity, fence) = (live.identity, live.fence);
+        let fence = live.fence;
         sink(Received::Batch(Batch { batch, identity, mark, closed, fence, frame, set }));
         Ok(())
     }
 
     /// Reports a refusal; a malformed record is a discard only, as it may be a mistake of the firmware.
-    fn refused(&mut self, at: SlotRef, stream: StreamKey, refused: RefusedFrame) -> Discard {
+    fn refused(&mut self, identity: Identity, stream: StreamKey, refused: RefusedFrame) -> Discard {
         let RefusedFrame { first, count, reason, .. } = refused;
         if reason != RefusedReason::OutOfScope {
             return Discard::MalformedRecords;
         }
-        if let Some(live) = self.slots.live_mut(at) {
-            let identity = live.identity;
-            self.push_event(BackendEvent::ScopeRefused { identity, stream, first, count });
-        }
+        self.push_event(BackendEvent::ScopeRefused { identity, stream, first, count });
         Discard::ScopeRefused
     }
 }

@@ -48,10 +48,11 @@ pub(super) struct Descent {
     /// False on a backend without a clock.
     known: bool,
     pub(super) resumed: bool,
+    ticket: TicketGiving,
 }
 
 impl Descent {
-    pub(super) fn new(lineage: Lineage) -> Self {
+    pub(super) fn new(lineage: Lineage, misused: bool) -> Self {
         let Lineage { contents, resumed } = lineage;
         let known = contents.is_some();
         let (not_after, revocation, origin, serial, scopes, psk_proved) = match contents {
@@ -60,21 +61,30 @@ impl Descent {
             }
             None => (UnixSeconds(0), 0, UnixSeconds(0), 0, Scopes::NONE, false),
         };
-        Self { not_after, revocation, origin, serial, scopes, psk_proved, known, resumed }
+        let ticket = TicketGiving::new(misused);
+        Self { not_after, revocation, origin, serial, scopes, psk_proved, known, resumed, ticket }
     }
 
     /// Returns what the session's tickets say.
     pub(super) fn contents(&self, identity: Identity) -> Option<TicketContents> {
         let Self { not_after, revocation, origin, serial, scopes, psk_proved, known, .. } = *self;
-        known.then_some(TicketContents { identity, serial, scopes, not_after, revocation, origin, psk_proved })
+        known.then_some(TicketContents {
+            identity,
+            serial,
+            scopes,
+            not_after,
+            revocation,
+            origin,
+            psk_proved,
+        })
     }
 }
 
 /// The ticket of a session: whether the device is to get one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TicketGiving {
+struct TicketGiving {
     owed: bool,
-    pub(super) misused: bool,
+    misused: bool,
     /// The DH ratchets that the last one has seen, modulo 2^16.
     ratchets: u16,
 }
@@ -106,7 +116,7 @@ impl NewTicket {
 
 impl TicketGiving {
     /// A new session gets a ticket with its first packet.
-    pub(super) const fn new(misused: bool) -> Self {
+    const fn new(misused: bool) -> Self {
         Self { owed: true, misused, ratchets: 0 }
     }
 }
@@ -131,7 +141,7 @@ impl<P: Path> Live<P> {
     }
 
     fn ticket_done(&mut self) {
-        self.ticket.owed = false;
+        self.descent.ticket.owed = false;
         if let Some(rare) = self.rare_mut() {
             rare.ticket = None;
         }
@@ -141,11 +151,12 @@ impl<P: Path> Live<P> {
     fn owes_ticket(&mut self, now: Instant) -> bool {
         // After a DH ratchet the device has forgotten its ticket, and gets another.
         let ratchets = self.session.dh_ratchets() as u16;
-        if core::mem::replace(&mut self.ticket.ratchets, ratchets) != ratchets {
+        if core::mem::replace(&mut self.descent.ticket.ratchets, ratchets) != ratchets {
             self.ticket_done();
-            self.ticket.owed = true;
+            self.descent.ticket.owed = true;
         }
-        self.ticket.owed && self.rare().and_then(|rare| rare.ticket).is_none_or(|sent| sent.again <= now)
+        self.descent.ticket.owed
+            && self.rare().and_then(|rare| rare.ticket).is_none_or(|sent| sent.again <= now)
     }
 }
 
@@ -196,9 +207,9 @@ fn contents_of(peer: &VerifiedCredential, pattern: Pattern, origin: UnixSeconds)
 }
 
 impl<P: Path> Live<P> {
-    fn descends_from(&self, identity: &Identity, origin: UnixSeconds) -> bool {
+    fn descends_from(&self, origin: UnixSeconds) -> bool {
         let Descent { known, resumed, origin: own, .. } = self.descent;
-        self.identity == *identity && resumed && known && own == origin
+        resumed && known && own == origin
     }
 }
 
@@ -354,13 +365,13 @@ impl<P: Path> Backend<P> {
         // Sessions that are not proved are young: all of them are found by their Hello.
         let young: Vec<SlotRef> = self.by_hello.values().copied().collect();
         for at in young {
-            let Some(live) = self.slots.live_mut(at) else { continue };
-            if live.descends_from(&identity, origin) && !live.proved {
+            let Some(live) = self.slots.live(at) else { continue };
+            if live.descends_from(origin) && !live.proved && self.identity_of(at) == Some(identity) {
                 self.end_session(at, CloseReason::TicketConflict);
             }
         }
         if let Some(at) = self.devices.session_of(&identity)
-            && self.slots.live_mut(at).is_some_and(|live| live.descends_from(&identity, origin))
+            && self.slots.live(at).is_some_and(|live| live.descends_from(origin))
         {
             self.close(at, CloseReason::TicketConflict);
         }
@@ -429,7 +440,7 @@ impl<P: Path> Backend<P> {
     //= SPEC.md#early-records
     //# A backend MUST ignore early records of a boot below the highest one that the device's ledger knows, or with another tag than this.
     fn is_overtaken(&mut self, at: SlotRef, streams: &StreamsFrame<'_>) -> bool {
-        let device = self.slots.live_mut(at).and_then(|live| live.device);
+        let device = self.slots.live(at).and_then(Live::device);
         let Some(device) = device.and_then(|device| self.devices.get(device)) else { return true };
         streams.boots().any(|named| {
             let later = |boot, tag| boot > named.boot || boot == named.boot && tag != named.tag;
@@ -447,9 +458,10 @@ impl<P: Path> Backend<P> {
     ) -> Option<NewTicket> {
         let keys = self.ticket_keys.clone()?;
         let clock = self.config.time.clock()?;
+        let identity = self.identity_of(at)?;
         let live = self.slots.live_mut(at)?;
         let due = live.owes_ticket(now) && live.closing.is_none();
-        let contents = live.descent.contents(live.identity).filter(|_| due && room >= TICKET_ROOM)?;
+        let contents = live.descent.contents(identity).filter(|_| due && room >= TICKET_ROOM)?;
         let age = age_of(contents.origin, clock);
         let left = self.config.rekey.resumed_after(age)?.longest_session();
         let expires = UnixSeconds(contents.expires().0.min(clock.0.saturating_add(left.as_secs())));
@@ -460,7 +472,7 @@ impl<P: Path> Backend<P> {
         let digest = hash_parts(&[b"vitalwire ticket id", resume.ticket_psk(&fresh).bytes()]);
         let id = TicketId(*digest.first_chunk()?);
         let ticket = keys.seal(id, &contents, resume);
-        Some(NewTicket { ticket, keys, expires, misused: live.ticket.misused })
+        Some(NewTicket { ticket, keys, expires, misused: live.descent.ticket.misused })
     }
 }
 

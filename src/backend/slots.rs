@@ -1,5 +1,6 @@
 //! Slots for handshakes and sessions, found by connection id without hashing, and their timers.
 
+use super::Path;
 use super::chunked::Chunked;
 use super::event::SlotRef;
 use super::halfopen::HalfOpen;
@@ -25,6 +26,23 @@ pub(super) enum Use<P> {
     Live(Live<P>),
 }
 
+/// When a slot is to be looked at. As bytes, so that it takes twelve.
+#[derive(Clone, Copy)]
+struct Timer {
+    wake: [u8; 8],
+    slot: u32,
+}
+
+impl Timer {
+    const fn new(wake: Instant, slot: u32) -> Self {
+        Self { wake: wake.as_millis().to_le_bytes(), slot }
+    }
+
+    const fn wake(&self) -> Instant {
+        Instant::from_millis(u64::from_le_bytes(self.wake))
+    }
+}
+
 pub(super) struct Slot<P> {
     used: Use<P>,
     /// How often the slot was used before: tells stale references.
@@ -46,7 +64,7 @@ pub(super) struct Slots<P> {
     cap: u32,
     shard: u8,
     /// A heap, the earliest first: at most one entry for each slot, which knows its place.
-    timers: Chunked<(Instant, u32)>,
+    timers: Chunked<Timer>,
     used: u32,
 }
 
@@ -153,27 +171,17 @@ impl<P> Slots<P> {
         used.then_some(SlotRef { slot, uses: entry.uses })
     }
 
-    /// Finds the session of what may be a data packet.
-    pub(super) fn peek(&self, packet: &[u8]) -> Option<&Live<P>> {
-        let (first, rest) = packet.split_first()?;
-        let (slot, ..) = split(&ConnectionId::new(rest.get(..CONNECTION_ID_LEN)?)?)?;
-        match &self.slots.get(slot)?.used {
-            Use::Live(live) if first & 0x80 != 0 => Some(live),
-            _ => None,
-        }
-    }
-
     /// Sees to it that the slot is looked at again at `at_latest`.
     pub(super) fn schedule(&mut self, at: SlotRef, at_latest: Instant) {
         let Some(place) = self.entry(at).map(|entry| entry.timer) else { return };
         let place = match self.timers.get_mut(place) {
-            Some((wake, _)) if *wake <= at_latest => return,
-            Some((wake, _)) => {
-                *wake = at_latest;
+            Some(timer) if timer.wake() <= at_latest => return,
+            Some(timer) => {
+                *timer = Timer::new(at_latest, at.slot);
                 place
             }
             None => {
-                self.timers.push((at_latest, at.slot));
+                self.timers.push(Timer::new(at_latest, at.slot));
                 (self.timers.len() as u32).wrapping_sub(1)
             }
         };
@@ -181,14 +189,15 @@ impl<P> Slots<P> {
     }
 
     pub(super) fn next_timer(&self) -> Option<Instant> {
-        self.timers.get(0).map(|(at, _)| *at)
+        self.timers.get(0).map(Timer::wake)
     }
 
     /// Takes the next slot whose time has come; schedule it again after looking at it.
     pub(super) fn pop_timer(&mut self, now: Instant) -> Option<SlotRef> {
-        while let Some(&(wake, slot)) = self.timers.get(0)
-            && wake <= now
+        while let Some(&timer) = self.timers.get(0)
+            && timer.wake() <= now
         {
+            let slot = timer.slot;
             self.remove_first();
             let Some(entry) = self.slots.get_mut(slot) else { continue };
             entry.timer = NONE;
@@ -201,11 +210,11 @@ impl<P> Slots<P> {
     }
 
     /// Puts an entry in its place in the heap.
-    fn place(&mut self, at: u32, entry: (Instant, u32)) {
+    fn place(&mut self, at: u32, entry: Timer) {
         if let Some(to) = self.timers.get_mut(at) {
             *to = entry;
         }
-        if let Some(slot) = self.slots.get_mut(entry.1) {
+        if let Some(slot) = self.slots.get_mut(entry.slot) {
             slot.timer = at;
         }
     }
@@ -215,7 +224,9 @@ impl<P> Slots<P> {
         let Some(&entry) = self.timers.get(at) else { return };
         while at > 0 {
             let above = at.wrapping_sub(1) / 2;
-            let Some(&parent) = self.timers.get(above).filter(|parent| parent.0 > entry.0) else { break };
+            let Some(&parent) = self.timers.get(above).filter(|parent| parent.wake() > entry.wake()) else {
+                break;
+            };
             self.place(at, parent);
             at = above;
         }
@@ -232,9 +243,9 @@ impl<P> Slots<P> {
         loop {
             let left = at.saturating_mul(2).saturating_add(1);
             let right = left.saturating_add(1);
-            let child = |at: u32| self.timers.get(at).map(|child| (child.0, at));
+            let child = |at: u32| self.timers.get(at).map(|child| (child.wake(), at));
             let Some((wake, lower)) = [child(left), child(right)].into_iter().flatten().min() else { break };
-            if wake >= entry.0 {
+            if wake >= entry.wake() {
                 break;
             }
             let Some(&child) = self.timers.get(lower) else { break };
@@ -277,6 +288,27 @@ pub fn shard_of(packet: &[u8]) -> Option<u8> {
     split(&id).map(|(_, shard, _)| shard)
 }
 
+/// Tells which of `shards` shards is to take a Hello that comes from `path`; 0 if there are none.
+///
+/// Any shard could, but copies of a Hello must meet the one that answered it, and a cookie the one that gave it: both come
+/// from the same path. It spreads paths evenly, and is no defence: whoever can choose his path can choose his shard.
+///
+/// ```
+/// use vitalwire::backend::shard_of_hello;
+/// let shards: Vec<u8> = (0..100u64).map(|path| shard_of_hello(&path, 4)).collect();
+/// assert!((0..4).all(|shard| shards.iter().filter(|own| **own == shard).count() > 10));
+/// ```
+pub fn shard_of_hello<P: Path>(path: &P, shards: u8) -> u8 {
+    // FNV-1a, 64 bits; the product's high half is even where the low one is not.
+    let hash = path.with_bytes(|bytes| {
+        let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
+    });
+    let spread = (hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    // Below `shards`, as a share of 2^32.
+    ((spread >> 32).wrapping_mul(shards.into()) >> 32) as u8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,7 +328,7 @@ mod tests {
             if step % 3 == 0 {
                 let first = due.iter().map(|(slot, wake)| (*wake, *slot)).min();
                 assert_eq!(slots.next_timer(), first.map(|(wake, _)| wake), "step {step}");
-                if let Some((_, slot)) = slots.timers.get(0).copied() {
+                if let Some(Timer { slot, .. }) = slots.timers.get(0).copied() {
                     slots.remove_first();
                     slots.slots.get_mut(slot).unwrap().timer = NONE;
                     due.remove(&slot);

@@ -194,8 +194,8 @@ impl<P: Path> Backend<P> {
     }
 
     pub(super) fn handle_time_sync(&mut self, now: Instant, at: SlotRef, frame: &TimeSyncFrame) {
+        let (Some(identity), Some((boot, tag))) = (self.identity_of(at), frame.boot) else { return };
         let Some(live) = self.slots.live_mut(at) else { return };
-        let (identity, Some((boot, tag))) = (live.identity, frame.boot) else { return };
         let clock = &mut live.downlink_mut().clock;
         let Some(round_trip) = clock.take(now, (boot, tag), frame) else {
             return self.discards.count(Discard::ImplausibleTime);

@@ -91,6 +91,15 @@ impl<'a> Reader<'a> {
     /// [`DecodeError::Truncated`] if it does not end, [`DecodeError::NonCanonical`] if a shorter form exists,
     /// [`DecodeError::OutOfRange`] above `u64::MAX`.
     pub fn varint(&mut self) -> Result<u64, DecodeError> {
+        // Most values are so small.
+        if let [byte @ 0..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok((*byte).into());
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0u64;
         for (index, &byte) in self.rest.iter().take(10).enumerate() {
             let low = u64::from(byte & 0x7f);
@@ -117,12 +126,13 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// As [`Reader::varint`], and [`DecodeError::OutOfRange`] if the value does not fit.
     pub fn varint_as<T: TryFrom<u64>>(&mut self) -> Result<T, DecodeError> {
-        let mut ahead = self.clone();
+        let before = self.rest;
         //= SPEC.md#conventions
         //# A reader MUST refuse a value outside the range that its field allows.
-        let value = T::try_from(ahead.varint()?).map_err(|_| DecodeError::OutOfRange)?;
-        *self = ahead;
-        Ok(value)
+        T::try_from(self.varint()?).map_err(|_| {
+            self.rest = before;
+            DecodeError::OutOfRange
+        })
     }
 
     /// Takes a zigzag varint.

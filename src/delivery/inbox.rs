@@ -114,12 +114,6 @@ impl Inbox {
         Some(idle)
     }
 
-    /// Reads a little of what a batch needs, `deep` or at first.
-    #[cfg(feature = "backend")]
-    pub(crate) fn touch(&self, deep: bool) -> u64 {
-        if deep { self.ledger.touch() } else { self.next ^ self.pending.is_some() as u64 }
-    }
-
     /// Gives room for what waits, if there is none.
     #[cfg(feature = "backend")]
     pub(crate) fn lend(&mut self, room: impl FnOnce() -> Option<Box<Pending>>) {

@@ -250,11 +250,6 @@ impl Ledger {
         Streams { boots: self.boots.iter(), boot: None, lanes: Lane::ALL.iter(), left: self.count() }
     }
 
-    #[cfg(feature = "backend")]
-    pub(super) fn touch(&self) -> u64 {
-        self.boots.first().map_or(0, |boot| boot.next.iter().fold(boot.boot.into(), |sum, next| sum ^ next))
-    }
-
     fn count(&self) -> usize {
         self.boots.iter().fold(0, |count, boot| count.saturating_add(boot.known.count_ones() as usize))
     }

@@ -91,7 +91,8 @@ impl<S: NamedSet> StreamTable<S> {
         for NamedStream { stream, .. } in &named {
             let known = self.get(stream.index);
             let index = self.index_of(stream);
-            if known.is_some_and(|known| known != *stream) || index.is_some_and(|index| index != stream.index) {
+            if known.is_some_and(|known| known != *stream) || index.is_some_and(|index| index != stream.index)
+            {
                 return StreamsCheck::Contradiction;
             }
             if known.is_none() {
@@ -152,12 +153,6 @@ impl<S: NamedSet> StreamTable<S> {
         (0..self.count()).map(move |at| (order.wrapping_shr(u32::from(at).wrapping_mul(4)) & 0xf) as u8)
     }
 
-    /// Reads a little of the first group.
-    #[cfg(feature = "backend")]
-    pub(crate) fn touch(&self) -> u64 {
-        self.groups.first().map_or(0, |group| group.boot.into())
-    }
-
     fn count(&self) -> u8 {
         let indices = self.groups.iter().flat_map(|group| group.indices);
         indices.fold(0, |count, index| count.saturating_add(u8::from(index != NONE)))
@@ -171,9 +166,9 @@ impl<S: NamedSet> StreamTable<S> {
 
     fn group_of(&self, stream: &IndexedStream) -> Option<usize> {
         let IndexedStream { key, set, .. } = stream;
-        self.groups.iter().position(|group| {
-            (group.boot, group.tag) == (key.boot, key.tag) && group.set.hash() == *set
-        })
+        self.groups
+            .iter()
+            .position(|group| (group.boot, group.tag) == (key.boot, key.tag) && group.set.hash() == *set)
     }
 
     fn insert(&mut self, stream: &IndexedStream) {
@@ -187,7 +182,8 @@ impl<S: NamedSet> StreamTable<S> {
             self.groups = groups.into_boxed_slice();
         }
         self.order |= u64::from(index).wrapping_shl(u32::from(self.count()).wrapping_mul(4));
-        if let Some(slot) = self.groups.get_mut(at).and_then(|group| group.indices.get_mut(key.lane.index())) {
+        if let Some(slot) = self.groups.get_mut(at).and_then(|group| group.indices.get_mut(key.lane.index()))
+        {
             *slot = index;
         }
     }

@@ -173,7 +173,7 @@ impl World {
                 Ok(())
             }
         }?;
-        let (device, backend) = (self.device.epoch, self.backend.epoch);
+        let (device, backend) = (self.device.epoch(), self.backend.epoch());
         if device != backend && device != backend + 1 {
             return Err(format!("epochs {device} and {backend}"));
         }
@@ -204,7 +204,7 @@ impl World {
                 if moved && fault == Fault::ForgetsPrevious {
                     device.keep.rare.previous = None;
                 }
-                (packet, counter, device.epoch, device.rekey_request().is_some())
+                (packet, counter, device.epoch(), device.rekey_request().is_some())
             }
             Side::Backend => {
                 let start = self.backend.header_len(&ConnectionId::EMPTY);
@@ -213,7 +213,7 @@ impl World {
                 write(&mut out[start..], accept, self.backend.highest_received());
                 let counter = self.backend.sending.next;
                 let packet = self.backend.seal(now, &ConnectionId::EMPTY, &mut out, PAYLOAD).unwrap();
-                (packet.to_vec(), counter, self.backend.epoch, accept.is_some())
+                (packet.to_vec(), counter, self.backend.epoch(), accept.is_some())
             }
         };
         // What does not fit is lost: one of the things that a link may do anyway.
@@ -293,13 +293,13 @@ impl World {
         let bounds = Bounds { depth: 0, in_flight: 8, bursts: 0 };
         world.flight.clear();
         for ratchet in [false, true] {
-            let before = world.device.epoch;
+            let before = world.device.epoch();
             for round in 0.. {
                 let settled = matches!(world.device.keep.rare.exchange, Exchange::Idle)
                     && matches!(world.device.keep.cold.next, NextEpoch::Hash(_))
                     && matches!(world.backend.keep.rare.exchange, Exchange::Idle)
-                    && world.device.epoch == world.backend.epoch
-                    && (!ratchet || world.device.epoch > before);
+                    && world.device.epoch() == world.backend.epoch()
+                    && (!ratchet || world.device.epoch() > before);
                 if settled && round > 0 {
                     break;
                 }
@@ -322,8 +322,8 @@ impl World {
     /// All that decides what happens next, and nothing else.
     fn key(&self) -> Vec<u8> {
         let mut key = vec![
-            u8::from(self.device.epoch == 0),
-            (self.device.epoch - self.backend.epoch) as u8,
+            u8::from(self.device.epoch() == 0),
+            (self.device.epoch() - self.backend.epoch()) as u8,
             u8::from(self.owes_accept),
             u8::from(self.device.keep.cold.answerable == self.now + DH_RATCHET_INTERVAL),
             u8::from(self.backend.keep.cold.answerable == self.now + DH_RATCHET_INTERVAL),
@@ -349,7 +349,7 @@ impl World {
             key.push(flight.len() as u8);
             let mut last = None;
             for packet in flight {
-                let behind = receiver.epoch + 1 - packet.epoch.min(receiver.epoch + 1);
+                let behind = receiver.epoch() + 1 - packet.epoch.min(receiver.epoch() + 1);
                 let order = |other: Option<u64>| other.map_or(9, |other| packet.counter.cmp(&other) as u8);
                 key.extend([
                     if behind > 2 { 3 + (behind % 4) as u8 } else { behind as u8 },
@@ -395,7 +395,9 @@ fn plant(device: &mut Session<1>, fault: Fault, hash_due: bool, now: Instant) {
             device.keep.rare.previous = None;
             device.keep.driver.peer_window = 0;
         }
-        Fault::HashWhilePending if hash_due && device.rekey_request().is_some() && device.may_move(now, &device.keep.driver) => {
+        Fault::HashWhilePending
+            if hash_due && device.rekey_request().is_some() && device.may_move(now, &device.keep.driver) =>
+        {
             device.keep.rare.exchange = Exchange::Idle;
         }
         _ => {}

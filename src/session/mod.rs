@@ -13,8 +13,8 @@
 //! - Every call takes the time; a clock that stands still or steps backward only means that nothing has elapsed.
 //!
 //! # Memory
-//! Keys are kept as 32 bytes each, not expanded. A device's `Session<2>` (window 128) takes 616 bytes, a backend's
-//! `Session<16>` (window 1024) 728; of these, what a packet touches (keys, window, counters) lies together.
+//! Keys are kept as 32 bytes each, not expanded. What a packet touches (keys, window, counters) lies together; where the
+//! rest lies is the second parameter of [`Session`]. A [`Backend`](crate::backend::Backend) has it elsewhere.
 //!
 //! ```
 //! use vitalwire::crypto::SessionSecrets;
@@ -84,11 +84,16 @@ use rekey::{Exchange, NextEpoch};
 pub struct Session<const WORDS: usize, K = Inline> {
     sending: Sending,
     receiving: Receiving<WORDS>,
-    epoch: u64,
+    /// One needs some packets at least, so there are never so many within a session's age.
+    epoch: u32,
     /// When the session reaches its greatest age.
     expires: Instant,
     /// Packets per epoch and direction, at the most.
     packet_limit: u32,
+    /// Packets opened in the current epoch.
+    opened: u32,
+    /// The previous epoch's key may be alive: [`Rare`] is worth a look.
+    previous_lives: bool,
     side: Side,
     closed: Option<CloseReason>,
     pub(crate) keep: K,
@@ -113,10 +118,6 @@ struct Sending {
 struct Receiving<const WORDS: usize> {
     key: AeadKey,
     window: ReplayWindow<WORDS>,
-    /// Packets opened in the current epoch.
-    opened: u32,
-    /// The previous epoch's key may be alive: [`Rare`] is worth a look.
-    previous: bool,
     failed: u64,
 }
 
@@ -201,16 +202,12 @@ impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
         let cold = Cold { next_key, next, resume, handshake_hash, answerable, dh_ratchets: 0 };
         Self {
             sending: Sending { key: send, next: 0, acked: 0, epoch_start: 0 },
-            receiving: Receiving {
-                key: receive,
-                window: ReplayWindow::new(),
-                opened: 0,
-                previous: false,
-                failed: 0,
-            },
+            receiving: Receiving { key: receive, window: ReplayWindow::new(), failed: 0 },
             epoch: 0,
             expires: now + policy.age_limit(),
             packet_limit: policy.packet_limit(),
+            opened: 0,
+            previous_lives: false,
             side,
             closed: None,
             keep: keep(cold),
@@ -224,7 +221,7 @@ impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
 
     /// Returns the current epoch: the one that this end sends in.
     pub const fn epoch(&self) -> u64 {
-        self.epoch
+        self.epoch as u64
     }
 
     /// Returns the counter that the next sealed packet will have.
@@ -258,11 +255,11 @@ impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
 
     /// Returns the seed of tickets of an epoch, while that epoch's receive key lives: the current and the previous one.
     pub fn resume_secret(&self, epoch: u64) -> Option<&ResumeSecret> {
-        if epoch == self.epoch {
+        if epoch == self.epoch() {
             return Some(&self.keep.cold().resume);
         }
         let previous = self.previous()?;
-        (epoch.checked_add(1) == Some(self.epoch)).then_some(&previous.resume)
+        (epoch.checked_add(1) == Some(self.epoch())).then_some(&previous.resume)
     }
 
     /// Returns when [`Session::handle_timeout`] is due: the previous epoch's key dies, a DH ratchet becomes due, or the
@@ -294,19 +291,12 @@ impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
         self.handle_dh_timer(now);
     }
 
-    /// Reads a little of everything that opening a packet reads, but for the keys: the processor then has it at hand.
-    #[cfg(feature = "backend")]
-    pub(crate) fn touch(&self) -> u64 {
-        let Receiving { window, opened, failed, .. } = &self.receiving;
-        window.touch() ^ u64::from(*opened) ^ failed ^ self.sending.next ^ self.epoch
-    }
-
     fn close(&mut self, reason: CloseReason) -> CloseReason {
         *self.closed.get_or_insert(reason)
     }
 
     fn previous(&self) -> Option<&PreviousEpoch> {
-        if self.receiving.previous { self.keep.rare()?.previous.as_ref() } else { None }
+        if self.previous_lives { self.keep.rare()?.previous.as_ref() } else { None }
     }
 
     fn heard(&self) -> Option<Heard> {
@@ -315,7 +305,7 @@ impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
 
     /// Erases the previous epoch's receive key.
     fn drop_previous(&mut self) {
-        self.receiving.previous = false;
+        self.previous_lives = false;
         if let Some(rare) = self.keep.rare_mut() {
             rare.previous = None;
         }
@@ -350,14 +340,14 @@ impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
         let previous = PreviousEpoch {
             key: core::mem::replace(&mut self.receiving.key, receive),
             resume: core::mem::replace(&mut cold.resume, resume),
-            opened: self.receiving.opened,
+            opened: self.opened,
         };
         let dh = matches!(cold.next, NextEpoch::Dh(_));
         cold.next = NextEpoch::Hash(next);
         cold.next_key = cold.next.receive_key(self.side);
         cold.dh_ratchets = cold.dh_ratchets.saturating_add(dh.into());
-        self.receiving.opened = 0;
-        self.receiving.previous = true;
+        self.opened = 0;
+        self.previous_lives = true;
         self.sending.key = send;
         self.sending.epoch_start = self.sending.next;
         self.epoch = self.epoch.saturating_add(1);

@@ -53,7 +53,7 @@ impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
     /// Returns where the payload of the next packet begins.
     pub fn header_len(&self, connection_id: &ConnectionId) -> usize {
         let len = counter_len_for(self.sending.next, self.sending.acked).unwrap_or(CounterLen::Four);
-        DataHeader::new(self.epoch, self.sending.next, len, *connection_id).header_len()
+        DataHeader::new(self.epoch(), self.sending.next, len, *connection_id).header_len()
     }
 
     /// Returns how much longer than its payload the next packet is: 18 to 29 bytes.
@@ -102,7 +102,7 @@ impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
         if self.sent_in_epoch() >= self.packet_limit.into() {
             return Err(SealError::Closed(self.close(CloseReason::PacketLimit)));
         }
-        DataHeader::new(self.epoch, counter, counter_len, *connection_id).write(packet)?;
+        DataHeader::new(self.epoch(), counter, counter_len, *connection_id).write(packet)?;
         let (header, rest) = packet.split_at_mut_checked(header_len).ok_or(BufferTooSmall { needed })?;
         let (body, tag) = rest.split_last_chunk_mut::<TAG_LEN>().ok_or(BufferTooSmall { needed })?;
         //= SPEC.md#packet-counter
@@ -159,18 +159,18 @@ impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
             //= SPEC.md#epochs
             //# A backend MUST follow to the next epoch, receiving and sending, when the first packet of it authenticates, and at once send at least one packet in it.
             self.advance(now);
-            self.receiving.opened = 1;
+            self.opened = 1;
         }
         // A backend needs this only while there is a previous epoch, and looks elsewhere for it only then.
         if slot != Slot::Previous
-            && (self.receiving.previous || self.side == Side::Device)
+            && (self.previous_lives || self.side == Side::Device)
             && let Some(rare) = self.keep.rare_mut()
         {
             let heard = rare.heard.get_or_insert(Heard { since: now, lowest: counter });
             heard.lowest = heard.lowest.min(counter);
         }
         self.drop_previous_outside_window();
-        let epoch = if slot == Slot::Previous { self.epoch.saturating_sub(1) } else { self.epoch };
+        let epoch = self.epoch().saturating_sub((slot == Slot::Previous).into());
         let newest = slot != Slot::Previous && highest.is_none_or(|highest| counter > highest);
         Ok(Opened { payload: body, counter, epoch, newest, epoch_advanced: slot == Slot::Next })
     }
@@ -178,12 +178,12 @@ impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
     /// Finds the epoch of a packet, which must agree with its counter.
     fn slot(&self, bits: EpochBits, counter: u64) -> Result<Slot, Discard> {
         let receiving = &self.receiving;
-        if bits == EpochBits::of(self.epoch) {
+        if bits == EpochBits::of(self.epoch()) {
             return Ok(Slot::Current);
         }
         //= SPEC.md#epochs
         //# Only a backend MUST accept a packet of the next epoch, and it derives that key once, not once per packet.
-        if self.side == Side::Backend && bits == EpochBits::of(self.epoch.wrapping_add(1)) {
+        if self.side == Side::Backend && bits == EpochBits::of(self.epoch().wrapping_add(1)) {
             //= SPEC.md#epochs
             //# A packet of the next epoch MUST have a counter above the highest one authenticated so far.
             return match receiving.window.highest() {
@@ -191,7 +191,7 @@ impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
                 _ => Ok(Slot::Next),
             };
         }
-        if self.previous().is_some() && bits == EpochBits::of(self.epoch.wrapping_sub(1)) {
+        if self.previous().is_some() && bits == EpochBits::of(self.epoch().wrapping_sub(1)) {
             //= SPEC.md#epochs
             //# A packet of the previous epoch MUST have a counter below the lowest one authenticated in the current epoch.
             return match self.heard() {
@@ -215,7 +215,7 @@ impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
     fn count_open(&mut self, slot: Slot) -> Result<(), Discard> {
         let mut first = 0;
         let opened = match slot {
-            Slot::Current => &mut self.receiving.opened,
+            Slot::Current => &mut self.opened,
             Slot::Previous => match self.keep.rare_mut().and_then(|rare| rare.previous.as_mut()) {
                 Some(previous) => &mut previous.opened,
                 None => &mut first,

@@ -84,7 +84,7 @@ impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
     /// Returns how many hash ratchets this end has done.
     pub fn hash_ratchets(&self) -> u32 {
         // Each epoch but the first came by one of the two.
-        let hashed = self.epoch.saturating_sub(self.dh_ratchets().into());
+        let hashed = self.epoch().saturating_sub(self.dh_ratchets().into());
         u32::try_from(hashed).unwrap_or(u32::MAX)
     }
 
@@ -115,7 +115,7 @@ impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
         // Where a policy puts the hard stop below the ratchet, the ratchet still comes first.
         let packets = policy.hash_packets().min(self.packet_limit.into());
         self.sent_in_epoch() >= packets
-            || u64::from(self.receiving.opened) >= packets
+            || u64::from(self.opened) >= packets
             || now.since(driver.epoch_started) >= policy.hash_age()
     }
 
@@ -186,15 +186,18 @@ impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
     ) -> Result<(), Discard> {
         //= SPEC.md#rekey
         //# A RekeyRequest or RekeyAccept MUST be ignored unless its packet's epoch is the current one.
-        let (true, Exchange::Requested { secret, public }, Cold { next: NextEpoch::Hash(next), handshake_hash, .. }) =
-            (packet_epoch == self.epoch, self.exchange(), self.keep.cold())
+        let (
+            true,
+            Exchange::Requested { secret, public },
+            Cold { next: NextEpoch::Hash(next), handshake_hash, .. },
+        ) = (packet_epoch == self.epoch(), self.exchange(), self.keep.cold())
         else {
             return Err(Discard::UntimelyRekey);
         };
         //= SPEC.md#rekey
         //# A RekeyRequest or RekeyAccept with a low-order point MUST be ignored.
         let shared = secret.diffie_hellman(&backend).map_err(|_| Discard::UntimelyRekey)?;
-        let epoch = self.epoch.saturating_add(1);
+        let epoch = self.epoch().saturating_add(1);
         let chain = next.ratchet_dh(&shared, handshake_hash, epoch, public, &backend);
         let answerable = now + self.keep.policy().interval();
         //= SPEC.md#rekey
@@ -251,7 +254,7 @@ impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
     ) -> Result<RekeyAnswer, Discard> {
         //= SPEC.md#rekey
         //# A RekeyRequest or RekeyAccept MUST be ignored unless its packet's epoch is the current one.
-        if self.side != Side::Backend || packet_epoch != self.epoch {
+        if self.side != Side::Backend || packet_epoch != self.epoch() {
             return Err(Discard::UntimelyRekey);
         }
         let answerable = now >= self.keep.cold().answerable;
@@ -295,7 +298,7 @@ impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
             return Err(Discard::UntimelyRekey);
         };
         let backend = secret.public_key();
-        let epoch = self.epoch.saturating_add(1);
+        let epoch = self.epoch().saturating_add(1);
         let chain = next.ratchet_dh(&shared, handshake_hash, epoch, &device, &backend);
         let answerable = now + self.keep.policy().interval();
         let side = self.side;

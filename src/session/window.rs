@@ -89,13 +89,6 @@ impl<const WORDS: usize> ReplayWindow<WORDS> {
         }
     }
 
-    /// Reads a little of every part, and returns what is of no use.
-    #[cfg(feature = "backend")]
-    pub(super) fn touch(&self) -> u64 {
-        // A cache line has eight words.
-        self.bits.iter().step_by(7).fold(self.top, |sum, word| sum ^ word)
-    }
-
     /// Clears the bits of the counters `first` to `last`, both inclusive.
     fn clear(&mut self, first: u64, last: u64) {
         if last.wrapping_sub(first) >= Self::SIZE {

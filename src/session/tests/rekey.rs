@@ -44,7 +44,7 @@ fn hash_ratchet_comes_after_2_pow_16_packets_or_15_minutes() {
     let limit = HASH_RATCHET_PACKETS;
     for (packets, expected) in [(limit - 1, false), (limit, true), (limit + 1, true)] {
         let sent = |device: &mut Device| device.sending.next = packets;
-        let opened = |device: &mut Device| device.receiving.opened = packets as u32;
+        let opened = |device: &mut Device| device.opened = packets as u32;
         assert_eq!(moves(&sent, 0), expected);
         assert_eq!(moves(&opened, 0), expected);
     }

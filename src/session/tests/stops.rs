@@ -49,7 +49,7 @@ fn opens_at_most_2_pow_24_packets_in_an_epoch() {
     for (opened, opens) in [(limit - 2, true), (limit - 1, true), (limit, false), (limit + 1, false)] {
         let (mut device, mut backend) = pair();
         let packet = seal(&mut device, at(0));
-        backend.receiving.opened = opened as u32;
+        backend.opened = opened as u32;
         // A forged packet does not close the session.
         let mut forged = packet.clone();
         forged[5] ^= 1;
