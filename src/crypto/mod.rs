@@ -27,7 +27,7 @@ pub use keys::{ServiceKey, SignatureKey, StorageKey, TicketKey};
 #[cfg(feature = "handshake")]
 pub(crate) use mac::{mac_parts, verify_mac};
 #[cfg(all(feature = "aws-lc-rs", test))]
-pub(crate) use provider::{Provider, with_provider};
+pub(crate) use provider::{Provider, take_calls, with_provider};
 pub use schedule::{ChainKey, EpochKeys, ExporterSecret, NextSecret, ResumeSecret, SessionSecrets};
 #[cfg(feature = "handshake")]
 pub use static_dh::StaticDh;

@@ -15,6 +15,20 @@ pub(crate) enum Provider {
 
 std::thread_local! {
     static CHOSEN: Cell<Provider> = const { Cell::new(Provider::AwsLc) };
+    static CALLS: Cell<[usize; 2]> = const { Cell::new([0; 2]) };
+}
+
+/// The provider for the call that now begins, which is counted.
+fn called() -> Provider {
+    let mut calls = CALLS.get();
+    calls[CHOSEN.get() as usize] += 1;
+    CALLS.set(calls);
+    CHOSEN.get()
+}
+
+/// Returns how many calls each provider, in its order of declaration, had on this thread since this was last asked.
+pub(crate) fn take_calls() -> [usize; 2] {
+    CALLS.take()
 }
 
 /// Does `work` with this provider, on this thread.
@@ -31,7 +45,7 @@ pub(crate) fn with_provider<T>(provider: Provider, work: impl FnOnce() -> T) -> 
 
 macro_rules! dispatch {
     ($function:ident($($argument:expr),*)) => {
-        match CHOSEN.get() {
+        match called() {
             Provider::Pure => pure::$function($($argument),*),
             Provider::AwsLc => aws_lc::$function($($argument),*),
         }
@@ -85,7 +99,7 @@ impl PreparedDh {
     }
 
     pub(in crate::crypto) fn public(&self, secret: &[u8; 32]) -> [u8; 32] {
-        match CHOSEN.get() {
+        match called() {
             Provider::Pure => self.pure.public(secret),
             Provider::AwsLc => self.aws_lc.public(secret),
         }
@@ -96,7 +110,7 @@ impl PreparedDh {
         secret: &[u8; 32],
         public: &[u8; 32],
     ) -> Result<Zeroizing<[u8; 32]>, DhError> {
-        match CHOSEN.get() {
+        match called() {
             Provider::Pure => self.pure.exchange(secret, public),
             Provider::AwsLc => self.aws_lc.exchange(secret, public),
         }

@@ -30,7 +30,7 @@ pub(in crate::crypto) use chosen::{NAME, PreparedDh, aead_open, aead_seal};
 #[cfg(any(feature = "credentials", test))]
 pub(in crate::crypto) use chosen::{ed25519_public, ed25519_sign, ed25519_verify};
 #[cfg(all(feature = "aws-lc-rs", test))]
-pub(crate) use either::{Provider, with_provider};
+pub(crate) use either::{Provider, take_calls, with_provider};
 
 /// X25519 of `secret` and the base point (RFC 7748, section 6.1), for a secret that is used this once.
 pub(in crate::crypto) fn x25519_public(secret: &[u8; 32]) -> [u8; 32] {
