@@ -12,10 +12,7 @@ mod aws_lc;
 mod blake2s;
 #[cfg(all(feature = "aws-lc-rs", test))]
 mod either;
-#[cfg_attr(
-    all(feature = "aws-lc-rs", not(test)),
-    allow(dead_code, reason = "stands in where memory ran out")
-)]
+#[cfg_attr(feature = "aws-lc-rs", allow(dead_code, reason = "stands in where memory ran out"))]
 mod pure;
 
 #[cfg(all(feature = "aws-lc-rs", not(test)))]
