@@ -10,7 +10,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 /// agreed upon elsewhere, only this crate where they must be drawn anew. `with` names what the provider makes of the bytes
 /// once and keeps beside them.
 macro_rules! secret {
-    ($(#[$doc:meta])* $name:ident from $vis:vis bytes $(with $prepared:ty)?) => {
+    ($(#[$doc:meta])* $([with $prepared:ty])? $name:ident from $vis:vis bytes) => {
         $(#[$doc])*
         // Only this crate's own tests copy secrets: the exploration of the rekey machine forks whole sessions.
         #[cfg_attr(test, derive(Clone))]
@@ -41,7 +41,8 @@ macro_rules! secret {
 
 secret! {
     /// An X25519 static secret key (RFC 7748), as stored by a device or backend.
-    StaticSecret from pub bytes with PreparedDh
+    [with PreparedDh]
+    StaticSecret from pub bytes
 }
 secret! {
     /// An X25519 secret key that is used for one exchange.

@@ -1,7 +1,8 @@
 //! AWS-LC, by the crate `aws-lc-rs`: for services on processors that its assembly knows.
 //!
-//! AWS-LC takes memory from C's allocator for each key. Where that has none left, the pure Rust provider does the work,
-//! or the operation fails as for a forgery; nothing panics and nothing is let through.
+//! AWS-LC takes memory from C's allocator for each key, and `aws-lc-rs` a little from Rust's, which it expects to get.
+//! Where there is none left, the pure Rust provider does the work, or the operation fails as for a forgery; nothing
+//! panics and nothing is let through.
 
 use super::pure;
 use crate::crypto::{DhError, Forged, TAG_LEN};
@@ -80,6 +81,17 @@ pub(in crate::crypto) fn aead_open(
     }
 }
 
+/// Above what `aws-lc-rs` takes from Rust's heap for an exchange or a signature, in bytes.
+const HEAP: usize = 256;
+
+/// Tells whether Rust's heap has [`HEAP`] bytes: without them `aws-lc-rs` would abort the process.
+fn has_heap() -> bool {
+    let mut room = Vec::<u8>::new();
+    let reserved = room.try_reserve_exact(HEAP).is_ok();
+    core::hint::black_box(&room); // or the compiler may leave the attempt out
+    reserved
+}
+
 /// AWS-LC's form of an X25519 secret, made at the first use and kept beside the bytes.
 ///
 /// Making it computes the public key, a seventh of the time of an exchange. AWS-LC wipes it when it is dropped.
@@ -108,7 +120,9 @@ impl PreparedDh {
         secret: &[u8; 32],
         public: &[u8; 32],
     ) -> Result<Zeroizing<[u8; 32]>, DhError> {
-        let Some(key) = self.key(secret) else { return pure::PreparedDh::new().exchange(secret, public) };
+        let Some(key) = self.key(secret).filter(|_| has_heap()) else {
+            return pure::PreparedDh::new().exchange(secret, public);
+        };
         agree(key, UnparsedPublicKey::new(&X25519, public), DhError, |shared| {
             shared.first_chunk::<32>().map(|shared| Zeroizing::new(*shared)).ok_or(DhError)
         })
@@ -134,8 +148,8 @@ pub(in crate::crypto) fn ed25519_public(seed: &[u8; 32]) -> [u8; 32] {
 #[cfg(any(feature = "credentials", test))]
 pub(in crate::crypto) fn ed25519_sign(seed: &[u8; 32], message: &[u8]) -> [u8; 64] {
     use aws_lc_rs::signature::Ed25519KeyPair;
-    let signature =
-        Ed25519KeyPair::from_seed_unchecked(seed).ok().and_then(|pair| pair.try_sign(message).ok());
+    let pair = Ed25519KeyPair::from_seed_unchecked(seed).ok().filter(|_| has_heap());
+    let signature = pair.and_then(|pair| pair.try_sign(message).ok());
     signature
         .and_then(|signature| signature.as_ref().try_into().ok())
         .unwrap_or_else(|| pure::ed25519_sign(seed, message))
