@@ -49,9 +49,24 @@
 //! | `credentials` | Ed25519: authorities, and the verification of what they sign | |
 //! | `alloc` | what is kept in vectors | |
 //! | `defmt` | `defmt::Format` for what firmware logs; no secret | |
+//! | `aws-lc-rs` | AEAD, X25519 and Ed25519 by AWS-LC, for services: [below](#the-crypto-provider) | `std` |
 //! | `fhir` | `interop`, for services that hand records on to a hospital | `std` |
 //!
 //! Without `alloc` nothing here needs a heap. Features add items, they never change behaviour.
+//!
+//! # The crypto provider
+//! By default the cipher and the curves are crates in pure Rust, of RustCrypto and dalek: `no_std`, for every target, no
+//! compiler but Rust's. With `aws-lc-rs` they are AWS-LC's, in C and assembly. The bytes are the same, what is refused is
+//! the same, and the two ends need not have the same provider; [`crypto::PROVIDER`] names the one of this build.
+//!
+//! Take `aws-lc-rs` for a service on x86-64 or AArch64 that may have a C compiler where it is built: packets and
+//! handshakes then take a fraction of the time. Stay with the default on a device, on other processors, where code
+//! outside Rust is not wanted, or where AWS-LC's memory is no place for keys (SPEC.md, "Secrets in memory").
+//!
+//! A service that stays with the default on x86-64 is built for its processor, `RUSTFLAGS="-C target-cpu=native"` or
+//! `x86-64-v3`: without it the code that Poly1305 chooses at run time cannot be inlined, and small packets take several
+//! times as long. No library can set that for its users. `cargo bench --features aws-lc-rs --bench provider` shows both
+//! providers on your machine.
 //!
 //! # Small images
 //! What firmware does not use is not linked, where the linker can see it: storage if
@@ -59,28 +74,24 @@
 //! blocks if no trend or waveform is ever given to [`Device::record`](device::Device::record); Ed25519 and SHA-512 with
 //! `pinned-device` in the place of `device`.
 //!
-//! The rest is the profile, and other crates' unrolled loops:
+//! The rest is the profile, and what other crates unroll: `examples/firmware` in the repository has it in its `Cargo.toml` and
+//! `.cargo/config.toml`. `examples/firmware/footprint` prints what an image takes, and with `--parts` what each choice saves.
 //!
 //! ```toml
-//! # Cargo.toml of the firmware. BLAKE2s in a loop: 3 KB less, and 4 % more instructions in a handshake; snow: 3 KB less
+//! # Cargo.toml of the firmware; `size_opt` has BLAKE2s as a loop
 //! [profile.release]
 //! opt-level = "s"
 //! lto = "fat"
 //! codegen-units = 1
 //! panic = "abort"
-//! [profile.release.package]
-//! snow = { opt-level = "z" }
 //! [dependencies]
 //! blake2 = { version = "0.11", default-features = false, features = ["size_opt"] }
 //! ```
 //! ```toml
-//! # .cargo/config.toml: SHA-512 in a loop, 26 KB less; equal functions once
+//! # .cargo/config.toml: SHA-512 as a loop; functions of the same code once (with LLD)
 //! [target.'cfg(all(target_arch = "arm", target_os = "none"))']
 //! rustflags = ["--cfg", 'sha2_backend_soft="compact"', "-C", "link-arg=--icf=all"]
 //! ```
-//!
-//! `opt-level = "z"` for the rest takes some 20 KB less, more stack, and twice the instructions for a packet.
-//! `examples/firmware/footprint` in the repository prints what an image takes, and with `--parts` what each choice saves.
 // Unit tests have std, whatever the features.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(missing_docs)]
