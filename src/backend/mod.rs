@@ -252,6 +252,7 @@ impl<P: Path> Backend<P> {
                     live.tidy();
                     let (closed, idle) = (live.session.closed(), live.idle_at(self.config.limits));
                     let next = live.session.poll_timeout().map_or(idle, |timer| timer.min(idle));
+                    let next = live.youth().map_or(next, |youth| next.min(youth.born + HALF_OPEN_LIFE));
                     if let Some(reason) = closed {
                         self.end_session(at, reason);
                     } else if idle <= now {

@@ -304,7 +304,7 @@ pub fn shard_of_hello<P: Path>(path: &P, shards: u8) -> u8 {
         let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
     });
-    let spread = (hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let spread = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     // Below `shards`, as a share of 2^32.
     ((spread >> 32).wrapping_mul(shards.into()) >> 32) as u8
 }

@@ -184,7 +184,7 @@ fn a_device_cannot_speak_for_another() {
     let identity = against.world.identity(0);
     against.world.record(0, Lane::Trend, &rate(1)).unwrap();
     against.world.drain(secs(5));
-    let key = *against.world.app.store.ledgers[&identity].streams().next().unwrap().0;
+    let key = against.world.app.store.ledgers[&identity].streams().next().unwrap().0;
     let set = descriptors(0);
     let mut out = [0; 256];
     let mut writer = FrameWriter::new(&mut out);

@@ -119,7 +119,7 @@ fn read(file: &Path, identity: &Identity) -> BTreeMap<Id, String> {
     let ledger = store.open_session(identity).unwrap().ledger;
     for (stream, state) in ledger.streams() {
         for sequence in 0..RECORDS as u64 + 1 {
-            let is_there = records.contains_key(&(*stream, sequence));
+            let is_there = records.contains_key(&(stream, sequence));
             assert_eq!(
                 state.contains(sequence),
                 is_there,
