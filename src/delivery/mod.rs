@@ -75,9 +75,9 @@ mod tests;
 
 #[cfg(feature = "alloc")]
 pub use clock::{ClockMap, ClockMapError, ClockReading, Mapped, Observed};
-#[cfg(feature = "alloc")]
 #[cfg(feature = "backend")]
 pub(crate) use inbox::Pending;
+#[cfg(feature = "alloc")]
 pub use inbox::{BatchNumber, Inbox, Named, Offer, TagConflict};
 #[cfg(feature = "alloc")]
 pub use ledger::{ClosedStream, Ledger, LedgerError, Mark, StreamKey};
