@@ -32,6 +32,7 @@ pub(crate) struct Pending {
 }
 
 /// For so many batches an idle [`Pending`] keeps room.
+#[cfg(feature = "backend")]
 const IDLE_ROOM: usize = 8;
 
 /// Names an outstanding batch of one [`Inbox`]; never given twice, so a stale one is harmless.
