@@ -14,7 +14,6 @@ use crate::limits::{
 use crate::permission::command_scope;
 use crate::time::{Duration, Instant};
 use crate::wire::TAG_LEN;
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// A command that was given to a device's session: [`BackendEvent::CommandEnded`] names it.
@@ -296,7 +295,7 @@ impl<P: Path> Backend<P> {
     /// Reports the commands of a session that has ended.
     //= SPEC.md#commands
     //# A command MUST end with its session.
-    pub(super) fn end_commands(&mut self, at: SlotRef, identity: Identity, mut downlink: Box<Downlink>) {
+    pub(super) fn end_commands(&mut self, at: SlotRef, identity: Identity, mut downlink: Downlink) {
         let shard = self.config.shard;
         while let Some((number, outcome)) = downlink.take_ended(None) {
             let id = CommandId { shard, session: at, number };

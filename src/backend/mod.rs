@@ -341,7 +341,7 @@ impl<P: Path> Backend<P> {
         let downlink = live.rare_mut().and_then(|rare| rare.downlink.take());
         self.slots.free(at);
         if let Some(downlink) = downlink {
-            self.end_commands(at, identity, downlink);
+            self.end_commands(at, identity, *downlink);
         }
         if let Some(mac) = mac {
             self.by_hello.remove(&mac);
