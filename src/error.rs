@@ -136,6 +136,8 @@ counted! {
         TooManyPending => "too many pending handshakes",
         /// The sender was asked for a cookie instead.
         CookieRequired => "cookie required",
+        /// A Hello, while this node sends its devices away: another node will answer it.
+        Draining => "the node is draining",
         /// The application has not accepted this session yet.
         NotAccepted => "not accepted yet",
         /// Records of a stream that was not named yet.

@@ -116,6 +116,11 @@ impl<P: Path> Backend<P> {
         let responder = self.responder.clone();
         let (hello, key) = responder.check_hello(packet).map_err(HandshakeError::discard)?;
         self.answer_duplicate(hello.mac(), &path)?;
+        //= SPEC.md#draining
+        //# A backend that drains MUST NOT answer a Hello but a copy of one that it has answered before.
+        if self.is_draining() {
+            return Err(Discard::Draining);
+        }
         let loaded = self.is_loaded();
         let proven = hello.cookie().is_some_and(|cookie| self.cookies.verify(now, &path, cookie));
         if loaded && !proven {

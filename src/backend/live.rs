@@ -118,6 +118,8 @@ pub(super) struct Live<P> {
     pub(super) lineage: Lineage,
     pub(super) ticket: TicketGiving,
     pub(super) closing: Option<CloseReason>,
+    /// Its Close waits, as the node drains and not all is settled.
+    pub(super) close_held: bool,
     /// Commands and stamps, if there ever were any.
     pub(super) downlink: Option<Box<Downlink>>,
     /// For how long the device listens after each of its packets; zero: always.
@@ -180,6 +182,7 @@ impl<P: Path> Live<P> {
             lineage,
             ticket: TicketGiving::new(misused),
             closing,
+            close_held: false,
             downlink: None,
             listen: Duration::ZERO,
             queued: false,

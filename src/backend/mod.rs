@@ -10,6 +10,7 @@ mod compose;
 mod config;
 mod descriptors;
 mod devices;
+mod drain;
 mod event;
 mod halfopen;
 mod job;
@@ -40,6 +41,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use devices::Devices;
+use drain::Drain;
 use event::SlotRef;
 use halfopen::CookieKeys;
 use job::Enrolment;
@@ -94,6 +96,7 @@ pub struct Backend<P> {
     resets: (Instant, u32),
     /// The wall clock, and when it was told.
     wall: Option<(Instant, WallReading)>,
+    drain: Option<Drain>,
     discards: Discards,
 }
 
@@ -124,6 +127,7 @@ impl<P: Path> Backend<P> {
             events_lost: 0,
             resets: (Instant::ZERO, 0),
             wall: None,
+            drain: None,
             discards: Discards::default(),
             config,
         })
@@ -212,10 +216,14 @@ impl<P: Path> Backend<P> {
         self.devices.tidy(batch.device);
         if let Some(at) = current
             && let Some(live) = self.slots.live_mut(at)
-            && stored
         {
-            live.mark_stream(&mark.stream);
-            self.wake(at);
+            if stored {
+                live.mark_stream(&mark.stream);
+            }
+            // A Close may have waited for it.
+            if stored || live.closing.is_some() {
+                self.wake(at);
+            }
         }
         let _ = now;
         Some(mark)
@@ -223,6 +231,7 @@ impl<P: Path> Backend<P> {
 
     /// Does what time requires: ends what has expired, erases old keys.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.tend_drain(now);
         while let Some(at) = self.slots.pop_timer(now) {
             match self.slots.get_mut(at) {
                 Some(Use::HalfOpen(half)) => {
@@ -257,7 +266,7 @@ impl<P: Path> Backend<P> {
 
     /// Returns the latest time at which the backend must be called again if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.slots.next_timer()
+        self.slots.next_timer().into_iter().chain(self.drain_timer()).min()
     }
 
     /// Returns the next event.

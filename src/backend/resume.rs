@@ -168,6 +168,9 @@ impl<P: Path> Backend<P> {
         let clock = self.config.time.clock().ok_or(Discard::UnknownType)?;
         let hello = keys.check_hello(packet).map_err(HandshakeError::discard)?;
         self.answer_duplicate(hello.mac(), &path)?;
+        if self.is_draining() {
+            return Err(Discard::Draining);
+        }
         //= SPEC.md#admission
         //# A backend MUST keep at most two half-open handshakes per identity whose Hello may be a replay, four in all, and a capped number of all identities.
         if self.half_open >= self.config.max_half_open {

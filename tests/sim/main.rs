@@ -28,6 +28,7 @@ mod clocks;
 mod commands;
 mod damage;
 mod delivery;
+mod drain;
 mod entropy;
 mod facing;
 mod full_storage;
