@@ -75,6 +75,11 @@ macro_rules! counted {
         impl $name {
             /// Every value, in order.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// Returns the name of the value, as it is in the source.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant),)* }
+            }
         }
     };
 }

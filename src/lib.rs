@@ -100,6 +100,8 @@
 extern crate alloc;
 
 #[cfg(feature = "backend")]
+pub mod audit;
+#[cfg(feature = "backend")]
 pub mod backend;
 pub mod clinical;
 pub mod codec;

@@ -190,6 +190,7 @@ impl<P: Path> Backend<P> {
             space.copy_from_slice(packet);
             let path = path.clone();
             self.outgoing.pop_front();
+            self.totals.sent(needed);
             return Ok(out.get(..needed).map(|packet| Transmit { path, packet }));
         }
         while let Some(&at) = self.ready.front() {
@@ -210,6 +211,7 @@ impl<P: Path> Backend<P> {
                 live.queued = false;
             }
             if let Some((path, len)) = sent {
+                self.totals.sent(len);
                 return Ok(out.get(..len).map(|packet| Transmit { path, packet }));
             }
         }
@@ -282,6 +284,7 @@ impl<P: Path> Backend<P> {
             Err(SealError::PacketTooLong) => return Ok(None),
         };
         live.sent(now, &manifest, random, sealed);
+        self.totals.tickets_given = self.totals.tickets_given.saturating_add(manifest.ticket.into());
         let timer = live.downlink_timer(now);
         let (path, closing) = (live.path.clone(), live.closing.filter(|_| manifest.closing));
         if let Some(reason) = closing {

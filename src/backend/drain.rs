@@ -3,6 +3,7 @@
 use super::event::{BackendEvent, SlotRef};
 use super::slots::Use;
 use super::{Backend, Path};
+use crate::audit::AuditEvent;
 use crate::error::CloseReason;
 use crate::time::{Duration, Instant};
 use alloc::collections::BinaryHeap;
@@ -63,6 +64,7 @@ impl<P: Path> Backend<P> {
             Reverse((now + place(within, index, count, random.rotate_left(32)), *at))
         });
         let schedule = places.collect();
+        self.audit.note(now, AuditEvent::Draining { within: within.as_millis() });
         self.drain = Some(Drain { until: now + within, schedule, forced: false, reported: false });
         self.tend_drain(now);
     }

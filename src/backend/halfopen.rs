@@ -5,6 +5,7 @@ use super::job::{Enrolment, HandshakeDone, HandshakeJob, Outcome, Work};
 use super::live::{Joined, Live, PathState, Start};
 use super::slots::{CONNECTION_ID_LEN, Use};
 use super::{Backend, Grant, Path};
+use crate::audit::AuditEvent;
 use crate::codec::Writer;
 use crate::crypto::TAG_LEN;
 use crate::entropy::Entropy;
@@ -366,6 +367,17 @@ impl<P: Path> Backend<P> {
     fn decide(&mut self, now: Instant, pending: PendingId, verdict: Verdict) -> Result<(), CallError> {
         let at = pending.0;
         let half = self.slots.half_open_mut(at).ok_or(CallError::StaleHandle)?;
+        let turned_away = match (&verdict, &half.stage, half.identity) {
+            (_, Stage::Working | Stage::AwaitingFinish(_), _) | (Verdict::Accepted(_), ..) | (.., None) => {
+                None
+            }
+            (Verdict::Refused(reason), _, Some(identity)) => {
+                Some(AuditEvent::TurnedAway { identity, reason: *reason })
+            }
+        };
+        if let Some(event) = turned_away {
+            self.audit.note(now, event);
+        }
         match core::mem::replace(&mut half.stage, Stage::Working) {
             Stage::AcceptHello(hello) => {
                 let psk = match &verdict {

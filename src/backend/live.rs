@@ -8,6 +8,7 @@ use super::event::{BackendEvent, Received, SlotRef};
 use super::halfopen::Origin;
 use super::resume::{Lineage, TicketGiving};
 use super::{Backend, Path};
+use crate::audit::AuditEvent;
 use crate::crypto::{PublicKey, SessionSecrets};
 use crate::delivery::{IndexedStream, StreamKey, StreamTable};
 use crate::error::{CloseReason, Discard};
@@ -305,6 +306,7 @@ impl<P: Path> Backend<P> {
             return Err(Discard::UnknownConnection);
         };
         let live = self.slots.live_mut(at).ok_or(Discard::NotAccepted)?;
+        let ratchets = live.session.dh_ratchets();
         let opened = live.session.open(now, &header, packet);
         if let Some(reason) = live.session.closed() {
             self.end_session(at, reason);
@@ -316,6 +318,12 @@ impl<P: Path> Backend<P> {
         live.owes_packet |= opened.epoch_advanced;
         if opened.epoch_advanced {
             live.owes_accept = false;
+            let done = live.session.dh_ratchets();
+            self.totals.rekeyed(done != ratchets);
+            if done != ratchets {
+                let event = AuditEvent::Rekeyed { identity: live.identity, ratchets: done };
+                self.audit.note(now, event);
+            }
         }
         let first = !live.proved;
         live.owes_packet |= first;
@@ -416,6 +424,7 @@ impl<P: Path> Backend<P> {
         }
         let Some(live) = self.slots.live_mut(at) else { return false };
         live.proved = true;
+        self.totals.online = self.totals.online.saturating_add(1);
         let mut early: Vec<StreamKey> = Vec::new();
         if live.lineage.resumed {
             // What rode in the Hello may be committed by now.

@@ -6,6 +6,7 @@ use super::halfopen::{Stage, Verdict};
 use super::job::Work;
 use super::live::{Joined, Live};
 use super::{Backend, Grant, Path};
+use crate::audit::AuditEvent;
 use crate::codec::Writer;
 use crate::crypto::{TAG_LEN, hash_parts};
 use crate::entropy::Entropy;
@@ -154,6 +155,7 @@ impl<P: Path> Backend<P> {
     /// ask [`Backend::poll_early`] for batches. The wall clock must be known ([`BackendConfig::time`](super::BackendConfig::time)).
     pub fn set_ticket_keys(&mut self, keys: TicketKeys) {
         self.ticket_keys = Some(Arc::new(keys));
+        self.note(AuditEvent::TicketKeysSet {});
     }
 
     /// Returns the next batch that rode in a resumption's Hello: store and commit it like one of the sink.
