@@ -191,8 +191,8 @@ pub fn verify(reader: &mut dyn std::io::Read, key: Option<&SignatureKey>) -> Res
     read_log(reader, key, &mut |_, _| {}).map(|(verifier, left)| verifier.finish(left))
 }
 
-/// Verifies a log and hands out its entries as it comes to them, each with the offset behind it. Returns the verifier,
-/// and how many bytes are left over that are not all of an entry.
+/// Verifies a log and hands out its entries as it comes to them, each with the verifier behind it: that has the
+/// entry's hash as its report's head. Returns the verifier, and how many bytes are left over that are not all of an entry.
 ///
 /// # Errors
 /// As [`verify`]: the entries before were handed out already.
@@ -200,7 +200,7 @@ pub fn verify(reader: &mut dyn std::io::Read, key: Option<&SignatureKey>) -> Res
 pub fn read_log(
     reader: &mut dyn std::io::Read,
     key: Option<&SignatureKey>,
-    each: &mut dyn FnMut(u64, Entry),
+    each: &mut dyn FnMut(&Verifier, Entry),
 ) -> Result<(Verifier, u64), VerifyError> {
     use std::io::Read as _;
     let mut header = alloc::vec::Vec::new();
@@ -213,7 +213,7 @@ pub fn read_log(
         match verifier.step(buffer.get(start..).unwrap_or_default())? {
             Step::Entry(taken, entry) => {
                 start = start.saturating_add(taken);
-                each(verifier.offset(), entry);
+                each(&verifier, entry);
             }
             Step::NeedsMore if ended => {
                 return Ok((verifier, buffer.len().saturating_sub(start) as u64));

@@ -23,9 +23,11 @@
 mod adversary;
 mod amplification;
 mod app;
+mod audit;
 mod calls;
 mod clocks;
 mod commands;
+mod counters;
 mod damage;
 mod delivery;
 mod drain;

@@ -117,9 +117,9 @@ fn a_file_that_is_broken_or_of_another_node_or_cut_is_left_alone() {
     assert!(matches!(other, Err(FileError::OtherNode(NODE))));
     // Cut behind the first checkpoint: the key of the second one is gone.
     let mut cut = 0;
-    read_log(&mut whole.as_slice(), None, &mut |offset, entry| {
+    read_log(&mut whole.as_slice(), None, &mut |verifier, entry| {
         if matches!(entry.kind, Kind::Checkpoint { .. }) && cut == 0 {
-            cut = offset as usize;
+            cut = verifier.offset() as usize;
         }
     })
     .unwrap();

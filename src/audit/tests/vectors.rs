@@ -28,10 +28,11 @@ fn the_vectors_are_what_this_crate_writes() {
     log.checkpoint(at(3_000), &mut sink, &mut rng).unwrap();
     let mut entries = Vec::new();
     let (mut from, mut last) = (Header::LEN, [0; 32]);
-    read_log(&mut sink.bytes.as_slice(), None, &mut |offset, entry| {
-        let bytes = &sink.bytes[from..offset as usize];
+    read_log(&mut sink.bytes.as_slice(), None, &mut |verifier, entry| {
+        let offset = verifier.offset() as usize;
+        let bytes = &sink.bytes[from..offset];
         last = *bytes.last_chunk().unwrap();
-        from = offset as usize;
+        from = offset;
         let mut object = json!({
             "sequence": entry.sequence,
             "at": entry.at.as_millis(),
