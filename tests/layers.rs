@@ -42,6 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "logging",
         &[
             "device",
+            "audit",
             "backend",
             "interop",
             "delivery",

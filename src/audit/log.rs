@@ -11,11 +11,13 @@ use alloc::vec::Vec;
 /// The sink could not take it; nothing of it was kept, or it will be cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the audit sink failed")]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SinkFailed;
 
 /// Why a run has not done all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum AuditError {
     /// The sink failed: what waits is kept, as far as there is room.
     #[error(transparent)]

@@ -25,6 +25,7 @@ pub struct Report {
 /// Why a log is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Why {
     /// It does not begin as a log of this version.
     #[error("this does not begin as an audit log")]

@@ -75,7 +75,8 @@ const RESETS_PER_SECOND: u32 = 100;
 /// 4. [`commit`](Self::commit) what is stored, [`release`](Self::release) what could not be, [`disown`](Self::disown)
 ///    what another node's session has taken over;
 /// 5. [`poll_transmit`](Self::poll_transmit) until `None`;
-/// 6. wait for packets, or until [`poll_timeout`](Self::poll_timeout), then [`handle_timeout`](Self::handle_timeout).
+/// 6. if there is an auditor: [`AuditLog::run`](crate::audit::AuditLog::run) with [`audit`](Self::audit);
+/// 7. wait for packets, or until [`poll_timeout`](Self::poll_timeout), then [`handle_timeout`](Self::handle_timeout).
 ///
 /// A record is acknowledged to the device after `commit`, never before.
 pub struct Backend<P> {
