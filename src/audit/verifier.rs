@@ -192,6 +192,10 @@ pub fn verify(reader: &mut dyn std::io::Read, key: Option<&SignatureKey>) -> Res
     read_log(reader, key, &mut |_, _| {}).map(|(verifier, left)| verifier.finish(left))
 }
 
+/// Bytes that are read at once.
+#[cfg(feature = "std")]
+const AT_ONCE: u64 = 16 * Verifier::LONGEST as u64;
+
 /// Verifies a log and hands out its entries as it comes to them, each with the verifier behind it: that has the
 /// entry's hash as its report's head. Returns the verifier, and how many bytes are left over that are not all of an entry.
 ///
@@ -222,7 +226,7 @@ pub fn read_log(
             Step::NeedsMore => {
                 buffer.drain(..start.min(buffer.len()));
                 start = 0;
-                ended = reader.take(16 * Verifier::LONGEST as u64).read_to_end(&mut buffer)? == 0;
+                ended = reader.take(AT_ONCE).read_to_end(&mut buffer)? == 0;
             }
         }
     }
