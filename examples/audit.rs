@@ -147,7 +147,7 @@ fn check(file: &str, options: &[&str]) -> Result<(), Fault> {
 fn show(file: &str) -> Result<(), Fault> {
     let mut out = std::io::stdout().lock();
     let mut written = Ok(());
-    let mut print = |_, entry| {
+    let mut print = |_: &Verifier, entry| {
         if written.is_ok() {
             written = writeln!(out, "{entry}");
         }
