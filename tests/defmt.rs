@@ -33,7 +33,7 @@ fn errors_events_and_discards() -> Vec<&'static str> {
         delivery::LoadRefusal,
         framing::CommandRefusal, framing::EncodeError, framing::Event, framing::GapReason, framing::RefusedReason,
         handshake::FinishFailure, handshake::HandshakeError, handshake::ReplyFailure, handshake::ResumeFailure,
-        identity::CredentialError,
+        identity::CredentialError, identity::RevocationError, identity::ListTaken,
         session::SealError,
         wire::link::LinkDiscard, wire::link::LinkDiscards, wire::link::LinkError,
         device::DeviceEvent, device::StorageTrouble,

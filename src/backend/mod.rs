@@ -11,11 +11,14 @@ mod config;
 mod descriptors;
 mod devices;
 mod event;
+mod grants;
 mod halfopen;
 mod job;
 mod live;
+mod policy;
 mod records;
 mod resume;
+mod revocation;
 mod sets;
 mod slots;
 mod time_sync;
@@ -24,7 +27,9 @@ pub use claims::{ClaimOutcome, Claims, TicketClaim};
 pub use commands::{Command, CommandId, CommandOutcome};
 pub use config::{BackendConfig, Grant, Inbound, Path, Transmit};
 pub use event::{BackendEvent, Batch, BatchRef, Committed, OwnedBatch, PendingId, Received};
+pub use grants::BreakGlass;
 pub use job::{HandshakeDone, HandshakeJob};
+pub use policy::{Duty, Policy, Rules, SenderId};
 pub use sets::SharedSet;
 pub use slots::shard_of;
 
@@ -32,7 +37,7 @@ use crate::crypto::{Psk, TAG_LEN};
 use crate::error::{CallError, CloseReason, Discard, Discards};
 use crate::framing::WallReading;
 use crate::handshake::{Responder, TicketKeys};
-use crate::identity::Identity;
+use crate::identity::{Identity, RevocationStore};
 use crate::limits::HALF_OPEN_LIFE;
 use crate::time::{Duration, Instant, UnixSeconds};
 use crate::wire::{Hello, PacketKind, Pattern, PskId, Reset, Side};
@@ -41,6 +46,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use devices::Devices;
 use event::SlotRef;
+use grants::Glasses;
 use halfopen::CookieKeys;
 use job::Enrolment;
 use sets::SetCache;
@@ -89,6 +95,8 @@ pub struct Backend<P> {
     ticket_keys: Option<Arc<TicketKeys>>,
     /// Batches that rode in resumptions' Hellos.
     early: VecDeque<OwnedBatch>,
+    revocations: RevocationStore,
+    glasses: Glasses,
     events: VecDeque<BackendEvent>,
     events_lost: u32,
     resets: (Instant, u32),
@@ -120,6 +128,8 @@ impl<P: Path> Backend<P> {
             sets: SetCache::new(config.max_sets, config.max_set_bytes),
             ticket_keys: None,
             early: VecDeque::new(),
+            revocations: RevocationStore::default(),
+            glasses: Glasses::default(),
             events: VecDeque::new(),
             events_lost: 0,
             resets: (Instant::ZERO, 0),
@@ -148,6 +158,7 @@ impl<P: Path> Backend<P> {
         packets: &mut [Inbound<'b, P>],
         sink: &mut dyn FnMut(Received<'b>),
     ) {
+        self.end_due_glasses(now);
         for inbound in packets {
             let packet = core::mem::take(&mut inbound.packet);
             if let Err(discard) = self.handle_packet(now, inbound.path.clone(), packet, sink) {
@@ -223,6 +234,7 @@ impl<P: Path> Backend<P> {
 
     /// Does what time requires: ends what has expired, erases old keys.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.end_due_glasses(now);
         while let Some(at) = self.slots.pop_timer(now) {
             match self.slots.get_mut(at) {
                 Some(Use::HalfOpen(half)) => {
@@ -257,12 +269,13 @@ impl<P: Path> Backend<P> {
 
     /// Returns the latest time at which the backend must be called again if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.slots.next_timer()
+        self.slots.next_timer().into_iter().chain(self.glass_due()).min()
     }
 
     /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<BackendEvent> {
         if let Some(event) = self.events.pop_front() {
+            self.glasses.polled(&event);
             return Some(event);
         }
         let lost = core::mem::take(&mut self.events_lost);

@@ -23,6 +23,8 @@
 //! | `BadCommand` | `command_result` | Shorten the result to 64 bytes, or to what the smallest packet takes. |
 //! | `TooManyCommands` | a backend only | Does not come from a device. |
 //! | `NoSession` | `sync_time` | Call again after `Connected`. |
+//! | `BadGrant` | a backend only | Does not come from a device. |
+//! | `AuditBacklog` | a backend only | Does not come from a device. |
 //!
 //! # Events: [`DeviceEvent`](crate::device::DeviceEvent)
 //! | variant | what to do |
@@ -119,6 +121,7 @@
 //! | `ExpiredTicket` | A resumption that was too late; the full handshake follows by itself. |
 //! | `TicketReused` | A backend only. |
 //! | `TicketUnclaimed` | A backend only. |
+//! | `Revoked` | A backend only. |
 //! | `TooManyPending` | A backend only. |
 //! | `CookieRequired` | A backend only. |
 //! | `NotAccepted` | A backend only. |

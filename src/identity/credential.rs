@@ -115,6 +115,26 @@ impl Body {
         time.check(UnixSeconds(self.not_before.max(self.issued)), UnixSeconds(self.not_after))
     }
 
+    /// What is left of it under the certificate of its issuer.
+    #[cfg(any(feature = "credentials", test))]
+    fn narrowed(self, delegation: super::Delegation) -> Result<Self, CredentialError> {
+        //= SPEC.md#intermediate-authorities
+        //# A verifier MUST refuse a credential whose role the certificate of its issuer does not name.
+        if !delegation.covers(self.role) {
+            return Err(CredentialError::WrongRole);
+        }
+        //= SPEC.md#intermediate-authorities
+        //# A verifier MUST grant no scope, and no second of validity, that the certificate of the issuer lacks.
+        let not_after = self.not_after.min(delegation.not_after().0);
+        let not_before = self.not_before.max(delegation.not_before().0);
+        // One that was issued after its issuer's end could raise the floor above everybody's validity.
+        if self.issued.max(not_before) > not_after {
+            return Err(CredentialError::Expired);
+        }
+        let scopes = self.scopes & delegation.scopes().bits();
+        Ok(Self { not_before, not_after, scopes, ..self })
+    }
+
     /// What it says, now that it has passed.
     #[cfg(any(feature = "credentials", feature = "handshake", test))]
     fn passed(&self, static_key: &PublicKey, role: Role, scopes: Scopes) -> VerifiedCredential {
@@ -219,10 +239,13 @@ impl Credential {
         static_key: &PublicKey,
         role: Role,
         time: super::Time,
-        authority: impl FnOnce(&IssuerId) -> Result<&'k SignatureKey, CredentialError>,
+        authority: impl FnOnce(
+            &IssuerId,
+        ) -> Result<(&'k SignatureKey, Option<super::Delegation>), CredentialError>,
     ) -> Result<VerifiedCredential, CredentialError> {
         let (body, raw, signature) = Self::split(bytes)?;
-        let authority = authority(&body.issuer)?;
+        let (authority, delegation) = authority(&body.issuer)?;
+        let body = delegation.map_or(Ok(body), |delegation| body.narrowed(delegation))?;
         body.check_claims(role, time)?;
         //= SPEC.md#credentials
         //# A verifier MUST check a credential's signature over the bytes as received and the static key that Noise authenticated.
