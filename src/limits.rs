@@ -49,6 +49,8 @@ pub const MAX_REVOCATION_LIST: usize = 65_536;
 /// The longest part of a revocation list that concerns backends, in bytes: a device gets it in one packet
 /// (SPEC.md, "Revocation lists").
 pub const MAX_BACKENDS_PART: usize = 256;
+/// How often a backend sends a renewed credential of which no receipt comes (SPEC.md, "Renewal").
+pub const RENEWAL_SENDS: u8 = 4;
 /// Break-glass grants in force on one shard, at the most (SPEC.md, "Authorisation").
 pub const MAX_BREAK_GLASS: usize = 256;
 /// The longest life of a break-glass grant (SPEC.md, "Authorisation").

@@ -37,7 +37,7 @@ fn errors_events_and_discards() -> Vec<&'static str> {
         session::SealError,
         wire::link::LinkDiscard, wire::link::LinkDiscards, wire::link::LinkError,
         device::DeviceEvent, device::StorageTrouble,
-        backend::BackendEvent, backend::ClaimOutcome, backend::CommandOutcome,
+        backend::BackendEvent, backend::ClaimOutcome, backend::CommandOutcome, backend::RenewalOutcome,
     };
     #[cfg(feature = "fhir")]
     names.extend(formatted!(interop::fhir::FhirError));

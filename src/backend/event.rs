@@ -1,4 +1,4 @@
-use super::{CommandId, CommandOutcome, SenderId, SharedSet, TicketClaim};
+use super::{CommandId, CommandOutcome, RenewalOutcome, SenderId, SharedSet, TicketClaim};
 use crate::delivery::{BatchNumber, ClockReading, ClosedStream, Mark, StreamKey, TagConflict};
 use crate::error::{CloseReason, Discard};
 use crate::framing::{BatchRecord, RecordsFrame};
@@ -149,6 +149,15 @@ pub enum BackendEvent {
         identity: Identity,
         /// The credential's serial number.
         serial: u32,
+    },
+    /// A renewal has come to its end: this comes once for each that was begun.
+    RenewalEnded {
+        /// Whose.
+        identity: Identity,
+        /// The serial number of the new credential.
+        serial: u32,
+        /// What became of it.
+        outcome: RenewalOutcome,
     },
     /// What a device may do in its session has changed.
     ScopesChanged {

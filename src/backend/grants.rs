@@ -87,6 +87,8 @@ impl<P: Path> Backend<P> {
         scopes: Scopes,
     ) -> Result<Scopes, CallError> {
         let mut found = None;
+        //= SPEC.md#authorisation
+        //# A backend MUST apply a changed grant to the sessions that there are, before it takes another record.
         // A session that is not proved yet must not bring the former scopes back: it is young, and found by its Hello.
         let young: Vec<SlotRef> = self.by_hello.values().copied().collect();
         for at in young.into_iter().chain(self.devices.session_of(identity)) {
@@ -173,6 +175,8 @@ impl<P: Path> Backend<P> {
         if self.glasses.in_force.len() >= MAX_BREAK_GLASS && !again {
             return Err(CallError::BadGrant("256 are in force already"));
         }
+        //= SPEC.md#authorisation
+        //# A backend MUST NOT grant break-glass unless it has room for the events that tell of its beginning and of its end.
         if self.glasses.reserved.saturating_add(2) > RESERVED_EVENTS {
             return Err(CallError::AuditBacklog);
         }
@@ -209,6 +213,8 @@ impl<P: Path> Backend<P> {
     }
 
     /// Ends the break-glass grants whose time is over.
+    //= SPEC.md#authorisation
+    //# A backend MUST end break-glass when its time is over, before it takes another record.
     pub(super) fn end_due_glasses(&mut self, now: Instant) {
         while self.glasses.due.is_some_and(|due| due <= now) {
             let over = self.glasses.in_force.iter().find(|(_, glass)| glass.until <= now);

@@ -406,6 +406,7 @@ impl<P: Path> Backend<P> {
             Frame::Listen(window) => live.listen = window,
             Frame::TimeSync(frame) => self.handle_time_sync(now, at, &frame),
             Frame::CommandResult(result) => self.handle_command_result(at, result, sink),
+            Frame::CredentialRenewal(hash) => self.handle_renewal_answer(at, hash),
             Frame::Close(reason) => self.end_session(at, reason),
             //= SPEC.md#frames
             //# A receiver MUST skip and count an unknown frame of type 64 or above.

@@ -17,6 +17,7 @@ mod job;
 mod live;
 mod policy;
 mod records;
+mod renewal;
 mod resume;
 mod revocation;
 mod sets;
@@ -30,6 +31,7 @@ pub use event::{BackendEvent, Batch, BatchRef, Committed, OwnedBatch, PendingId,
 pub use grants::BreakGlass;
 pub use job::{HandshakeDone, HandshakeJob};
 pub use policy::{Duty, Policy, Rules, SenderId};
+pub use renewal::RenewalOutcome;
 pub use sets::SharedSet;
 pub use slots::shard_of;
 
@@ -49,6 +51,7 @@ use event::SlotRef;
 use grants::Glasses;
 use halfopen::CookieKeys;
 use job::Enrolment;
+use renewal::Renewal;
 use sets::SetCache;
 use slots::{Slots, Use};
 
@@ -97,6 +100,7 @@ pub struct Backend<P> {
     early: VecDeque<OwnedBatch>,
     revocations: RevocationStore,
     glasses: Glasses,
+    renewals: BTreeMap<SlotRef, Renewal>,
     events: VecDeque<BackendEvent>,
     events_lost: u32,
     resets: (Instant, u32),
@@ -130,6 +134,7 @@ impl<P: Path> Backend<P> {
             early: VecDeque::new(),
             revocations: RevocationStore::default(),
             glasses: Glasses::default(),
+            renewals: BTreeMap::new(),
             events: VecDeque::new(),
             events_lost: 0,
             resets: (Instant::ZERO, 0),
@@ -260,6 +265,7 @@ impl<P: Path> Backend<P> {
                     } else {
                         self.slots.schedule(at, next.max(now + Duration::from_millis(1)));
                         self.tend_downlink(now, at);
+                        self.tend_renewal(now, at);
                     }
                 }
                 _ => {}
@@ -340,6 +346,7 @@ impl<P: Path> Backend<P> {
         }
         let Some(Use::Live(mut live)) = self.slots.remove(at) else { return };
         self.end_commands(at, &mut live);
+        self.end_renewal(at, RenewalOutcome::Unanswered);
         if let Some(origin) = &live.origin {
             self.by_hello.remove(&origin.mac);
         }

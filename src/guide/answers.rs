@@ -40,6 +40,7 @@
 //! | `StorageTrouble` | See below. |
 //! | `CommandRefused` | Log it. If it comes often with `TooLate`: the clock, or `listen`, is wrong. |
 //! | `TicketMisused` | An incident: the device's memory was copied, or its storage put back. Report it in a record; consider the static key stolen, too. |
+//! | `CredentialRenewed` | Store `Device::credential()` where the credential is. Until that is done, a reboot has the old one, which stays good until its own end. |
 //! | `EventsLost` | Poll events each turn. Read `is_connected`, `fill` and `is_all_stored` instead of what was missed. |
 //!
 //! # What comes for the application: [`DeviceReceived`](crate::device::DeviceReceived)

@@ -219,6 +219,22 @@ impl Credential {
         Self::split(self.as_bytes()).map_or(Scopes::NONE, |(body, ..)| Scopes::from_bits(body.scopes))
     }
 
+    /// Tells whether `new` may take the place of this one, its own: whoever it names, and when it was issued.
+    #[cfg(all(feature = "handshake", any(feature = "credentials", test)))]
+    pub(crate) fn may_become(&self, new: &VerifiedCredential) -> bool {
+        let same = |(body, ..): (Body, &[u8], &[u8; SIGNATURE_LEN])| {
+            let identity = Identity { issuer: body.issuer, subject: body.subject };
+            identity == new.identity() && body.issued <= new.issued().0
+        };
+        Self::split(self.as_bytes()).is_ok_and(same)
+    }
+
+    /// Reads the serial number that an unverified credential claims.
+    #[cfg(feature = "backend")]
+    pub(crate) fn claimed_serial(&self) -> u32 {
+        Self::split(self.as_bytes()).map_or(0, |(body, ..)| body.serial)
+    }
+
     fn split(bytes: &[u8]) -> Result<(Body, &[u8], &[u8; SIGNATURE_LEN]), CredentialError> {
         if bytes.len() > MAX_CREDENTIAL {
             return Err(CredentialError::Malformed);

@@ -70,6 +70,12 @@ impl LocalIdentity {
         &self.credential
     }
 
+    /// Puts another credential of the same key in the place of the present one.
+    #[cfg(feature = "handshake")]
+    pub(crate) const fn set_credential(&mut self, credential: Credential) {
+        self.credential = credential;
+    }
+
     /// Returns whom the own credential names.
     pub fn identity(&self) -> Option<Identity> {
         self.credential.claimed_identity()

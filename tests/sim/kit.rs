@@ -95,6 +95,23 @@ impl Pki {
         TrustAnchors::new(&[self.authority.public_key()]).unwrap()
     }
 
+    /// A new credential for an identity, as `change` has it: it was issued a day later than the first one, which it
+    /// outlasts.
+    pub(crate) fn renewed(
+        &mut self,
+        identity: &LocalIdentity,
+        change: impl FnOnce(&mut CredentialRequest),
+    ) -> Credential {
+        self.serial += 1;
+        let (issued, not_after) = (UnixSeconds(1_700_086_400), UnixSeconds(1_900_000_000));
+        let subject = identity.identity().unwrap().subject;
+        let scopes = identity.credential().claimed_scopes();
+        let mut request =
+            CredentialRequest::new(self.serial, subject, Role::Device, scopes, issued, not_after);
+        change(&mut request);
+        self.authority.issue(&identity.public_key(), &request).unwrap()
+    }
+
     /// A revocation list of these serials of devices.
     pub(crate) fn list(&self, number: u64, devices: &[std::ops::RangeInclusive<u32>]) -> Vec<u8> {
         let request = RevocationRequest { number, issued: CLOCK, issuers: &[], backends: &[], devices };

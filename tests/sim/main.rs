@@ -47,6 +47,7 @@ mod powercuts;
 mod puppet;
 mod reconnect;
 mod rekeys;
+mod renewal;
 mod resume;
 mod revocation;
 mod roaming;
