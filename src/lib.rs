@@ -59,28 +59,24 @@
 //! blocks if no trend or waveform is ever given to [`Device::record`](device::Device::record); Ed25519 and SHA-512 with
 //! `pinned-device` in the place of `device`.
 //!
-//! The rest is the profile, and other crates' unrolled loops:
+//! The rest is the profile, and what other crates unroll: `examples/firmware` in the repository has it in its `Cargo.toml` and
+//! `.cargo/config.toml`. `examples/firmware/footprint` prints what an image takes, and with `--parts` what each choice saves.
 //!
 //! ```toml
-//! # Cargo.toml of the firmware. BLAKE2s in a loop: 3 KB less, and 4 % more instructions in a handshake; snow: 3 KB less
+//! # Cargo.toml of the firmware; `size_opt` has BLAKE2s as a loop
 //! [profile.release]
 //! opt-level = "s"
 //! lto = "fat"
 //! codegen-units = 1
 //! panic = "abort"
-//! [profile.release.package]
-//! snow = { opt-level = "z" }
 //! [dependencies]
 //! blake2 = { version = "0.11", default-features = false, features = ["size_opt"] }
 //! ```
 //! ```toml
-//! # .cargo/config.toml: SHA-512 in a loop, 26 KB less; equal functions once
+//! # .cargo/config.toml: SHA-512 as a loop; functions of the same code once (with LLD)
 //! [target.'cfg(all(target_arch = "arm", target_os = "none"))']
 //! rustflags = ["--cfg", 'sha2_backend_soft="compact"', "-C", "link-arg=--icf=all"]
 //! ```
-//!
-//! `opt-level = "z"` for the rest takes some 20 KB less, more stack, and twice the instructions for a packet.
-//! `examples/firmware/footprint` in the repository prints what an image takes, and with `--parts` what each choice saves.
 // Unit tests have std, whatever the features.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(missing_docs)]

@@ -17,7 +17,7 @@ bare_metal_toolchain() {
 
 # bare_metal_cargo COMMAND OPTIONS: `cargo COMMAND --target TARGET OPTIONS`.
 bare_metal_cargo() {
-    local command=$1 linker
+    local command=$1 linker program
     shift
     case $(bare_metal_toolchain) in
         rustup)
@@ -26,9 +26,11 @@ bare_metal_cargo() {
         debian)
             # Its library for this target is built from source, which a release compiler does only when told so; copying
             # is of the arithmetic (Cargo.toml).
+            program=(cargo "$command")
+            [ "$command" != clippy ] || program=(/usr/bin/cargo-clippy clippy) # rustup's is for rustup's compiler
             linker=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$bare_metal_target")_LINKER
             env RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 "$linker=ld.lld" \
-                cargo "$command" --target "$bare_metal_target" \
+                "${program[@]}" --target "$bare_metal_target" \
                 -Z build-std=core,alloc,compiler_builtins -Z build-std-features=compiler-builtins-mem \
                 --config 'profile.release.package.compiler_builtins.opt-level="s"' "$@"
             ;;

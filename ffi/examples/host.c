@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "channels.h"
+#include "check.h"
 #include "storage.h"
 #include "vitalwire.h"
 
@@ -54,7 +55,7 @@ struct app {
     uint8_t descriptors[256];
 };
 
-static void die(const char *what, vw_status status) {
+_Noreturn void die(const char *what, vw_status status) {
     fprintf(stderr, "host: %s: %s\n", what, vw_error_name(status));
     exit(1);
 }
@@ -63,22 +64,6 @@ static void fail(const char *what) {
     fprintf(stderr, "host: %s\n", what);
     exit(1);
 }
-
-#define CHECK(call)                                                                                                  \
-    do {                                                                                                             \
-        vw_status checked = (call);                                                                                  \
-        if (checked < 0) {                                                                                           \
-            die(#call, checked);                                                                                     \
-        }                                                                                                            \
-    } while (0)
-
-#define EXPECT(call, expected)                                                                                       \
-    do {                                                                                                             \
-        vw_status checked = (call);                                                                                  \
-        if (checked != (expected)) {                                                                                 \
-            die(#call " instead of " #expected, checked);                                                            \
-        }                                                                                                            \
-    } while (0)
 
 static uint64_t now_ms(void) {
     struct timespec time;

@@ -496,7 +496,7 @@ typedef struct vw_pin {
   // How long its credential is; 0: not stored.
   uint8_t credential_len;
   // Its credential.
-  uint8_t credential[130];
+  uint8_t credential[VW_CREDENTIAL_MAX];
 } vw_pin;
 
 // When sessions rekey and end. `vw_config_init` sets the protocol's maxima; a value is only ever lowered, and none but
@@ -737,14 +737,6 @@ typedef struct vw_wall_reading {
   uint8_t quality;
 } vw_wall_reading;
 
-// The ids of records that were accepted: `count` consecutive sequences of the lane.
-typedef struct vw_accepted {
-  // The first one's sequence.
-  uint64_t first;
-  // How many.
-  uint32_t count;
-} vw_accepted;
-
 // A tested random source: opaque, in the caller's memory, and never moved.
 typedef struct vw_health {
   // Not for use.
@@ -772,6 +764,14 @@ typedef struct vw_reassembler {
   // Not for use.
   uint64_t opaque[VW_REASSEMBLER_WORDS];
 } vw_reassembler;
+
+// The ids of records that were accepted: `count` consecutive sequences of the lane.
+typedef struct vw_accepted {
+  // The first one's sequence.
+  uint64_t first;
+  // How many.
+  uint32_t count;
+} vw_accepted;
 
 // One value of a measurement.
 typedef struct vw_value {
@@ -1090,18 +1090,6 @@ uint32_t vw_api_version(void);
 // Returns the library's version, such as `"0.1.0"`. Static.
 const char *vw_version(void);
 
-// Accepts a record of which only the application and its backend know what the content means. `VW_ERROR_BAD_RECORD` for a
-// kind that has a call of its own: 1 and 2, `vw_record_annotation` and `vw_record_alarm_limits`; later versions go on from
-// 3. `VW_ERROR_OUT_OF_SCOPE` unless the credential permits records of every kind.
-vw_status vw_record_extension(struct vw_device *device,
-                              uint64_t now,
-                              uint8_t lane,
-                              uint64_t time,
-                              uint8_t kind,
-                              const uint8_t *bytes,
-                              size_t len,
-                              struct vw_accepted *accepted);
-
 // Makes a tested random source in `health`, of `size` bytes: `sizeof (vw_health)`. Its samples have `sample_bits` bits, 1 to
 // 32, of which an assessment of the hardware (NIST SP 800-90B) has found `entropy_millibits` thousandths of a bit of
 // min-entropy, 100 or more.
@@ -1293,6 +1281,18 @@ vw_status vw_record_alarm_limits(struct vw_device *device,
                                  uint64_t time,
                                  const struct vw_alarm_limits *limits,
                                  struct vw_accepted *accepted);
+
+// Accepts a record of which only the application and its backend know what the content means. `VW_ERROR_BAD_RECORD` for a
+// kind that has a call of its own: 1 and 2, `vw_record_annotation` and `vw_record_alarm_limits`; later versions go on from
+// 3. `VW_ERROR_OUT_OF_SCOPE` unless the credential permits records of every kind.
+vw_status vw_record_extension(struct vw_device *device,
+                              uint64_t now,
+                              uint8_t lane,
+                              uint64_t time,
+                              uint8_t kind,
+                              const uint8_t *bytes,
+                              size_t len,
+                              struct vw_accepted *accepted);
 
 // Writes what is to be asked of the storage now, the same again until `vw_handle_storage` has the answer; of kind
 // `VW_STORAGE_NONE` if there is nothing to ask. Serve it until then: after a start, nothing is sent before.

@@ -199,16 +199,6 @@ impl Inner {
         unsafe { memory::list(pointer, count) }
     }
 
-    /// Takes bytes that are none of the device's memory.
-    ///
-    /// # Safety
-    /// As for [`memory::bytes`].
-    pub(crate) unsafe fn bytes<'a>(&self, pointer: *const u8, len: usize) -> Result<&'a [u8], vw_status> {
-        self.apart(pointer, len)?;
-        // SAFETY: passed on.
-        unsafe { memory::bytes(pointer, len) }
-    }
-
     /// Checks that a value can be written there, outside the device's memory.
     pub(crate) fn check_out<T>(&self, pointer: *mut T) -> Result<(), vw_status> {
         memory::check_out(pointer)?;
@@ -411,7 +401,7 @@ unsafe fn write_inner(
     let memory = unsafe {
         DeviceMemory {
             outbox: memory::buffer(config.outbox, config.outbox_len)?,
-            descriptors: memory::bytes(config.descriptors, config.descriptors_len)?,
+            descriptors: memory::list(config.descriptors, config.descriptors_len)?,
             backlog: memory::buffer(config.backlog, config.backlog_len)?,
         }
     };

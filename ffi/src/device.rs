@@ -222,7 +222,7 @@ pub unsafe extern "C" fn vw_extend_descriptors(
 ) -> vw_status {
     let work = |inner: &mut Inner| {
         // SAFETY: the caller leaves it alone until the device is destroyed, by contract.
-        let set: &'static [u8] = unsafe { inner.bytes(descriptors, len) }?;
+        let set: &'static [u8] = unsafe { inner.list(descriptors, len) }?;
         inner.device.extend_descriptors(at(now), set)?;
         inner.note_descriptors(set);
         Ok(VW_OK)
@@ -241,7 +241,7 @@ pub unsafe extern "C" fn vw_command_done(
 ) -> vw_status {
     let work = |inner: &mut Inner| {
         // SAFETY: the caller's bytes, by contract.
-        let body = unsafe { inner.bytes(body, len) }?;
+        let body = unsafe { inner.list(body, len) }?;
         inner.device.command_result(CommandId::from_code(id), Ok(body))?;
         Ok(VW_OK)
     };

@@ -1,3 +1,4 @@
+use crate::config::VW_CREDENTIAL_MAX;
 use crate::memory::{self, Plain};
 use crate::slot;
 use crate::status::*;
@@ -27,7 +28,7 @@ pub struct vw_pin {
     /// How long its credential is; 0: not stored.
     pub credential_len: u8,
     /// Its credential.
-    pub credential: [u8; 130],
+    pub credential: [u8; VW_CREDENTIAL_MAX],
 }
 
 // SAFETY: integers.
@@ -52,7 +53,7 @@ impl vw_pin {
         key: [0; 32],
         identity: vw_identity { issuer: [0; 8], subject: [0; 16] },
         credential_len: 0,
-        credential: [0; 130],
+        credential: [0; VW_CREDENTIAL_MAX],
     };
 }
 
@@ -90,7 +91,7 @@ pub unsafe extern "C" fn vw_pin_init(
     slot::caught(|| {
         // SAFETY: the caller's key and credential, by contract.
         let (key, credential) =
-            unsafe { (memory::read(key.cast::<[u8; 32]>())?, memory::bytes(credential, credential_len)?) };
+            unsafe { (memory::read(key.cast::<[u8; 32]>())?, memory::list(credential, credential_len)?) };
         let credential = Credential::from_bytes(credential)?;
         let identity = credential.claimed_identity().ok_or(VW_ERROR_MALFORMED_CREDENTIAL)?;
         let made = BackendPin { key: PublicKey(key), identity, credential: Some(credential) };

@@ -4,11 +4,10 @@ use crate::budget::VW_HEAP_PER_DEVICE;
 use crate::memory;
 use crate::slot;
 use crate::status::*;
-// It has the lock that embedded-alloc asks for.
 use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 #[cfg(all(target_arch = "arm", target_os = "none"))]
-use cortex_m as _;
+use cortex_m as _; // has the lock that embedded-alloc asks for
 use embedded_alloc::LlffHeap;
 
 #[global_allocator]

@@ -43,7 +43,6 @@ mod device;
 mod entropy;
 mod event;
 mod export;
-mod extension;
 mod health;
 #[cfg(all(feature = "heap", not(feature = "std")))]
 mod heap;
@@ -55,6 +54,7 @@ mod memory;
 mod names;
 #[cfg(all(feature = "panic-handler", not(feature = "std")))]
 mod panicking;
+mod recording;
 mod records;
 mod rekey;
 mod settings;
@@ -64,19 +64,18 @@ mod storage;
 
 pub use budget::*;
 pub use config::*;
-
 pub use descriptors::*;
 pub use device::*;
 pub use entropy::*;
 pub use event::*;
 pub use export::*;
-pub use extension::*;
 pub use health::*;
 #[cfg(all(feature = "heap", not(feature = "std")))]
 pub use heap::*;
 pub use key_store::*;
 pub use link::*;
 pub use names::*;
+pub use recording::*;
 pub use records::*;
 pub use rekey::*;
 pub use status::*;

@@ -84,7 +84,7 @@ pub unsafe extern "C" fn vw_cobs_write(
             return Err(VW_ERROR_OVERLAP);
         }
         // SAFETY: the caller's memory, by contract; apart, as just checked.
-        let (packet, out) = unsafe { (memory::bytes(packet, packet_len)?, memory::buffer(out, out_len)?) };
+        let (packet, out) = unsafe { (memory::list(packet, packet_len)?, memory::buffer(out, out_len)?) };
         memory::check_out(len)?;
         let written = write_cobs(packet, out)?.len();
         // SAFETY: the caller has room for one, by contract.
@@ -125,7 +125,7 @@ pub unsafe extern "C" fn vw_cobs_next(
         memory::check_out(packet)?;
         memory::check_out(packet_len)?;
         // SAFETY: the caller's bytes, by contract.
-        let all = unsafe { memory::bytes(bytes, len) }?;
+        let all = unsafe { memory::list(bytes, len) }?;
         let mut rest = all;
         let found = decoder.next(&mut rest);
         let (place, found) =
@@ -185,7 +185,7 @@ pub unsafe extern "C" fn vw_fragmenter_split(
             return Ok(VW_OK);
         }
         // SAFETY: the caller leaves it alone until all pieces are handed out, by contract.
-        let packet: &'static [u8] = unsafe { memory::bytes(packet, len) }?;
+        let packet: &'static [u8] = unsafe { memory::list(packet, len) }?;
         cutter.outgoing = Some(cutter.fragmenter.split(packet)?);
         cutter.region = Region::new(packet.as_ptr(), packet.len());
         Ok(VW_OK)

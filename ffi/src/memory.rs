@@ -9,19 +9,15 @@ use crate::status::*;
 pub(crate) unsafe trait Plain: Copy {}
 
 // SAFETY: integers.
+unsafe impl Plain for u8 {}
+// SAFETY: integers.
 unsafe impl Plain for i32 {}
 // SAFETY: integers.
-unsafe impl Plain for u32 {}
-// SAFETY: integers.
 unsafe impl Plain for u64 {}
-// SAFETY: integers.
-unsafe impl Plain for usize {}
 // SAFETY: integers.
 unsafe impl Plain for [u8; 32] {}
 // SAFETY: integers.
 unsafe impl Plain for [u8; 8] {}
-// SAFETY: a pointer.
-unsafe impl Plain for *mut u8 {}
 
 /// Checks that memory of this length can be there.
 fn check<T>(pointer: *const T, count: usize) -> Result<(), vw_status> {
@@ -47,19 +43,6 @@ pub(crate) unsafe fn list<'a, T: Plain>(pointer: *const T, count: usize) -> Resu
     check(pointer, count)?;
     // SAFETY: not null, aligned, no longer than memory; the rest is the caller's promise, and `T` takes any bits.
     Ok(unsafe { core::slice::from_raw_parts(pointer, count) })
-}
-
-/// Takes bytes; none, whatever the pointer.
-///
-/// # Safety
-/// As for [`list`].
-pub(crate) unsafe fn bytes<'a>(pointer: *const u8, len: usize) -> Result<&'a [u8], vw_status> {
-    if len == 0 {
-        return Ok(&[]);
-    }
-    check(pointer, len)?;
-    // SAFETY: as in `list`.
-    Ok(unsafe { core::slice::from_raw_parts(pointer, len) })
 }
 
 /// Takes a buffer; none, whatever the pointer.
@@ -139,20 +122,21 @@ mod tests {
 
     #[test]
     fn refuses_pointers_that_cannot_be_right() {
-        let words = [1u32, 2];
-        let odd = words.as_ptr().cast::<u8>().wrapping_add(1).cast::<u32>();
+        let words = [1i32, 2];
+        let odd = words.as_ptr().cast::<u8>().wrapping_add(1).cast::<i32>();
         // SAFETY: what is there is read at most; the others are refused before.
         unsafe {
             assert_eq!(read(words.as_ptr()), Ok(1));
-            assert_eq!(read(core::ptr::null::<u32>()), Err(VW_ERROR_NULL));
+            assert_eq!(read(core::ptr::null::<i32>()), Err(VW_ERROR_NULL));
             assert_eq!(read(odd), Err(VW_ERROR_MISALIGNED));
-            assert_eq!(list(words.as_ptr(), 2).map(<[u32]>::len), Ok(2));
+            assert_eq!(list(words.as_ptr(), 2).map(<[i32]>::len), Ok(2));
             assert_eq!(list(words.as_ptr(), usize::MAX), Err(VW_ERROR_BAD_LENGTH));
             assert_eq!(list(words.as_ptr(), isize::MAX as usize), Err(VW_ERROR_BAD_LENGTH));
-            assert_eq!(list(core::ptr::null::<u32>(), 0), Ok(&[][..]));
-            assert_eq!(bytes(core::ptr::null(), 1), Err(VW_ERROR_NULL));
+            assert_eq!(list(core::ptr::null::<i32>(), 0), Ok(&[][..]));
+            assert_eq!(list(odd, 0), Ok(&[][..]));
+            assert_eq!(list(core::ptr::null::<u8>(), 1), Err(VW_ERROR_NULL));
             let last = core::ptr::without_provenance::<u8>(usize::MAX);
-            assert_eq!(bytes(last, 2), Err(VW_ERROR_BAD_LENGTH));
+            assert_eq!(list(last, 2), Err(VW_ERROR_BAD_LENGTH));
         }
     }
 

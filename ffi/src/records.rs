@@ -1,9 +1,7 @@
-//! Accepting records.
+//! Records, as C writes them.
 
-use crate::config::{Inner, vw_device};
-use crate::device::{at, with};
-use crate::memory::{self, Plain};
-use crate::names::lane;
+use crate::config::Inner;
+use crate::memory::Plain;
 use crate::status::*;
 use vitalwire::Duration;
 use vitalwire::framing::{
@@ -303,192 +301,92 @@ const fn present(has: u8, value: i32) -> Option<i32> {
     if has == 0 { None } else { Some(value) }
 }
 
-/// Gives a record to the device.
-///
-/// # Safety
-/// The contract of all calls.
-pub(crate) unsafe fn accept(
-    inner: &mut Inner,
-    now: u64,
-    lane_code: u8,
-    time: u64,
-    record: &Record<'_>,
-    accepted: *mut vw_accepted,
-) -> Outcome {
-    if !accepted.is_null() {
-        inner.check_out(accepted)?;
-    }
-    let ids = inner.device.record_at(at(now), lane(lane_code)?, at(time), record)?;
-    // SAFETY: the caller has room for one, by contract.
-    unsafe { inner.write_if(accepted, vw_accepted { first: ids.first, count: ids.count }) }?;
-    Ok(VW_OK)
+fn status(mode_code: u8, quality_code: u8) -> Result<Status, vw_status> {
+    Ok(Status { mode: mode(mode_code)?, quality: quality(quality_code)? })
 }
 
-/// Accepts valid values of a numeric channel, 1 to 8 of them, measured at `time`. `accepted` may be NULL, as in
-/// all calls that accept a record.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vw_record_values(
-    device: *mut vw_device,
-    now: u64,
-    lane: u8,
-    time: u64,
-    channel: u8,
-    values: *const i32,
-    count: usize,
-    accepted: *mut vw_accepted,
-) -> vw_status {
-    let work = |inner: &mut Inner| {
-        // SAFETY: the caller's values, by contract.
-        let values = Values::valid(unsafe { inner.list(values, count) }?)?;
-        // SAFETY: the contract of all calls.
-        unsafe { accept(inner, now, lane, time, &Measurement::new(channel, values).into(), accepted) }
-    };
-    // SAFETY: the contract of all calls.
-    unsafe { with(device, work) }
+/// What C gives a call as a record.
+pub(crate) trait Given: Plain {
+    /// Makes the record.
+    ///
+    /// # Safety
+    /// The lists that it points to are there, and nobody changes them for `'a`.
+    unsafe fn record<'a>(&self, inner: &Inner) -> Result<Record<'a>, vw_status>;
 }
 
-/// Accepts a measurement, of which each value may have a quality, or be absent.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vw_record_measurement(
-    device: *mut vw_device,
-    now: u64,
-    lane: u8,
-    time: u64,
-    measurement: *const vw_measurement,
-    accepted: *mut vw_accepted,
-) -> vw_status {
-    let work = |inner: &mut Inner| {
-        // SAFETY: the caller has one there, by contract.
-        let given = unsafe { memory::read(measurement) }?;
+impl Given for vw_measurement {
+    unsafe fn record<'a>(&self, _: &Inner) -> Result<Record<'a>, vw_status> {
         let mut values = [Value::Absent(Absence::Unknown); VW_VALUES_MAX];
-        let count = usize::from(given.count);
-        let listed = values.get_mut(..count).ok_or(VW_ERROR_BAD_LENGTH)?;
-        for (to, from) in listed.iter_mut().zip(&given.values) {
+        let listed = values.get_mut(..self.count.into()).ok_or(VW_ERROR_BAD_LENGTH)?;
+        for (to, from) in listed.iter_mut().zip(&self.values) {
             *to = value(from)?;
         }
-        let measured =
-            Measurement { channel: given.channel, mode: mode(given.mode)?, values: Values::new(listed)? };
-        // SAFETY: the contract of all calls.
-        unsafe { accept(inner, now, lane, time, &measured.into(), accepted) }
-    };
-    // SAFETY: the contract of all calls.
-    unsafe { with(device, work) }
+        let (mode, values) = (mode(self.mode)?, Values::new(listed)?);
+        Ok(Measurement { channel: self.channel, mode, values }.into())
+    }
 }
 
-/// Accepts a trend; `time` is that of offset 0.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vw_record_trend(
-    device: *mut vw_device,
-    now: u64,
-    lane: u8,
-    time: u64,
-    trend: *const vw_trend,
-    accepted: *mut vw_accepted,
-) -> vw_status {
-    let work = |inner: &mut Inner| {
-        // SAFETY: the caller has one there, by contract.
-        let given = unsafe { memory::read(trend) }?;
-        let components = usize::from(given.components);
-        let numbers = given.points.checked_mul(components).ok_or(VW_ERROR_BAD_LENGTH)?;
+impl Given for vw_trend {
+    unsafe fn record<'a>(&self, inner: &Inner) -> Result<Record<'a>, vw_status> {
+        let components = usize::from(self.components);
+        let numbers = self.points.checked_mul(components).ok_or(VW_ERROR_BAD_LENGTH)?;
         // SAFETY: the caller's lists, by contract. A `Duration` is a number of milliseconds (`repr(transparent)`).
         let (offsets, values) = unsafe {
-            let offsets: &[u64] = inner.list(given.offsets_ms, given.points)?;
+            let offsets: &[u64] = inner.list(self.offsets_ms, self.points)?;
             let offsets = core::slice::from_raw_parts(offsets.as_ptr().cast::<Duration>(), offsets.len());
-            (offsets, inner.list(given.values, numbers)?)
+            (offsets, inner.list(self.values, numbers)?)
         };
-        let mut block = TrendBlock::compound(given.channel, components, offsets, values);
-        for (component, code) in given.absent.into_iter().enumerate().filter(|(_, code)| *code != 0) {
+        let mut block = TrendBlock::compound(self.channel, components, offsets, values);
+        for (component, code) in missing(&self.absent) {
             block = block.without(component, absence(code)?);
         }
-        block.status = Status { mode: mode(given.mode)?, quality: quality(given.quality)? };
-        // SAFETY: the contract of all calls.
-        unsafe { accept(inner, now, lane, time, &block.into(), accepted) }
-    };
-    // SAFETY: the contract of all calls.
-    unsafe { with(device, work) }
+        block.status = status(self.mode, self.quality)?;
+        Ok(block.into())
+    }
 }
 
-/// Accepts a run of samples; `time` is the first one's. What is too long for a packet becomes several records.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vw_record_waveform(
-    device: *mut vw_device,
-    now: u64,
-    lane: u8,
-    time: u64,
-    waveform: *const vw_waveform,
-    accepted: *mut vw_accepted,
-) -> vw_status {
-    let work = |inner: &mut Inner| {
-        // SAFETY: the caller has one there, by contract.
-        let given = unsafe { memory::read(waveform) }?;
-        let components = usize::from(given.components);
-        let count = given.rows.checked_mul(components).ok_or(VW_ERROR_BAD_LENGTH)?;
+impl Given for vw_waveform {
+    unsafe fn record<'a>(&self, inner: &Inner) -> Result<Record<'a>, vw_status> {
+        let components = usize::from(self.components);
+        let count = self.rows.checked_mul(components).ok_or(VW_ERROR_BAD_LENGTH)?;
         // SAFETY: the caller's samples, by contract.
-        let samples = unsafe { inner.list(given.samples, count) }?;
-        let mut block = WaveformBlock::interleaved(given.channel, given.first_sample, components, samples);
-        for (component, code) in given.absent.into_iter().enumerate().filter(|(_, code)| *code != 0) {
+        let samples = unsafe { inner.list(self.samples, count) }?;
+        let mut block = WaveformBlock::interleaved(self.channel, self.first_sample, components, samples);
+        for (component, code) in missing(&self.absent) {
             block = block.without(component, absence(code)?);
         }
-        block.status = Status { mode: mode(given.mode)?, quality: quality(given.quality)? };
-        // SAFETY: the contract of all calls.
-        unsafe { accept(inner, now, lane, time, &block.into(), accepted) }
-    };
-    // SAFETY: the contract of all calls.
-    unsafe { with(device, work) }
+        block.status = status(self.mode, self.quality)?;
+        Ok(block.into())
+    }
 }
 
-/// Accepts an event.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vw_record_event(
-    device: *mut vw_device,
-    now: u64,
-    lane: u8,
-    time: u64,
-    event: *const vw_event_record,
-    accepted: *mut vw_accepted,
-) -> vw_status {
-    let work = |inner: &mut Inner| {
-        // SAFETY: the caller has one there, by contract.
-        let given = unsafe { memory::read(event) }?;
-        let event = Event {
-            channel: given.channel,
-            mode: mode(given.mode)?,
-            code: given.code,
-            value: present(given.has_value, given.value),
-        };
-        // SAFETY: the contract of all calls.
-        unsafe { accept(inner, now, lane, time, &event.into(), accepted) }
-    };
-    // SAFETY: the contract of all calls.
-    unsafe { with(device, work) }
+/// The components that are missing in a whole block, and the codes of the reasons.
+fn missing(absent: &[u8]) -> impl Iterator<Item = (usize, u8)> {
+    absent.iter().copied().enumerate().filter(|(_, code)| *code != 0)
 }
 
-/// Accepts an alarm.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vw_record_alarm(
-    device: *mut vw_device,
-    now: u64,
-    lane: u8,
-    time: u64,
-    alarm: *const vw_alarm,
-    accepted: *mut vw_accepted,
-) -> vw_status {
-    let work = |inner: &mut Inner| {
-        // SAFETY: the caller has one there, by contract.
-        let given = unsafe { memory::read(alarm) }?;
-        let kind = match given.kind {
+impl Given for vw_event_record {
+    unsafe fn record<'a>(&self, _: &Inner) -> Result<Record<'a>, vw_status> {
+        let value = present(self.has_value, self.value);
+        Ok(Event { channel: self.channel, mode: mode(self.mode)?, code: self.code, value }.into())
+    }
+}
+
+impl Given for vw_alarm {
+    unsafe fn record<'a>(&self, _: &Inner) -> Result<Record<'a>, vw_status> {
+        let kind = match self.kind {
             VW_ALARM_PHYSIOLOGICAL => AlarmKind::Physiological,
             VW_ALARM_TECHNICAL => AlarmKind::Technical,
             _ => return Err(VW_ERROR_BAD_VALUE),
         };
-        let priority = match given.priority {
+        let priority = match self.priority {
             VW_PRIORITY_INFORMATIONAL => Priority::Informational,
             VW_PRIORITY_LOW => Priority::Low,
             VW_PRIORITY_MEDIUM => Priority::Medium,
             VW_PRIORITY_HIGH => Priority::High,
             _ => return Err(VW_ERROR_BAD_VALUE),
         };
-        let phase = match given.phase {
+        let phase = match self.phase {
             VW_PHASE_START => Phase::Start,
             VW_PHASE_CONTINUE => Phase::Continue,
             VW_PHASE_END => Phase::End,
@@ -498,71 +396,40 @@ pub unsafe extern "C" fn vw_record_alarm(
             _ => return Err(VW_ERROR_BAD_VALUE),
         };
         let alarm = Alarm {
-            mode: mode(given.mode)?,
-            value: present(given.has_value, given.value),
-            low_limit: present(given.has_low_limit, given.low_limit),
-            high_limit: present(given.has_high_limit, given.high_limit),
-            ..Alarm::new(given.channel, kind, priority, phase, given.code)
+            mode: mode(self.mode)?,
+            value: present(self.has_value, self.value),
+            low_limit: present(self.has_low_limit, self.low_limit),
+            high_limit: present(self.has_high_limit, self.high_limit),
+            ..Alarm::new(self.channel, kind, priority, phase, self.code)
         };
-        // SAFETY: the contract of all calls.
-        unsafe { accept(inner, now, lane, time, &alarm.into(), accepted) }
-    };
-    // SAFETY: the contract of all calls.
-    unsafe { with(device, work) }
+        Ok(alarm.into())
+    }
 }
 
-/// Accepts an annotation.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vw_record_annotation(
-    device: *mut vw_device,
-    now: u64,
-    lane: u8,
-    time: u64,
-    annotation: *const vw_annotation,
-    accepted: *mut vw_accepted,
-) -> vw_status {
-    let work = |inner: &mut Inner| {
-        // SAFETY: the caller has one there, by contract.
-        let given = unsafe { memory::read(annotation) }?;
+impl Given for vw_annotation {
+    unsafe fn record<'a>(&self, inner: &Inner) -> Result<Record<'a>, vw_status> {
         // SAFETY: the caller's text, by contract.
-        let text = unsafe { inner.bytes(given.text, given.text_len) }?;
+        let text = unsafe { inner.list(self.text, self.text_len) }?;
         let annotation = Annotation {
-            channel: (given.has_channel != 0).then_some(given.channel),
-            mode: mode(given.mode)?,
-            span: Duration::from_millis(given.span_ms.into()),
+            channel: (self.has_channel != 0).then_some(self.channel),
+            mode: mode(self.mode)?,
+            span: Duration::from_millis(self.span_ms.into()),
             text: core::str::from_utf8(text).map_err(|_| VW_ERROR_BAD_VALUE)?,
-            ..Annotation::new(given.code)
+            ..Annotation::new(self.code)
         };
-        // SAFETY: the contract of all calls.
-        unsafe { accept(inner, now, lane, time, &annotation.into(), accepted) }
-    };
-    // SAFETY: the contract of all calls.
-    unsafe { with(device, work) }
+        Ok(annotation.into())
+    }
 }
 
-/// Accepts alarm limits.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vw_record_alarm_limits(
-    device: *mut vw_device,
-    now: u64,
-    lane: u8,
-    time: u64,
-    limits: *const vw_alarm_limits,
-    accepted: *mut vw_accepted,
-) -> vw_status {
-    let work = |inner: &mut Inner| {
-        // SAFETY: the caller has one there, by contract.
-        let given = unsafe { memory::read(limits) }?;
+impl Given for vw_alarm_limits {
+    unsafe fn record<'a>(&self, _: &Inner) -> Result<Record<'a>, vw_status> {
         let limits = AlarmLimits {
-            component: given.component,
-            mode: mode(given.mode)?,
-            low: present(given.has_low, given.low),
-            high: present(given.has_high, given.high),
-            ..AlarmLimits::new(given.channel)
+            component: self.component,
+            mode: mode(self.mode)?,
+            low: present(self.has_low, self.low),
+            high: present(self.has_high, self.high),
+            ..AlarmLimits::new(self.channel)
         };
-        // SAFETY: the contract of all calls.
-        unsafe { accept(inner, now, lane, time, &limits.into(), accepted) }
-    };
-    // SAFETY: the contract of all calls.
-    unsafe { with(device, work) }
+        Ok(limits.into())
+    }
 }

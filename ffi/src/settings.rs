@@ -80,7 +80,7 @@ pub(crate) unsafe fn settings(config: &vw_config) -> Result<DeviceConfig, Failur
             }
             None => None,
         };
-        let id = memory::bytes(config.connection_id, config.connection_id_len)?;
+        let id = memory::list(config.connection_id, config.connection_id_len)?;
         settings.connection_id =
             ConnectionId::new(id).ok_or(wrong("the connection id is longer than 8 bytes"))?;
     }
@@ -110,7 +110,7 @@ unsafe fn local_identity(config: &vw_config) -> Result<LocalIdentity, Failure> {
         (
             memory::read_if(config.secret_key.cast::<[u8; 32]>())?.map(Zeroizing::new),
             memory::read_if(config.public_key.cast::<[u8; 32]>())?.map(PublicKey),
-            memory::bytes(config.credential, config.credential_len)?,
+            memory::list(config.credential, config.credential_len)?,
         )
     };
     let credential = Credential::from_bytes(credential).map_err(vw_status::from)?;

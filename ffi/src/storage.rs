@@ -184,7 +184,7 @@ pub unsafe extern "C" fn vw_handle_storage(
         let has_data = matches!(reply.kind, VW_REPLY_ENTRY | VW_REPLY_VALUE);
         let len = if has_data { reply.len } else { 0 };
         // SAFETY: the caller's bytes, by contract.
-        let bytes = unsafe { inner.bytes(reply.data, len) }?;
+        let bytes = unsafe { inner.list(reply.data, len) }?;
         let number = reply.number;
         let answer = match reply.kind {
             VW_REPLY_DONE => StorageReply::Done,

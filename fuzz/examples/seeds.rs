@@ -350,6 +350,10 @@ fn stored() {
             save("storage", &format!("{name}-{settings}"), &[&[settings << 1], ops].concat());
         }
     }
+    // Trends until storage and memory are full, then a link: what was given up is named.
+    let fill = [0x23, 23, 1].repeat(10);
+    let drain = [4, 20, 0, 15].repeat(6);
+    save("storage", "gap", &[&[4, 15, 15, 8], &fill[..], &[0x18, 15], &drain[..]].concat());
     save("storage", "boots", &[1, 0, 0, 0, 0, 40, 1]);
     save("storage", "entry", &[3, 0, 0, 1, 0, 30, 1]);
     save("storage", "items", &[5, 3, 3, 0]);

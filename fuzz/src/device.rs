@@ -57,7 +57,7 @@ struct Sim<'m> {
     disk: Option<MemoryStorage>,
     /// Commands that came: their handles, and (session, number).
     commands: Vec<CommandId>,
-    begun: BTreeSet<(u64, u32)>,
+    begun: BTreeSet<(u8, u8)>,
 }
 
 impl Hand {
@@ -272,14 +272,13 @@ impl Sim<'_> {
     fn deliver(&mut self, packet: &[u8]) {
         let mut copy = packet.to_vec();
         let (now, begun, commands) = (self.now, &mut self.begun, &mut self.commands);
-        let session = self.hand.sessions;
         self.device.handle_packet(now, &mut copy, &mut |received| {
             let DeviceReceived::Command { id, body, deadline, .. } = received else { return };
             assert!(deadline > now, "too late");
             commands.push(id);
-            // The hand's own: the number is in the body, too.
-            if let Ok([b'h', b'a', b'n', b'd', number]) = <[u8; 5]>::try_from(body) {
-                assert!(begun.insert((session, number.into())), "a command twice");
+            // The hand's own: session and number are in the body, too.
+            if let Ok([b'h', b'a', b'n', b'd', session, number]) = <[u8; 6]>::try_from(body) {
+                assert!(begun.insert((session, number)), "a command twice");
             }
         });
     }
@@ -378,7 +377,7 @@ impl Sim<'_> {
                 let expires = UnixSeconds(crate::world::CLOCK.0 + 900);
                 let ticket = TicketFrame { misused: false, ticket: &ticket, service_key: &[1; 32], expires };
                 let (number, (boot, tag)) = (input.u8(), self.hand.boot);
-                let body = [b'h', b'a', b'n', b'd', number];
+                let body = [b'h', b'a', b'n', b'd', self.hand.sessions as u8, number];
                 let deadline = self.now + Duration::from_millis(u64::from(input.u8()) * 100);
                 let command = CommandFrame { id: number.into(), boot, tag, deadline, kind: 1, body: &body };
                 let ask = TimeSyncFrame { ask: true, ..TimeSyncFrame::stamp(self.now) };

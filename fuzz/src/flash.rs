@@ -54,7 +54,7 @@ fn piece<const W: usize, const E: usize>(flash: &mut Nor<W, E>, input: &mut Inpu
         pages * (1 + u64::from(input.u8())) + (page - start) as u64
     } else {
         let number = number(input);
-        number - number % pages + (page - start) as u64
+        (number - number % pages).wrapping_add((page - start) as u64)
     };
     let (mut at, bytes) = match choice & 7 {
         0..4 => {

@@ -63,7 +63,7 @@ impl Device<'_> {
     /// may have made room. With storage that still takes records of the lane, nothing is dropped: serve
     /// [`Device::poll_storage`] after [`CallError::LaneFull`], and try again.
     // Inlined, as the caller knows which kind of record it gives: firmware that never gives a trend or a waveform is
-    // linked without their codec, 10 KB.
+    // linked without their codec (`examples/firmware/footprint --parts`).
     #[inline(always)]
     pub fn record_at(
         &mut self,

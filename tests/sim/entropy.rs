@@ -2,7 +2,7 @@
 
 use crate::kit::*;
 use crate::link::To;
-use crate::world::Setup;
+use crate::world::{Setup, World};
 use vitalwire::device::*;
 use vitalwire::framing::Lane;
 use vitalwire::limits::STORAGE_RETRY;
@@ -27,14 +27,20 @@ fn a_device_that_cannot_connect_for_want_of_randomness_says_so_and_keeps_its_rec
     world.wait_all_drained_and_check(secs(60));
 }
 
-#[test]
-fn a_session_goes_on_while_no_handshake_can_be_made() {
-    let mut world = Setup::new(2).build();
+/// A device whose session stands, and which has nothing but an alarm to send.
+fn an_alarm_to_send(seed: u64) -> (World, usize) {
+    let mut world = Setup::new(seed).build();
     let number = world.add(|_| {});
     world.connect(number);
     world.run_to_connected(number);
     world.drain(secs(60));
     world.record(number, Lane::Alarm, &alarm(1)).unwrap();
+    (world, number)
+}
+
+#[test]
+fn a_session_goes_on_while_no_handshake_can_be_made() {
+    let (mut world, number) = an_alarm_to_send(2);
     let (now, mut out) = (world.now, [0; 1500]);
     let path = world.nodes[number].path;
     let device = &mut world.nodes[number].device;
@@ -53,12 +59,7 @@ fn a_session_goes_on_while_no_handshake_can_be_made() {
 
 #[test]
 fn data_goes_on_while_no_ratchet_can_be_made() {
-    let mut world = Setup::new(3).build();
-    let number = world.add(|_| {});
-    world.connect(number);
-    world.run_to_connected(number);
-    world.drain(secs(60));
-    world.record(number, Lane::Alarm, &alarm(1)).unwrap();
+    let (mut world, number) = an_alarm_to_send(3);
     let (now, mut out) = (world.now, [0; 1500]);
     let path = world.nodes[number].path;
     let device = &mut world.nodes[number].device;

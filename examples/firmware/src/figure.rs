@@ -126,10 +126,10 @@ mod on {
                     self.attempt = Some(Attempt { pattern, tally, on_link: 0, seen: [None; 3] });
                 }
             }
-            if let Some(attempt) = &mut self.attempt {
-                if attempt.note(kind, packet.len()) {
-                    attempt.tally = tally;
-                }
+            if let Some(attempt) = &mut self.attempt
+                && attempt.note(kind, packet.len())
+            {
+                attempt.tally = tally;
             }
             Ok(Some(packet))
         }

@@ -8,6 +8,7 @@
 
 #include "board.h"
 #include "channels.h"
+#include "check.h"
 #include "pool.h"
 #include "provision.h" // written by ffi/run: the keys that a production line would write to flash
 #include "storage.h"
@@ -50,7 +51,7 @@ void vw_panic(void) {
     board_exit(1);
 }
 
-static void die(const char *what, vw_status status) {
+_Noreturn void die(const char *what, vw_status status) {
     board_print("firmware: FAILED: ");
     board_print(what);
     board_print(": ");
@@ -58,22 +59,6 @@ static void die(const char *what, vw_status status) {
     board_print("\n");
     board_exit(1);
 }
-
-#define CHECK(call)                                                                                                  \
-    do {                                                                                                             \
-        vw_status checked = (call);                                                                                  \
-        if (checked < 0) {                                                                                           \
-            die(#call, checked);                                                                                     \
-        }                                                                                                            \
-    } while (0)
-
-#define EXPECT(call, expected)                                                                                       \
-    do {                                                                                                             \
-        vw_status checked = (call);                                                                                  \
-        if (checked != (expected)) {                                                                                 \
-            die(#call " instead of " #expected, checked);                                                            \
-        }                                                                                                            \
-    } while (0)
 
 #ifdef VW_HEAP
 #define heap_used vw_heap_used
