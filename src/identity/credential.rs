@@ -219,14 +219,21 @@ impl Credential {
         Self::split(self.as_bytes()).map_or(Scopes::NONE, |(body, ..)| Scopes::from_bits(body.scopes))
     }
 
-    /// Tells whether `new` may take the place of this one, its own: whoever it names, and when it was issued.
-    #[cfg(all(feature = "handshake", any(feature = "credentials", test)))]
-    pub(crate) fn may_become(&self, new: &VerifiedCredential) -> bool {
-        let same = |(body, ..): (Body, &[u8], &[u8; SIGNATURE_LEN])| {
-            let identity = Identity { issuer: body.issuer, subject: body.subject };
-            identity == new.identity() && body.issued <= new.issued().0
-        };
-        Self::split(self.as_bytes()).is_ok_and(same)
+    /// Puts the bytes of a verified credential in the place of this one, its own, if they name the same and were issued no
+    /// earlier; tells whether that is so.
+    #[cfg(all(feature = "pinned-device", any(feature = "credentials", test)))]
+    pub(crate) fn renew(&mut self, bytes: &[u8], verified: &VerifiedCredential) -> bool {
+        let Ok((own, ..)) = Self::split(self.as_bytes()) else { return false };
+        let same = own.issuer == verified.identity.issuer && own.subject == verified.identity.subject;
+        if let Some(room) = self.bytes.get_mut(..bytes.len())
+            && same
+            && own.issued <= verified.issued.0
+        {
+            room.copy_from_slice(bytes);
+            self.len = bytes.len() as u8;
+            return true;
+        }
+        false
     }
 
     /// Reads the serial number that an unverified credential claims.
@@ -235,6 +242,8 @@ impl Credential {
         Self::split(self.as_bytes()).map_or(0, |(body, ..)| body.serial)
     }
 
+    /// Apart from its callers, which are many: a device's flash has it once.
+    #[inline(never)]
     fn split(bytes: &[u8]) -> Result<(Body, &[u8], &[u8; SIGNATURE_LEN]), CredentialError> {
         if bytes.len() > MAX_CREDENTIAL {
             return Err(CredentialError::Malformed);

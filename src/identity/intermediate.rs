@@ -1,14 +1,17 @@
 //! Certificates of intermediate authorities: what a root lets another authority sign.
 
+use super::Role;
+#[cfg(any(feature = "intermediates", test))]
+use super::Time;
 #[cfg(any(feature = "credentials", test))]
-use super::{CredentialError, IssuerId, Time};
-use super::{Role, Scopes};
+use super::{CredentialError, IssuerId, Scopes};
 #[cfg(any(feature = "credentials", test))]
 use crate::codec::{DecodeError, Reader, Writer};
 #[cfg(any(feature = "credentials", test))]
 use crate::crypto::SignatureKey;
 #[cfg(any(feature = "credentials", test))]
 use crate::limits::{MAX_INTERMEDIATE, MAX_UNIX_SECONDS};
+#[cfg(any(feature = "credentials", test))]
 use crate::time::UnixSeconds;
 use core::num::NonZeroU8;
 use core::ops::BitOr;
@@ -69,52 +72,86 @@ impl BitOr for Roles {
     }
 }
 
-/// What a verified certificate delegates, in as few bytes as there are: a device keeps them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Delegation {
-    roles: Roles,
-    /// The place of the authority that signed, among the anchors.
-    above: u8,
-    scopes: [u8; 4],
-    not_before: Seconds,
-    not_after: Seconds,
-}
+#[cfg(any(feature = "intermediates", test))]
+pub(super) use delegation::Delegation;
 
-/// A time below 2^35.
-type Seconds = [u8; 5];
+#[cfg(any(feature = "intermediates", test))]
+mod delegation {
+    use super::{Role, Roles, Scopes, UnixSeconds};
 
-const fn seconds(packed: Seconds) -> UnixSeconds {
-    let [a, b, c, d, e] = packed;
-    UnixSeconds(u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]))
-}
-
-#[cfg(any(feature = "credentials", test))]
-const fn packed(seconds: UnixSeconds) -> Seconds {
-    let [a, b, c, d, e, ..] = seconds.0.to_le_bytes();
-    [a, b, c, d, e]
-}
-
-#[cfg_attr(not(any(feature = "credentials", test)), expect(dead_code, reason = "nobody has one then"))]
-impl Delegation {
-    /// Tells whether credentials of this role's code may be signed.
-    pub(super) fn covers(self, role: u8) -> bool {
-        Role::from_code(role).is_some_and(|role| self.roles.contains(role))
+    /// What a verified certificate delegates, in as few bytes as there are: a device keeps them.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in crate::identity) struct Delegation {
+        pub(super) roles: Roles,
+        /// The place of the authority that signed, among the anchors.
+        pub(super) above: u8,
+        pub(super) scopes: [u8; 4],
+        pub(super) not_before: Seconds,
+        pub(super) not_after: Seconds,
     }
 
-    pub(super) fn above(self) -> usize {
-        self.above.into()
+    /// A time below 2^35.
+    type Seconds = [u8; 5];
+
+    const fn seconds(packed: Seconds) -> UnixSeconds {
+        let [a, b, c, d, e] = packed;
+        UnixSeconds(u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]))
+    }
+
+    pub(super) const fn packed(seconds: UnixSeconds) -> Seconds {
+        let [a, b, c, d, e, ..] = seconds.0.to_le_bytes();
+        [a, b, c, d, e]
+    }
+
+    impl Delegation {
+        /// Tells whether credentials of this role's code may be signed.
+        pub(in crate::identity) fn covers(self, role: u8) -> bool {
+            Role::from_code(role).is_some_and(|role| self.roles.contains(role))
+        }
+
+        pub(in crate::identity) fn above(self) -> usize {
+            self.above.into()
+        }
+
+        pub(in crate::identity) const fn scopes(self) -> Scopes {
+            Scopes::from_bits(u32::from_le_bytes(self.scopes))
+        }
+
+        pub(in crate::identity) const fn not_before(self) -> UnixSeconds {
+            seconds(self.not_before)
+        }
+
+        pub(in crate::identity) const fn not_after(self) -> UnixSeconds {
+            seconds(self.not_after)
+        }
+    }
+}
+
+/// Nothing is delegated to anybody, and the compiler knows it: this takes no byte of a device.
+#[cfg(not(any(feature = "intermediates", test)))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delegation {}
+
+#[cfg(all(feature = "credentials", not(any(feature = "intermediates", test))))]
+impl Delegation {
+    pub(super) const fn covers(self, _: u8) -> bool {
+        match self {}
+    }
+
+    pub(super) const fn above(self) -> usize {
+        match self {}
     }
 
     pub(super) const fn scopes(self) -> Scopes {
-        Scopes::from_bits(u32::from_le_bytes(self.scopes))
+        match self {}
     }
 
     pub(super) const fn not_before(self) -> UnixSeconds {
-        seconds(self.not_before)
+        match self {}
     }
 
     pub(super) const fn not_after(self) -> UnixSeconds {
-        seconds(self.not_after)
+        match self {}
     }
 }
 
@@ -234,6 +271,7 @@ impl Intermediate {
         Ok((issuer, key, fields))
     }
 
+    #[cfg(any(feature = "intermediates", test))]
     pub(super) fn verify<'k>(
         bytes: &[u8],
         time: Time,
@@ -253,8 +291,8 @@ impl Intermediate {
             roles,
             above,
             scopes: scopes.bits().to_le_bytes(),
-            not_before: packed(not_before),
-            not_after: packed(not_after),
+            not_before: delegation::packed(not_before),
+            not_after: delegation::packed(not_after),
         };
         Ok((key, delegation))
     }

@@ -70,10 +70,10 @@ impl LocalIdentity {
         &self.credential
     }
 
-    /// Puts another credential of the same key in the place of the present one.
-    #[cfg(feature = "handshake")]
-    pub(crate) const fn set_credential(&mut self, credential: Credential) {
-        self.credential = credential;
+    /// Returns the credential, to renew it.
+    #[cfg(all(feature = "pinned-device", any(feature = "credentials", test)))]
+    pub(crate) const fn credential_mut(&mut self) -> &mut Credential {
+        &mut self.credential
     }
 
     /// Returns whom the own credential names.

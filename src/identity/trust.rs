@@ -1,8 +1,10 @@
 //! Whom an end trusts, and what time it is for credentials.
 
+#[cfg(any(feature = "intermediates", test))]
+use super::Intermediate;
 #[cfg(any(feature = "credentials", test))]
-use super::{Credential, Intermediate};
-use super::{CredentialError, Delegation, IssuerId, Role, VerifiedCredential};
+use super::{Credential, IssuerId};
+use super::{CredentialError, Delegation, Role, VerifiedCredential};
 use crate::crypto::{PublicKey, SignatureKey};
 use crate::limits::MAX_ANCHORS;
 #[cfg(any(feature = "credentials", test))]
@@ -161,7 +163,7 @@ impl TrustAnchors {
     /// assert_eq!(anchors.authority_above(&ward.issuer()), Some(root.issuer()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[cfg(any(feature = "credentials", test))]
+    #[cfg(any(feature = "intermediates", test))]
     pub fn with_intermediate(&self, certificate: &[u8], time: Time) -> Result<Self, CredentialError> {
         let (key, delegation) = Intermediate::verify(certificate, time, |issuer| {
             //= SPEC.md#intermediate-authorities
