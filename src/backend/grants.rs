@@ -186,7 +186,7 @@ impl<P: Path> Backend<P> {
         self.glasses.in_force.insert(*identity, Glass { granted: grant, until });
         self.glasses.due = Some(self.glasses.due.map_or(until, |due| due.min(until)));
         let BreakGlass { scopes, by, reason, life } = grant;
-        self.events.push_back(BackendEvent::BreakGlassUsed { identity: *identity, by, reason, scopes, life });
+        self.tell(BackendEvent::BreakGlassUsed { identity: *identity, by, reason, scopes, life });
         Ok(self.review_scopes(now, at))
     }
 
@@ -202,7 +202,7 @@ impl<P: Path> Backend<P> {
         let Some(Glass { granted, .. }) = self.glasses.remove(identity) else { return false };
         let BreakGlass { by, reason, .. } = granted;
         // Its place was kept when it was granted.
-        self.events.push_back(BackendEvent::BreakGlassEnded { identity: *identity, by, reason });
+        self.tell(BackendEvent::BreakGlassEnded { identity: *identity, by, reason });
         let young: Vec<SlotRef> = self.by_hello.values().copied().collect();
         for at in young.into_iter().chain(self.devices.session_of(identity)) {
             if self.slots.live_mut(at).is_some_and(|live| live.identity == *identity) {
@@ -210,6 +210,12 @@ impl<P: Path> Backend<P> {
             }
         }
         true
+    }
+
+    /// Pushes an event for which a place was kept: it is never lost.
+    fn tell(&mut self, event: BackendEvent) {
+        self.note_event(&event);
+        self.events.push_back(event);
     }
 
     /// Ends the break-glass grants whose time is over.

@@ -24,12 +24,15 @@
 mod adversary;
 mod amplification;
 mod app;
+mod audit;
 mod authorisation;
 mod calls;
 mod clocks;
 mod commands;
+mod counters;
 mod damage;
 mod delivery;
+mod drain;
 mod entropy;
 mod facing;
 mod full_storage;
