@@ -2,6 +2,11 @@
 //!
 //! `cargo run --example authority -- --help`
 
+#![allow(
+    unreachable_pub,
+    reason = "the modules of a program are private: `pub` says what the others may use"
+)]
+
 mod tool;
 
 use std::process::ExitCode;
