@@ -188,6 +188,13 @@ impl Devices {
         self.get(self.by_identity.find(&self.entries, identity)?)?.current()
     }
 
+    /// Counts the batches that are delivered and neither committed nor released.
+    pub(super) fn outstanding(&self) -> u32 {
+        let of_all =
+            (0u32..).map_while(|at| self.entries.get(at)).flatten().map(|device| device.inbox.outstanding());
+        of_all.fold(0u32, |sum, of_one| sum.saturating_add(u32::try_from(of_one).unwrap_or(u32::MAX)))
+    }
+
     /// Counts the devices that have or had a session; a handshake that waits shows nobody as online.
     pub(super) const fn len(&self) -> usize {
         self.entered

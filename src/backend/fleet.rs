@@ -83,6 +83,7 @@ impl<P: Path> Peer<P> {
             secrets: secrets(),
             identity: identity(number),
             scopes: Scopes::PUBLISH,
+            serial: number,
             peer_connection_id: ConnectionId::EMPTY,
             peer_limits: Limits::DEVICE,
             pattern: Pattern::Ik,
@@ -181,6 +182,7 @@ fn resident<P: Path>(count: u32, path: impl Fn(u32) -> P) -> AllocationInfo {
             }
             assert!(transmit(&mut backend) >= 1, "the device hears that all has come");
             while backend.poll_event().is_some() {}
+            while backend.audit(NOW).pop().is_some() {}
         }
         // The timer of the handshake comes first, and sets that of the session.
         backend.handle_timeout(Instant::ZERO + HALF_OPEN_LIFE);

@@ -7,6 +7,7 @@ use super::event::{BackendEvent, Received, SlotRef};
 use super::halfopen::Origin;
 use super::resume::{Descent, Lineage, TicketSent};
 use super::{Backend, Path};
+use crate::audit::AuditEvent;
 use crate::crypto::{PublicKey, SessionSecrets};
 use crate::delivery::{StreamKey, StreamTable};
 use crate::error::{CloseReason, Discard};
@@ -79,6 +80,8 @@ pub(super) struct Joined {
     pub(super) secrets: SessionSecrets,
     pub(super) identity: Identity,
     pub(super) scopes: Scopes,
+    /// The serial number of the credential that the full handshake showed.
+    pub(super) serial: u32,
     pub(super) peer_connection_id: ConnectionId,
     pub(super) peer_limits: Limits,
     pub(super) pattern: Pattern,
@@ -118,6 +121,7 @@ pub(super) struct Cold<P> {
     /// The largest packet that the device takes, in bytes.
     pub(super) max_packet: u16,
     idle_secs: u32,
+    /// What it may do now: of what its credential permits, what is granted.
     pub(super) scopes: Scopes,
     /// The application's own number for this session.
     pub(super) fence: u64,
@@ -145,6 +149,8 @@ pub(super) struct Rare<P> {
     pub(super) hint: bool,
     /// Whose session it is, if it is no longer, or never was, that of a device here.
     pub(super) outcast: Option<Identity>,
+    /// What the operator grants, where break-glass grants more.
+    granted: Option<Scopes>,
 }
 
 /// No device has so high a place.
@@ -176,12 +182,13 @@ impl<P> Rare<P> {
             owes_accept: false,
             hint: false,
             outcast: None,
+            granted: None,
         }
     }
 
     fn is_empty(&self) -> bool {
         let Self { youth, spare, trial, ticket, assembly, downlink, refused, pong, wanted_set, .. } = self;
-        let Self { owes_accept, hint, outcast, .. } = self;
+        let Self { owes_accept, hint, outcast, granted, .. } = self;
         let boxes = youth.is_none() && spare.is_none() && assembly.is_none() && downlink.is_none();
         boxes
             && trial.is_none()
@@ -192,6 +199,7 @@ impl<P> Rare<P> {
             && !owes_accept
             && !hint
             && outcast.is_none()
+            && granted.is_none()
     }
 }
 
@@ -260,8 +268,17 @@ const MAX_REFUSED: usize = 8;
 
 impl<P: Path> Live<P> {
     pub(super) fn new(now: Instant, joined: Joined, start: Start<P>) -> Self {
-        let Joined { secrets, identity, scopes, peer_connection_id, peer_limits, pattern, rekey, lineage } =
-            joined;
+        let Joined {
+            secrets,
+            identity,
+            scopes,
+            serial,
+            peer_connection_id,
+            peer_limits,
+            pattern,
+            rekey,
+            lineage,
+        } = joined;
         let Start { path, path_state, granted, seat, fence, origin, closing, misused, policy } = start;
         let keep = |session| {
             Box::new(Cold {
@@ -276,7 +293,7 @@ impl<P: Path> Live<P> {
                 scopes: scopes & granted,
                 fence,
                 streams: StreamTable::empty(),
-                descent: Descent::new(lineage, misused),
+                descent: Descent::new(lineage, serial, scopes, misused),
                 listen: 0,
             })
         };
@@ -330,6 +347,23 @@ impl<P: Path> Live<P> {
     /// Returns the entry of its device, unless it is there only to be closed.
     pub(super) fn device(&self) -> Option<u32> {
         (self.device != NO_DEVICE).then_some(self.device)
+    }
+
+    /// Returns what the operator grants, of what the credential permits.
+    pub(super) fn granted(&self) -> Scopes {
+        self.rare().and_then(|rare| rare.granted).unwrap_or(self.scopes)
+    }
+
+    /// Sets what it may do: what the operator grants and, for a while, `besides`, of what its credential permits.
+    pub(super) fn grant(&mut self, granted: Scopes, besides: Scopes) {
+        let allowed = self.descent.scopes();
+        self.scopes = allowed & (granted | besides);
+        let granted = allowed & granted;
+        if granted != self.scopes {
+            self.make_rare().granted = Some(granted);
+        } else if let Some(rare) = self.rare_mut() {
+            rare.granted = None;
+        }
     }
 
     pub(super) fn youth(&self) -> Option<&Youth> {
@@ -509,6 +543,7 @@ impl<P: Path> Backend<P> {
             return Err(Discard::UnknownConnection);
         };
         let live = self.slots.live_mut(at).ok_or(Discard::NotAccepted)?;
+        let ratchets = live.session.dh_ratchets();
         let opened = live.session.open(now, &header, packet);
         if let Some(reason) = live.session.closed() {
             self.end_session(at, reason);
@@ -518,8 +553,14 @@ impl<P: Path> Backend<P> {
         let (counter, epoch, advanced) = (opened.counter, opened.epoch, opened.epoch_advanced);
         live.unreported = live.unreported.saturating_add(1);
         live.owes_packet |= advanced;
-        if advanced && let Some(rare) = live.rare_mut() {
-            rare.owes_accept = false;
+        let mut rekeyed = None;
+        if advanced {
+            if let Some(rare) = live.rare_mut() {
+                rare.owes_accept = false;
+            }
+            let done = live.session.dh_ratchets();
+            self.totals.rekeyed(done != ratchets);
+            rekeyed = Some(done).filter(|done| *done != ratchets);
         }
         let first = !live.proved;
         live.owes_packet |= first;
@@ -527,6 +568,9 @@ impl<P: Path> Backend<P> {
         live.confirmed();
         let closing = live.closing.is_some();
         let payload: &'b [u8] = opened.payload;
+        if let Some((ratchets, identity)) = rekeyed.zip(self.identity_of(at)) {
+            self.audit.note(now, AuditEvent::Rekeyed { identity, ratchets });
+        }
         // Else the timers that there are come early enough.
         if first || advanced {
             self.reschedule(now, at);
@@ -596,6 +640,7 @@ impl<P: Path> Backend<P> {
             Frame::Listen(window) => live.listen = window.as_millis().try_into().unwrap_or(u32::MAX),
             Frame::TimeSync(frame) => self.handle_time_sync(now, at, &frame),
             Frame::CommandResult(result) => self.handle_command_result(at, result, sink),
+            Frame::CredentialRenewal(hash) => self.handle_renewal_answer(at, hash),
             Frame::Close(reason) => self.end_session(at, reason),
             //= SPEC.md#frames
             //# A receiver MUST skip and count an unknown frame of type 64 or above.
@@ -623,6 +668,7 @@ impl<P: Path> Backend<P> {
         }
         let Some(live) = self.slots.live_mut(at) else { return false };
         live.proved = true;
+        self.totals.online = self.totals.online.saturating_add(1);
         let mut early: Vec<StreamKey> = Vec::new();
         if live.descent.resumed {
             // What rode in the Hello may be committed by now.

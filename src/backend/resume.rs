@@ -6,6 +6,7 @@ use super::halfopen::{Stage, Verdict};
 use super::job::Work;
 use super::live::{Joined, Live};
 use super::{Backend, Grant, Path};
+use crate::audit::AuditEvent;
 use crate::codec::Writer;
 use crate::crypto::{TAG_LEN, hash_parts};
 use crate::entropy::Entropy;
@@ -52,17 +53,28 @@ pub(super) struct Descent {
 }
 
 impl Descent {
-    pub(super) fn new(lineage: Lineage, misused: bool) -> Self {
+    /// `serial` and `scopes` are those of the credential that the full handshake showed.
+    pub(super) fn new(lineage: Lineage, serial: u32, scopes: Scopes, misused: bool) -> Self {
         let Lineage { contents, resumed } = lineage;
         let known = contents.is_some();
-        let (not_after, revocation, origin, serial, scopes, psk_proved) = match contents {
-            Some(TicketContents { not_after, revocation, origin, serial, scopes, psk_proved, .. }) => {
-                (not_after, revocation, origin, serial, scopes, psk_proved)
+        let (not_after, revocation, origin, psk_proved) = match contents {
+            Some(TicketContents { not_after, revocation, origin, psk_proved, .. }) => {
+                (not_after, revocation, origin, psk_proved)
             }
-            None => (UnixSeconds(0), 0, UnixSeconds(0), 0, Scopes::NONE, false),
+            None => (UnixSeconds(0), 0, UnixSeconds(0), false),
         };
         let ticket = TicketGiving::new(misused);
         Self { not_after, revocation, origin, serial, scopes, psk_proved, known, resumed, ticket }
+    }
+
+    /// Returns the serial number of the credential that the full handshake showed.
+    pub(super) const fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// Returns what that credential permits.
+    pub(super) const fn scopes(&self) -> Scopes {
+        self.scopes
     }
 
     /// Returns what the session's tickets say.
@@ -161,14 +173,20 @@ impl<P: Path> Live<P> {
 }
 
 impl Joined {
-    /// What a full handshake gives; `clock` is its time.
-    pub(super) fn full(established: Established, clock: Option<UnixSeconds>, rekey: RekeyPolicy) -> Self {
+    /// What a full handshake gives; `clock` is its time, `revocation` the number of the list that it was held against.
+    pub(super) fn full(
+        established: Established,
+        clock: Option<UnixSeconds>,
+        rekey: RekeyPolicy,
+        revocation: u64,
+    ) -> Self {
         let Established { secrets, peer, peer_connection_id, peer_limits, pattern } = established;
-        let contents = clock.map(|origin| contents_of(&peer, pattern, origin));
+        let contents = clock.map(|origin| contents_of(&peer, pattern, origin, revocation));
         Self {
             secrets,
             identity: peer.identity(),
             scopes: peer.scopes(),
+            serial: peer.serial(),
             peer_connection_id,
             peer_limits,
             pattern,
@@ -183,6 +201,7 @@ impl Joined {
             secrets,
             identity: contents.identity,
             scopes: contents.scopes,
+            serial: contents.serial,
             peer_connection_id,
             peer_limits,
             pattern: Pattern::Resume,
@@ -194,13 +213,18 @@ impl Joined {
     }
 }
 
-fn contents_of(peer: &VerifiedCredential, pattern: Pattern, origin: UnixSeconds) -> TicketContents {
+fn contents_of(
+    peer: &VerifiedCredential,
+    pattern: Pattern,
+    origin: UnixSeconds,
+    revocation: u64,
+) -> TicketContents {
     TicketContents {
         identity: peer.identity(),
         serial: peer.serial(),
         scopes: peer.scopes(),
         not_after: peer.not_after(),
-        revocation: 0,
+        revocation,
         origin,
         psk_proved: matches!(pattern, Pattern::XxPsk3(_) | Pattern::IkPsk2),
     }
@@ -221,6 +245,7 @@ impl<P: Path> Backend<P> {
     /// ask [`Backend::poll_early`] for batches. The wall clock must be known ([`BackendConfig::time`](super::BackendConfig::time)).
     pub fn set_ticket_keys(&mut self, keys: TicketKeys) {
         self.ticket_keys = Some(Arc::new(keys));
+        self.note(AuditEvent::TicketKeysSet {});
     }
 
     /// Returns the next batch that rode in a resumption's Hello: store and commit it like one of the sink.
@@ -235,6 +260,9 @@ impl<P: Path> Backend<P> {
         let clock = self.config.time.clock().ok_or(Discard::UnknownType)?;
         let hello = keys.check_hello(packet).map_err(HandshakeError::discard)?;
         self.answer_duplicate(hello.mac(), &path)?;
+        if self.is_draining() {
+            return Err(Discard::Draining);
+        }
         //= SPEC.md#admission
         //# A backend MUST keep at most two half-open handshakes per identity whose Hello may be a replay, four in all, and a capped number of all identities.
         if self.half_open >= self.config.max_half_open {
@@ -261,7 +289,7 @@ impl<P: Path> Backend<P> {
     }
 
     /// Tells the device to come with a full handshake, at once: its ticket is not taken.
-    fn refuse_ticket(&mut self, path: P, connection_id: ConnectionId, hello_mac: [u8; TAG_LEN]) {
+    pub(super) fn refuse_ticket(&mut self, path: P, connection_id: ConnectionId, hello_mac: [u8; TAG_LEN]) {
         let Some((keys, cookie)) = self.ticket_keys.clone().zip(self.cookies.make(&path)) else { return };
         let mut out = [0u8; 64];
         let mut writer = Writer::new(&mut out);
@@ -289,6 +317,10 @@ impl<P: Path> Backend<P> {
         let TicketContents { identity, serial, revocation, origin, .. } = *read.contents();
         let expires = UnixSeconds(read.contents().expires().0.saturating_add(CLOCK_TOLERANCE_SECS));
         if self.hold_pending(now, at, identity, Stage::AcceptResume(read, id)) {
+            if self.is_revoked(&identity, serial) {
+                self.note_revoked(identity, serial);
+                return self.refuse_revoked_ticket(at);
+            }
             let claim = TicketClaim { identity, id, hello, origin, expires, serial, revocation };
             self.push_event(BackendEvent::Resuming { pending: PendingId(at), claim });
         }
