@@ -5,6 +5,7 @@
 //! `VITALWIRE_SESSIONS=2000` sets the number of sessions.
 
 mod common;
+#[expect(dead_code, reason = "the bench of one shard measures more")]
 #[path = "common/fleet.rs"]
 mod fleet;
 
