@@ -75,6 +75,11 @@ macro_rules! counted {
         impl $name {
             /// Every value, in order.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// Returns the name of the value, as it is in the source.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant),)* }
+            }
         }
     };
 }
@@ -136,6 +141,8 @@ counted! {
         TooManyPending => "too many pending handshakes",
         /// The sender was asked for a cookie instead.
         CookieRequired => "cookie required",
+        /// A Hello, while this node sends its devices away: another node will answer it.
+        Draining => "the node is draining",
         /// The application has not accepted this session yet.
         NotAccepted => "not accepted yet",
         /// Records of a stream that was not named yet.

@@ -13,7 +13,8 @@
 //!   [`wire::link`], how packets cross a link of 20 bytes, a TCP stream or a serial line. The chapter for authors of
 //!   firmware is [`guide::firmware`]; what to do on each error and event is in [`guide::answers`].
 //! - Randomness on firmware: [`Entropy`] states the contract, [`health::HealthTested`] keeps it.
-//! - Services: [`backend::Backend`]. The same; [`delivery::Ledger`], what it stores with the records.
+//! - Services: [`backend::Backend`]. The same; [`delivery::Ledger`], what it stores with the records; [`audit`], what it can
+//!   show to an auditor; [`backend::Counters`], to whoever watches it.
 //! - Who may speak: [`identity`]. What is said: [`framing`]; what it means: [`clinical`].
 //! - A driver of your own: [`session`], [`delivery`], [`handshake`] and [`wire`] stand by themselves.
 //!
@@ -110,6 +111,8 @@
 #[cfg(any(feature = "alloc", test))]
 extern crate alloc;
 
+#[cfg(feature = "backend")]
+pub mod audit;
 #[cfg(feature = "backend")]
 pub mod backend;
 pub mod clinical;

@@ -191,6 +191,22 @@ pub const ALARM_PROBE: Duration = Duration::from_secs(4);
 /// A session without an authenticated packet for this long ends (SPEC.md, "Liveness").
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 
+/// The most usual events that wait for an audit log (SPEC.md, "Audit log").
+pub const AUDIT_QUEUE: usize = 4096;
+/// The most essential events that wait for an audit log beside those (SPEC.md, "Audit log").
+pub const AUDIT_ESSENTIAL_QUEUE: usize = 512;
+/// How many events of a kind that anybody can cause are noted per [`AUDIT_INTERVAL`]; more are counted (SPEC.md, "Audit log").
+pub const AUDIT_ALIKE: u64 = 32;
+/// How often counts are noted and checkpoints signed, if there is anything to note or sign (SPEC.md, "Audit log").
+pub const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
+/// After so many entries a checkpoint is signed at the latest (SPEC.md, "Audit log").
+pub const AUDIT_CHECKPOINT_ENTRIES: u64 = 256;
+/// The longest body of an audit log's entry, in bytes (SPEC.md, "Audit log").
+pub const AUDIT_MAX_ENTRY: usize = 4096;
+/// By how much a wall clock may differ from what its last reading and the drift allow before that is a jump, in
+/// milliseconds (SPEC.md, "Audit log").
+pub const CLOCK_JUMP_MILLIS: u64 = 2000;
+
 /// The smallest piece that a link with fragments must carry, in bytes: what BLE carries at least (SPEC.md, "Fragments").
 pub const MIN_LINK_PACKET: usize = 20;
 /// The most fragments of one packet (SPEC.md, "Fragments").

@@ -37,6 +37,7 @@ fn errors_events_and_discards() -> Vec<&'static str> {
         session::SealError,
         wire::link::LinkDiscard, wire::link::LinkDiscards, wire::link::LinkError,
         device::DeviceEvent, device::StorageTrouble,
+        audit::AuditError, audit::AuditEvent, audit::SinkFailed, audit::Why,
         backend::BackendEvent, backend::ClaimOutcome, backend::CommandOutcome,
     };
     #[cfg(feature = "fhir")]
@@ -66,8 +67,9 @@ const ENDINGS: [&str; 11] = [
     "Error", "Event", "Discard", "Discards", "Trouble", "Reason", "Refusal", "Failure", "Failed", "Notice",
     "Outcome",
 ];
-/// What ends so and is neither: what a handshake came to, with the keys that it made.
-const OTHERS: [&str; 1] = ["ReplyOutcome"];
+/// What ends so and is neither: what a handshake came to, with the keys that it made; and what needs an operating system
+/// with files.
+const OTHERS: [&str; 3] = ["ReplyOutcome", "FileError", "VerifyError"];
 
 #[test]
 fn every_error_event_and_discard_is_in_the_list() {

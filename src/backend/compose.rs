@@ -45,17 +45,20 @@ struct Manifest {
 impl<P: Path> Live<P> {
     /// Tells whether there is anything to say to the device.
     pub(super) fn wants_to_send(&self) -> bool {
-        self.proved
-            && (self.owes_packet
-                || self.dirty != 0
-                || self.owes_accept
-                || self.hint
-                || self.unreported >= REPORT_AFTER
-                || self.pong.is_some()
-                || self.wanted_set.is_some()
-                || !self.refused.is_empty()
-                || self.has_downlink()
-                || self.closing.is_some())
+        self.proved && (self.closing.is_some() || self.owes_anything())
+    }
+
+    /// Tells whether there is anything to say but a Close.
+    fn owes_anything(&self) -> bool {
+        self.owes_packet
+            || self.dirty != 0
+            || self.owes_accept
+            || self.hint
+            || self.unreported >= REPORT_AFTER
+            || self.pong.is_some()
+            || self.wanted_set.is_some()
+            || !self.refused.is_empty()
+            || self.has_downlink()
     }
 
     fn compose(
@@ -69,7 +72,7 @@ impl<P: Path> Live<P> {
     ) -> (usize, Manifest) {
         let mut manifest = Manifest::default();
         let mut writer = FrameWriter::new(payload);
-        if let Some(reason) = self.closing {
+        if let Some(reason) = self.closing.filter(|_| !self.close_held) {
             manifest.closing = writer.push(&Frame::Close(reason)).is_ok();
             return (writer.len(), manifest);
         }
@@ -187,6 +190,7 @@ impl<P: Path> Backend<P> {
             space.copy_from_slice(packet);
             let path = path.clone();
             self.outgoing.pop_front();
+            self.totals.sent(needed);
             return Ok(out.get(..needed).map(|packet| Transmit { path, packet }));
         }
         while let Some(&at) = self.ready.front() {
@@ -207,9 +211,11 @@ impl<P: Path> Backend<P> {
                 live.queued = false;
             }
             if let Some((path, len)) = sent {
+                self.totals.sent(len);
                 return Ok(out.get(..len).map(|packet| Transmit { path, packet }));
             }
         }
+        self.report_drained();
         Ok(None)
     }
 
@@ -232,13 +238,18 @@ impl<P: Path> Backend<P> {
             }
         }
         let wall = self.wall_reading(now);
+        let held = self.holds_close(now, at);
         let Some(live) = self.slots.live_mut(at) else { return Ok(None) };
-        if live.closing.is_none() && !live.is_listening(now) {
+        live.close_held = held;
+        if (live.closing.is_none() || held) && !live.is_listening(now) {
             return Ok(None); // until the device is heard again
+        }
+        if held && !live.owes_anything() {
+            return Ok(None); // until its batches are settled
         }
         if live.budget() == 0 {
             // What is owed waits until more comes from there.
-            if let Some(reason) = live.closing {
+            if let Some(reason) = live.closing.filter(|_| !held) {
                 self.end_session(at, reason);
             }
             return Ok(None);
@@ -273,6 +284,7 @@ impl<P: Path> Backend<P> {
             Err(SealError::PacketTooLong) => return Ok(None),
         };
         live.sent(now, &manifest, random, sealed);
+        self.totals.tickets_given = self.totals.tickets_given.saturating_add(manifest.ticket.into());
         let timer = live.downlink_timer(now);
         let (path, closing) = (live.path.clone(), live.closing.filter(|_| manifest.closing));
         if let Some(reason) = closing {

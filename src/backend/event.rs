@@ -136,6 +136,11 @@ pub enum BackendEvent {
         /// What it said.
         reading: ClockReading,
     },
+    /// The drain is over ([`Backend::drain`](super::Backend::drain)): no session is left here.
+    Drained {
+        /// Batches that were delivered and are neither committed nor released: above 0 only if the time was over.
+        uncommitted: u32,
+    },
     /// More events came than fit; so many were lost.
     EventsLost(u32),
 }

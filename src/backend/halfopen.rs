@@ -5,6 +5,7 @@ use super::job::{Enrolment, HandshakeDone, HandshakeJob, Outcome, Work};
 use super::live::{Joined, Live, PathState, Start};
 use super::slots::{CONNECTION_ID_LEN, Use};
 use super::{Backend, Grant, Path};
+use crate::audit::AuditEvent;
 use crate::codec::Writer;
 use crate::crypto::TAG_LEN;
 use crate::entropy::Entropy;
@@ -116,6 +117,11 @@ impl<P: Path> Backend<P> {
         let responder = self.responder.clone();
         let (hello, key) = responder.check_hello(packet).map_err(HandshakeError::discard)?;
         self.answer_duplicate(hello.mac(), &path)?;
+        //= SPEC.md#draining
+        //# A backend that drains MUST NOT answer a Hello but a copy of one that it has answered before.
+        if self.is_draining() {
+            return Err(Discard::Draining);
+        }
         let loaded = self.is_loaded();
         let proven = hello.cookie().is_some_and(|cookie| self.cookies.verify(now, &path, cookie));
         if loaded && !proven {
@@ -361,6 +367,17 @@ impl<P: Path> Backend<P> {
     fn decide(&mut self, now: Instant, pending: PendingId, verdict: Verdict) -> Result<(), CallError> {
         let at = pending.0;
         let half = self.slots.half_open_mut(at).ok_or(CallError::StaleHandle)?;
+        let turned_away = match (&verdict, &half.stage, half.identity) {
+            (_, Stage::Working | Stage::AwaitingFinish(_), _) | (Verdict::Accepted(_), ..) | (.., None) => {
+                None
+            }
+            (Verdict::Refused(reason), _, Some(identity)) => {
+                Some(AuditEvent::TurnedAway { identity, reason: *reason })
+            }
+        };
+        if let Some(event) = turned_away {
+            self.audit.note(now, event);
+        }
         match core::mem::replace(&mut half.stage, Stage::Working) {
             Stage::AcceptHello(hello) => {
                 let psk = match &verdict {

@@ -8,6 +8,7 @@ use super::event::{BackendEvent, Received, SlotRef};
 use super::halfopen::Origin;
 use super::resume::{Lineage, TicketGiving};
 use super::{Backend, Path};
+use crate::audit::AuditEvent;
 use crate::crypto::{PublicKey, SessionSecrets};
 use crate::delivery::{IndexedStream, StreamKey, StreamTable};
 use crate::error::{CloseReason, Discard};
@@ -118,6 +119,8 @@ pub(super) struct Live<P> {
     pub(super) lineage: Lineage,
     pub(super) ticket: TicketGiving,
     pub(super) closing: Option<CloseReason>,
+    /// Its Close waits, as the node drains and not all is settled.
+    pub(super) close_held: bool,
     /// Commands and stamps, if there ever were any.
     pub(super) downlink: Option<Box<Downlink>>,
     /// For how long the device listens after each of its packets; zero: always.
@@ -180,6 +183,7 @@ impl<P: Path> Live<P> {
             lineage,
             ticket: TicketGiving::new(misused),
             closing,
+            close_held: false,
             downlink: None,
             listen: Duration::ZERO,
             queued: false,
@@ -302,6 +306,7 @@ impl<P: Path> Backend<P> {
             return Err(Discard::UnknownConnection);
         };
         let live = self.slots.live_mut(at).ok_or(Discard::NotAccepted)?;
+        let ratchets = live.session.dh_ratchets();
         let opened = live.session.open(now, &header, packet);
         if let Some(reason) = live.session.closed() {
             self.end_session(at, reason);
@@ -313,6 +318,12 @@ impl<P: Path> Backend<P> {
         live.owes_packet |= opened.epoch_advanced;
         if opened.epoch_advanced {
             live.owes_accept = false;
+            let done = live.session.dh_ratchets();
+            self.totals.rekeyed(done != ratchets);
+            if done != ratchets {
+                let event = AuditEvent::Rekeyed { identity: live.identity, ratchets: done };
+                self.audit.note(now, event);
+            }
         }
         let first = !live.proved;
         live.owes_packet |= first;
@@ -413,6 +424,7 @@ impl<P: Path> Backend<P> {
         }
         let Some(live) = self.slots.live_mut(at) else { return false };
         live.proved = true;
+        self.totals.online = self.totals.online.saturating_add(1);
         let mut early: Vec<StreamKey> = Vec::new();
         if live.lineage.resumed {
             // What rode in the Hello may be committed by now.

@@ -6,6 +6,7 @@ use super::halfopen::{Stage, Verdict};
 use super::job::Work;
 use super::live::{Joined, Live};
 use super::{Backend, Grant, Path};
+use crate::audit::AuditEvent;
 use crate::codec::Writer;
 use crate::crypto::{TAG_LEN, hash_parts};
 use crate::entropy::Entropy;
@@ -154,6 +155,7 @@ impl<P: Path> Backend<P> {
     /// ask [`Backend::poll_early`] for batches. The wall clock must be known ([`BackendConfig::time`](super::BackendConfig::time)).
     pub fn set_ticket_keys(&mut self, keys: TicketKeys) {
         self.ticket_keys = Some(Arc::new(keys));
+        self.note(AuditEvent::TicketKeysSet {});
     }
 
     /// Returns the next batch that rode in a resumption's Hello: store and commit it like one of the sink.
@@ -168,6 +170,9 @@ impl<P: Path> Backend<P> {
         let clock = self.config.time.clock().ok_or(Discard::UnknownType)?;
         let hello = keys.check_hello(packet).map_err(HandshakeError::discard)?;
         self.answer_duplicate(hello.mac(), &path)?;
+        if self.is_draining() {
+            return Err(Discard::Draining);
+        }
         //= SPEC.md#admission
         //# A backend MUST keep at most two half-open handshakes per identity whose Hello may be a replay, four in all, and a capped number of all identities.
         if self.half_open >= self.config.max_half_open {

@@ -121,6 +121,7 @@
 //! | `TicketUnclaimed` | A backend only. |
 //! | `TooManyPending` | A backend only. |
 //! | `CookieRequired` | A backend only. |
+//! | `Draining` | A backend only. |
 //! | `NotAccepted` | A backend only. |
 //! | `UnknownStream` | A backend only. |
 //! | `UnknownDescriptors` | A backend only. |

@@ -23,11 +23,14 @@
 mod adversary;
 mod amplification;
 mod app;
+mod audit;
 mod calls;
 mod clocks;
 mod commands;
+mod counters;
 mod damage;
 mod delivery;
+mod drain;
 mod entropy;
 mod facing;
 mod full_storage;

@@ -353,6 +353,7 @@ impl World {
     fn settle_backend(&mut self) -> usize {
         let now = self.now;
         let mut moved = 0;
+        self.backend.handle_timeout(now);
         while let Some(job) = self.backend.poll_handshake() {
             let done = job.run(&mut self.rng);
             self.jobs.push((now + self.link.rng.between(self.setup.job_delay), done));

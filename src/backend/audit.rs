@@ -1,0 +1,72 @@
+//! What an auditor should hear of: noted where it happens, not where the application looks.
+
+use super::event::BackendEvent;
+use super::{Backend, Path};
+use crate::audit::{AuditEvent, AuditQueue};
+use crate::identity::Identity;
+use crate::time::Instant;
+
+impl<P: Path> Backend<P> {
+    /// Returns the queue of events for an auditor: hand it to [`AuditLog::run`](crate::audit::AuditLog::run), once in a turn of the
+    /// run loop. The backend notes in it by itself what it sees; the application notes what only it knows, beginning
+    /// with [`AuditEvent::Started`].
+    ///
+    /// What strangers send is not noted one by one: every minute there is an event with counts.
+    pub fn audit(&mut self, now: Instant) -> &mut AuditQueue {
+        self.audit.count(now, &self.discards, self.totals.events_lost, false);
+        &mut self.audit
+    }
+
+    /// As [`Backend::audit`], before the node stops: counts that were not noted yet are, and [`AuditEvent::Stopped`] is the
+    /// last event.
+    pub fn audit_stop(&mut self, now: Instant) -> &mut AuditQueue {
+        self.audit.count(now, &self.discards, self.totals.events_lost, true);
+        self.audit.note(now, AuditEvent::Stopped {});
+        &mut self.audit
+    }
+
+    /// Notes an event for the auditor, with the time of the latest call.
+    pub(super) fn note(&mut self, event: AuditEvent) {
+        self.audit.note(self.latest, event);
+    }
+
+    /// Notes what the application is told, as far as an auditor may ask for it. A new event does not compile before it
+    /// has found its place here.
+    pub(super) fn note_event(&mut self, event: &BackendEvent) {
+        let noted = match *event {
+            BackendEvent::Connected { identity, scopes, pattern } => {
+                AuditEvent::Accepted { identity, serial: self.serial_of(&identity), pattern, scopes }
+            }
+            BackendEvent::Disconnected { identity, reason } => AuditEvent::Ended { identity, reason },
+            BackendEvent::HandshakeRefused(discard) => AuditEvent::Refused { reason: discard.into() },
+            BackendEvent::TicketConflict { identity, origin, .. } => {
+                AuditEvent::TicketConflict { identity, origin }
+            }
+            BackendEvent::ScopeRefused { identity, stream, first, count } => {
+                let (boot, tag, lane) = (stream.boot, stream.tag, stream.lane);
+                AuditEvent::ScopeRefused { identity, boot, tag, lane, first, count }
+            }
+            BackendEvent::TagConflict { identity, conflict } => AuditEvent::TagConflict {
+                identity,
+                boot: conflict.boot,
+                known: conflict.known,
+                named: conflict.named,
+            },
+            BackendEvent::CommandEnded { identity, outcome, .. } => {
+                AuditEvent::CommandEnded { identity, outcome: outcome.name().into() }
+            }
+            BackendEvent::Drained { uncommitted } => AuditEvent::Drained { uncommitted },
+            // Questions to the application, whose answers are noted; clocks of devices; what is counted.
+            BackendEvent::Pending { .. }
+            | BackendEvent::Resuming { .. }
+            | BackendEvent::Clock { .. }
+            | BackendEvent::EventsLost(_) => return,
+        };
+        self.note(noted);
+    }
+
+    fn serial_of(&mut self, identity: &Identity) -> Option<u32> {
+        let at = self.devices.session_of(identity)?;
+        self.slots.live_mut(at)?.lineage.contents.map(|contents| contents.serial)
+    }
+}
