@@ -88,7 +88,8 @@ pub(crate) fn print(effort: Effort) {
         contenders.push(backend(&fleet, kind));
         contenders.push(raw(kind, *len));
     }
-    let figures = Figures::in_turn(effort, effort.of(256, 32), contenders);
+    // Short stretches, so that hardly any is interrupted.
+    let figures = Figures::in_turn(effort, CALL as u64, contenders);
     println!(
         "{:<32}{:>8}{:>12}{:>16}{:>16}{:>18}",
         "", "bytes", "ns/packet", "records/s", "values/s", "share of open"

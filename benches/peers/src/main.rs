@@ -74,7 +74,7 @@ fn last_level_cache() -> String {
     let size = |index: u32| {
         std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size")).ok()
     };
-    let largest = (0..8).filter_map(size).last();
+    let largest = (0..8).filter_map(size).next_back();
     largest.map_or_else(|| "unknown".into(), |size| size.trim().to_owned())
 }
 

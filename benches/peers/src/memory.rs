@@ -1,7 +1,7 @@
 //! Table 4: what a finished session takes of a service's memory, heap and all.
 
 use crate::fleet::Fleet;
-use crate::measure::Effort;
+use crate::measure::{Effort, print_aim};
 use crate::{noise, own, tls, wireguard};
 use peak_alloc::PeakAlloc;
 
@@ -9,26 +9,28 @@ use peak_alloc::PeakAlloc;
 static HEAP: PeakAlloc = PeakAlloc;
 
 /// What is freed when so many of these go, by the piece.
-fn each<T>(name: &str, count: usize, make: impl FnMut(usize) -> T) {
+fn each<T>(name: &str, count: usize, make: impl FnMut(usize) -> T) -> usize {
     let all: Vec<T> = (0..count).map(make).collect();
-    row(name, count, all);
+    row(name, count, all)
 }
 
-fn row<T>(name: &str, count: usize, all: T) {
+fn row<T>(name: &str, count: usize, all: T) -> usize {
     let before = HEAP.current_usage();
     drop(all);
-    let freed = before - HEAP.current_usage();
-    println!("{name:<44}{:>10} bytes", freed / count);
+    let freed = (before - HEAP.current_usage()) / count;
+    println!("{name:<44}{freed:>10} bytes");
+    freed
 }
 
 pub(crate) fn print(effort: Effort) {
     println!("bytes per session at the responder's end, counted as the heap shrinks when they are dropped");
     let count = effort.of(200, 20);
     each("vitalwire, Session", count, |number| own::session(number as u64).1);
+    let mut shard = 0;
     for many in effort.of([1_000, 20_000], [10, 100]) {
         let Fleet { backend, devices, .. } = Fleet::new(many);
         drop(devices);
-        row(&format!("vitalwire, Backend, all of it, {many} sessions"), many, backend);
+        shard = row(&format!("vitalwire, Backend, all of it, {many} sessions"), many, backend);
     }
     each("boringtun, Tunn", count, |_| {
         let mut tunnel = wireguard::Tunnel::new();
@@ -50,4 +52,6 @@ pub(crate) fn print(effort: Effort) {
         let ([_, responder], _) = noise::clatter(&keys, "IK");
         responder
     });
+    let what = "vitalwire, Backend, at most 800 bytes a session";
+    print_aim(what, &format!("{shard} bytes"), shard <= 800);
 }

@@ -18,7 +18,9 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) const PROVIDERS: [(&str, fn() -> CryptoProvider); 2] = [
+type MakeProvider = fn() -> CryptoProvider;
+
+pub(crate) const PROVIDERS: [(&str, MakeProvider); 2] = [
     ("rustls on ring", rustls::crypto::ring::default_provider),
     ("rustls on AWS-LC", rustls::crypto::aws_lc_rs::default_provider),
 ];
@@ -48,7 +50,7 @@ fn key(provider: &CryptoProvider) -> Arc<CertifiedKey> {
 
 impl Ends {
     /// `resume` keeps tickets; without it every handshake is a full one, and no ticket is made.
-    pub(crate) fn new(provider: fn() -> CryptoProvider, resume: bool) -> Self {
+    pub(crate) fn new(provider: MakeProvider, resume: bool) -> Self {
         let mut provider = provider();
         provider
             .cipher_suites
