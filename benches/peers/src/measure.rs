@@ -15,7 +15,7 @@ impl Effort {
     }
 
     pub(crate) fn rounds(self) -> usize {
-        self.of(61, 3)
+        self.of(101, 3)
     }
 }
 

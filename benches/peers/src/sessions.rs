@@ -172,8 +172,7 @@ pub(crate) fn print(effort: Effort) {
             backend(DELIVERED, &fleet, Part::Delivery, 5),
             backend(COMMITTED, &fleet, Part::Commit, 6),
         ];
-        columns
-            .push((format!("{count} sessions"), Figures::in_turn(effort, effort.of(1024, 32), contenders)));
+        columns.push((format!("{count} sessions"), Figures::in_turn(effort, effort.of(256, 32), contenders)));
     }
     let reference = aead::provider();
     print_columns(&columns, &reference);
