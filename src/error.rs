@@ -59,6 +59,12 @@ pub enum CallError {
     /// There is no session for this.
     #[error("there is no session")]
     NoSession,
+    /// The grant is invalid: nothing was granted.
+    #[error("the grant is invalid: {0}")]
+    BadGrant(&'static str),
+    /// Events that must not be lost wait for the application, as many as there is room for: poll them first.
+    #[error("too many events that must not be lost wait to be polled")]
+    AuditBacklog,
 }
 
 /// Declares a C-like enum with a name per value, so that it can be counted.
@@ -137,6 +143,8 @@ counted! {
         TicketReused => "ticket used before",
         /// A ticket that could not be claimed, as the store is down.
         TicketUnclaimed => "ticket could not be claimed",
+        /// A credential that its authority has revoked.
+        Revoked => "revoked",
         /// Too many handshakes are pending.
         TooManyPending => "too many pending handshakes",
         /// The sender was asked for a cookie instead.

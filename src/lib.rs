@@ -45,9 +45,10 @@
 //! | `std` (default) | [`OsEntropy`] | `alloc` |
 //! | `device` (default) | the firmware front end in full: a device that trusts authorities | `pinned-device`, `credentials` |
 //! | `pinned-device` | the same front end without Ed25519: a device that trusts one pinned backend | `handshake` |
-//! | `backend` (default) | the service front end, with precomputed curve tables | `handshake`, `credentials` |
+//! | `backend` (default) | the service front end, with precomputed curve tables | `handshake`, `intermediates` |
 //! | `handshake` | Noise handshakes; a heap of 2 KB while one runs | `alloc` |
 //! | `credentials` | Ed25519: authorities, and the verification of what they sign | |
+//! | `intermediates` | certificates of intermediate authorities are verified | `credentials` |
 //! | `alloc` | what is kept in vectors | |
 //! | `defmt` | `defmt::Format` for what firmware logs; no secret | |
 //! | `aws-lc-rs` | AEAD, X25519 and Ed25519 by AWS-LC, for services: [below](#the-crypto-provider) | `std` |

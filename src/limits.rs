@@ -38,6 +38,27 @@ pub const MAX_UNIX_SECONDS: u64 = 1 << 35;
 pub const CLOCK_TOLERANCE_SECS: u64 = 300;
 /// How many authorities one end may trust at once (SPEC.md, "Credentials").
 pub const MAX_AUTHORITIES: usize = 4;
+/// How many authorities one end may trust in all, the intermediate ones included: each takes 49 bytes of a device's memory
+/// (SPEC.md, "Intermediate authorities").
+pub const MAX_ANCHORS: usize = if cfg!(feature = "backend") { 16 } else { MAX_AUTHORITIES };
+/// The longest certificate of an intermediate authority, in bytes (SPEC.md, "Intermediate authorities").
+pub const MAX_INTERMEDIATE: usize = 131;
+/// The longest revocation list, in bytes: room for 64 000 serials in a row with gaps below 64, for 32 000 with gaps below
+/// 8 192 (SPEC.md, "Revocation lists").
+pub const MAX_REVOCATION_LIST: usize = 65_536;
+/// The longest part of a revocation list that concerns backends, in bytes: a device gets it in one packet
+/// (SPEC.md, "Revocation lists").
+pub const MAX_BACKENDS_PART: usize = 256;
+/// How often a backend sends a renewed credential of which no receipt comes (SPEC.md, "Renewal").
+pub const RENEWAL_SENDS: u8 = 4;
+/// Break-glass grants in force on one shard, at the most (SPEC.md, "Authorisation").
+pub const MAX_BREAK_GLASS: usize = 256;
+/// The longest life of a break-glass grant (SPEC.md, "Authorisation").
+pub const MAX_BREAK_GLASS_LIFE: Duration = Duration::from_secs(12 * 3600);
+/// Room for the events of break-glass that wait or are to come, beside that for all others (SPEC.md, "Authorisation").
+pub const RESERVED_EVENTS: usize = 2 * MAX_BREAK_GLASS;
+/// Issuers that one revocation list names, at the most (SPEC.md, "Revocation lists").
+pub const MAX_REVOKED_ISSUERS: usize = 16;
 /// How many Replies or Finishes that fail to read one handshake survives (SPEC.md, "Handshake errors").
 pub const MAX_FAILED_READS: u8 = 16;
 

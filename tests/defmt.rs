@@ -33,12 +33,12 @@ fn errors_events_and_discards() -> Vec<&'static str> {
         delivery::LoadRefusal,
         framing::CommandRefusal, framing::EncodeError, framing::Event, framing::GapReason, framing::RefusedReason,
         handshake::FinishFailure, handshake::HandshakeError, handshake::ReplyFailure, handshake::ResumeFailure,
-        identity::CredentialError,
+        identity::CredentialError, identity::RevocationError, identity::ListTaken,
         session::SealError,
         wire::link::LinkDiscard, wire::link::LinkDiscards, wire::link::LinkError,
         device::DeviceEvent, device::StorageTrouble,
+        backend::BackendEvent, backend::ClaimOutcome, backend::CommandOutcome, backend::RenewalOutcome,
         audit::AuditError, audit::AuditEvent, audit::SinkFailed, audit::Why,
-        backend::BackendEvent, backend::ClaimOutcome, backend::CommandOutcome,
     };
     #[cfg(feature = "fhir")]
     names.extend(formatted!(interop::fhir::FhirError));

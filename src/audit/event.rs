@@ -325,6 +325,7 @@ impl Trouble {
             | Discard::HandshakeFailed
             | Discard::MalformedPayload
             | Discard::BadCredential
+            | Discard::Revoked
             | Discard::BelowFloor
             | Discard::BadTicket
             | Discard::ExpiredTicket

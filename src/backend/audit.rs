@@ -2,7 +2,8 @@
 
 use super::event::BackendEvent;
 use super::{Backend, Path};
-use crate::audit::{AuditEvent, AuditQueue};
+use super::{RenewalOutcome, SenderId};
+use crate::audit::{AuditEvent, AuditQueue, OperatorId};
 use crate::identity::Identity;
 use crate::time::Instant;
 
@@ -56,6 +57,31 @@ impl<P: Path> Backend<P> {
                 AuditEvent::CommandEnded { identity, outcome: outcome.name().into() }
             }
             BackendEvent::Drained { uncommitted } => AuditEvent::Drained { uncommitted },
+            BackendEvent::RevocationList { issuer, number } => AuditEvent::RevocationList { issuer, number },
+            BackendEvent::Revoked { identity, serial } => {
+                AuditEvent::Revoked { identity, serial: Some(serial) }
+            }
+            BackendEvent::RenewalEnded { identity, serial, outcome: RenewalOutcome::Taken } => {
+                AuditEvent::Renewed { identity, serial }
+            }
+            BackendEvent::ScopesChanged { identity, scopes, .. } => {
+                AuditEvent::PolicyChanged { identity, scopes }
+            }
+            BackendEvent::BreakGlassUsed { identity, by, scopes, life, .. } => {
+                AuditEvent::BreakGlassGranted {
+                    identity,
+                    scopes,
+                    operator: operator(by),
+                    seconds: life.as_secs(),
+                }
+            }
+            BackendEvent::BreakGlassEnded { identity, by, .. } => {
+                AuditEvent::BreakGlassEnded { identity, operator: operator(by) }
+            }
+            // Who commands is the application's to note: the log has no kind for it yet.
+            BackendEvent::Commanded { .. } | BackendEvent::CommandDenied { .. } => return,
+            // Nothing has changed, as far as is known.
+            BackendEvent::RenewalEnded { .. } => return,
             // Questions to the application, whose answers are noted; clocks of devices; what is counted.
             BackendEvent::Pending { .. }
             | BackendEvent::Resuming { .. }
@@ -69,4 +95,13 @@ impl<P: Path> Backend<P> {
         let at = self.devices.session_of(identity)?;
         self.slots.live_mut(at)?.lineage.contents.map(|contents| contents.serial)
     }
+}
+
+/// A sender's number as the log names operators: behind eight zero bytes, big endian.
+fn operator(sender: SenderId) -> OperatorId {
+    let mut id = [0; 16];
+    for (to, from) in id.iter_mut().skip(8).zip(sender.0.to_be_bytes()) {
+        *to = from;
+    }
+    OperatorId(id)
 }

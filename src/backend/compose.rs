@@ -38,6 +38,7 @@ struct Manifest {
     credit: Option<u16>,
     ping: bool,
     ticket: bool,
+    renewal: bool,
     closing: bool,
     commands: CommandsSent,
 }
@@ -61,12 +62,14 @@ impl<P: Path> Live<P> {
             || self.has_downlink()
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what the session itself does not hold")]
     fn compose(
         &self,
         now: Instant,
         wall: Option<WallReading>,
         inbox: Option<&Inbox>,
         ticket: Option<&NewTicket>,
+        renewal: Option<&[u8]>,
         random: [u8; 8],
         payload: &mut [u8],
     ) -> (usize, Manifest) {
@@ -111,6 +114,8 @@ impl<P: Path> Live<P> {
         {
             manifest.credit = writer.push(&Frame::Credit(credit)).is_ok().then_some(credit);
         }
+        manifest.renewal =
+            renewal.is_some_and(|renewal| writer.push(&Frame::CredentialRenewal(renewal)).is_ok());
         manifest.ticket = ticket.is_some_and(|ticket| writer.push(&Frame::Ticket(ticket.frame())).is_ok());
         manifest.ack =
             writer.frame_with(FrameKind::Ack, |body| self.write_ack(inbox, body, &mut manifest.acked));
@@ -266,10 +271,11 @@ impl<P: Path> Backend<P> {
         let head = live.session.header_len(&live.peer_connection_id);
         let end = max.min(out.len()).saturating_sub(TAG_LEN);
         let ticket = self.new_ticket(now, at, end.saturating_sub(head), rng);
+        let renewal = self.renewals.get(&at).and_then(|renewal| renewal.frame(now));
         let Some(live) = self.slots.live_mut(at) else { return Ok(None) };
         let inbox = live.device.and_then(|device| self.devices.get(device)).map(|device| &device.inbox);
         let payload = out.get_mut(head..end).unwrap_or_default();
-        let (len, manifest) = live.compose(now, wall, inbox, ticket.as_ref(), random, payload);
+        let (len, manifest) = live.compose(now, wall, inbox, ticket.as_ref(), renewal, random, payload);
         if len == 0 {
             return Ok(None);
         }
@@ -291,6 +297,9 @@ impl<P: Path> Backend<P> {
             self.end_session(at, reason);
         } else if let Some(timer) = timer {
             self.slots.schedule(at, timer);
+        }
+        if manifest.renewal {
+            self.renewal_sent(now, at);
         }
         Ok(Some((path, sealed)))
     }

@@ -70,6 +70,8 @@ pub(super) struct Joined {
     pub(super) secrets: SessionSecrets,
     pub(super) identity: Identity,
     pub(super) scopes: Scopes,
+    /// The serial number of the credential that the full handshake showed.
+    pub(super) serial: u32,
     pub(super) peer_connection_id: ConnectionId,
     pub(super) peer_limits: Limits,
     pub(super) pattern: Pattern,
@@ -88,7 +90,11 @@ pub(super) struct Live<P> {
     pub(super) peer_limits: Limits,
     pub(super) identity: Identity,
     pub(super) pattern: Pattern,
+    /// What it may do now: of what its credential permits, what is granted.
     pub(super) scopes: Scopes,
+    pub(super) allowed: Scopes,
+    pub(super) granted: Scopes,
+    pub(super) serial: u32,
     pub(super) device: Option<u32>,
     /// Which of its device's sessions it is.
     number: u64,
@@ -147,8 +153,17 @@ const MAX_REFUSED: usize = 8;
 
 impl<P: Path> Live<P> {
     pub(super) fn new(now: Instant, joined: Joined, start: Start<P>) -> Self {
-        let Joined { secrets, identity, scopes, peer_connection_id, peer_limits, pattern, rekey, lineage } =
-            joined;
+        let Joined {
+            secrets,
+            identity,
+            scopes,
+            serial,
+            peer_connection_id,
+            peer_limits,
+            pattern,
+            rekey,
+            lineage,
+        } = joined;
         let Start { path, path_state, granted, seat, fence, origin, closing, misused } = start;
         Self {
             session: BackendSession::new(now, Side::Backend, secrets, peer_limits.window(), rekey),
@@ -160,6 +175,9 @@ impl<P: Path> Live<P> {
             identity,
             pattern,
             scopes: scopes & granted,
+            allowed: scopes,
+            granted,
+            serial,
             device: seat.map(|seat| seat.at),
             number: seat.map_or(0, |seat| seat.number),
             fence,
@@ -399,6 +417,7 @@ impl<P: Path> Backend<P> {
             Frame::Listen(window) => live.listen = window,
             Frame::TimeSync(frame) => self.handle_time_sync(now, at, &frame),
             Frame::CommandResult(result) => self.handle_command_result(at, result, sink),
+            Frame::CredentialRenewal(hash) => self.handle_renewal_answer(at, hash),
             Frame::Close(reason) => self.end_session(at, reason),
             //= SPEC.md#frames
             //# A receiver MUST skip and count an unknown frame of type 64 or above.

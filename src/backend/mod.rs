@@ -14,11 +14,15 @@ mod descriptors;
 mod devices;
 mod drain;
 mod event;
+mod grants;
 mod halfopen;
 mod job;
 mod live;
+mod policy;
 mod records;
+mod renewal;
 mod resume;
+mod revocation;
 mod sets;
 mod slots;
 mod time_sync;
@@ -28,7 +32,10 @@ pub use commands::{Command, CommandId, CommandOutcome};
 pub use config::{BackendConfig, Grant, Inbound, Path, Transmit};
 pub use counters::{Counters, Metric, MetricKind};
 pub use event::{BackendEvent, Batch, BatchRef, Committed, OwnedBatch, PendingId, Received};
+pub use grants::BreakGlass;
 pub use job::{HandshakeDone, HandshakeJob};
+pub use policy::{Duty, Policy, Rules, SenderId};
+pub use renewal::RenewalOutcome;
 pub use sets::SharedSet;
 pub use slots::shard_of;
 
@@ -37,7 +44,7 @@ use crate::crypto::{Psk, TAG_LEN};
 use crate::error::{CallError, CloseReason, Discard, Discards};
 use crate::framing::WallReading;
 use crate::handshake::{Responder, TicketKeys};
-use crate::identity::Identity;
+use crate::identity::{Identity, RevocationStore};
 use crate::limits::HALF_OPEN_LIFE;
 use crate::time::{Duration, Instant, UnixSeconds};
 use crate::wire::{Hello, PacketKind, Pattern, PskId, Reset, Side};
@@ -48,8 +55,10 @@ use counters::Totals;
 use devices::Devices;
 use drain::Drain;
 use event::SlotRef;
+use grants::Glasses;
 use halfopen::CookieKeys;
 use job::Enrolment;
+use renewal::Renewal;
 use sets::SetCache;
 use slots::{Slots, Use};
 
@@ -97,6 +106,9 @@ pub struct Backend<P> {
     ticket_keys: Option<Arc<TicketKeys>>,
     /// Batches that rode in resumptions' Hellos.
     early: VecDeque<OwnedBatch>,
+    revocations: RevocationStore,
+    glasses: Glasses,
+    renewals: BTreeMap<SlotRef, Renewal>,
     events: VecDeque<BackendEvent>,
     events_lost: u32,
     resets: (Instant, u32),
@@ -135,6 +147,9 @@ impl<P: Path> Backend<P> {
             sets: SetCache::new(config.max_sets, config.max_set_bytes),
             ticket_keys: None,
             early: VecDeque::new(),
+            revocations: RevocationStore::default(),
+            glasses: Glasses::default(),
+            renewals: BTreeMap::new(),
             events: VecDeque::new(),
             events_lost: 0,
             resets: (Instant::ZERO, 0),
@@ -172,6 +187,7 @@ impl<P: Path> Backend<P> {
         sink: &mut dyn FnMut(Received<'b>),
     ) {
         self.latest = self.latest.max(now);
+        self.end_due_glasses(now);
         for inbound in packets {
             let packet = core::mem::take(&mut inbound.packet);
             self.totals.received(packet.len());
@@ -255,6 +271,7 @@ impl<P: Path> Backend<P> {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.latest = self.latest.max(now);
         self.tend_drain(now);
+        self.end_due_glasses(now);
         while let Some(at) = self.slots.pop_timer(now) {
             match self.slots.get_mut(at) {
                 Some(Use::HalfOpen(half)) => {
@@ -280,6 +297,7 @@ impl<P: Path> Backend<P> {
                     } else {
                         self.slots.schedule(at, next.max(now + Duration::from_millis(1)));
                         self.tend_downlink(now, at);
+                        self.tend_renewal(now, at);
                     }
                 }
                 _ => {}
@@ -289,12 +307,13 @@ impl<P: Path> Backend<P> {
 
     /// Returns the latest time at which the backend must be called again if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.slots.next_timer().into_iter().chain(self.drain_timer()).min()
+        self.slots.next_timer().into_iter().chain(self.glass_due()).chain(self.drain_timer()).min()
     }
 
     /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<BackendEvent> {
         if let Some(event) = self.events.pop_front() {
+            self.glasses.polled(&event);
             return Some(event);
         }
         let lost = core::mem::take(&mut self.events_lost);
@@ -362,6 +381,7 @@ impl<P: Path> Backend<P> {
         }
         let Some(Use::Live(mut live)) = self.slots.remove(at) else { return };
         self.end_commands(at, &mut live);
+        self.end_renewal(at, RenewalOutcome::Unanswered);
         if let Some(origin) = &live.origin {
             self.by_hello.remove(&origin.mac);
         }

@@ -95,14 +95,20 @@ impl TicketGiving {
 }
 
 impl Joined {
-    /// What a full handshake gives; `clock` is its time.
-    pub(super) fn full(established: Established, clock: Option<UnixSeconds>, rekey: RekeyPolicy) -> Self {
+    /// What a full handshake gives; `clock` is its time, `revocation` the number of the list that it was held against.
+    pub(super) fn full(
+        established: Established,
+        clock: Option<UnixSeconds>,
+        rekey: RekeyPolicy,
+        revocation: u64,
+    ) -> Self {
         let Established { secrets, peer, peer_connection_id, peer_limits, pattern } = established;
-        let contents = clock.map(|origin| contents_of(&peer, pattern, origin));
+        let contents = clock.map(|origin| contents_of(&peer, pattern, origin, revocation));
         Self {
             secrets,
             identity: peer.identity(),
             scopes: peer.scopes(),
+            serial: peer.serial(),
             peer_connection_id,
             peer_limits,
             pattern,
@@ -117,6 +123,7 @@ impl Joined {
             secrets,
             identity: contents.identity,
             scopes: contents.scopes,
+            serial: contents.serial,
             peer_connection_id,
             peer_limits,
             pattern: Pattern::Resume,
@@ -128,13 +135,18 @@ impl Joined {
     }
 }
 
-fn contents_of(peer: &VerifiedCredential, pattern: Pattern, origin: UnixSeconds) -> TicketContents {
+fn contents_of(
+    peer: &VerifiedCredential,
+    pattern: Pattern,
+    origin: UnixSeconds,
+    revocation: u64,
+) -> TicketContents {
     TicketContents {
         identity: peer.identity(),
         serial: peer.serial(),
         scopes: peer.scopes(),
         not_after: peer.not_after(),
-        revocation: 0,
+        revocation,
         origin,
         psk_proved: matches!(pattern, Pattern::XxPsk3(_) | Pattern::IkPsk2),
     }
@@ -199,7 +211,7 @@ impl<P: Path> Backend<P> {
     }
 
     /// Tells the device to come with a full handshake, at once: its ticket is not taken.
-    fn refuse_ticket(&mut self, path: P, connection_id: ConnectionId, hello_mac: [u8; TAG_LEN]) {
+    pub(super) fn refuse_ticket(&mut self, path: P, connection_id: ConnectionId, hello_mac: [u8; TAG_LEN]) {
         let Some((keys, cookie)) = self.ticket_keys.clone().zip(self.cookies.make(&path)) else { return };
         let mut out = [0u8; 64];
         let mut writer = Writer::new(&mut out);
@@ -227,6 +239,10 @@ impl<P: Path> Backend<P> {
         let TicketContents { identity, serial, revocation, origin, .. } = *read.contents();
         let expires = UnixSeconds(read.contents().expires().0.saturating_add(CLOCK_TOLERANCE_SECS));
         if self.hold_pending(now, at, identity, Stage::AcceptResume(read, id)) {
+            if self.is_revoked(&identity, serial) {
+                self.note_revoked(identity, serial);
+                return self.refuse_revoked_ticket(at);
+            }
             let claim = TicketClaim { identity, id, hello, origin, expires, serial, revocation };
             self.push_event(BackendEvent::Resuming { pending: PendingId(at), claim });
         }

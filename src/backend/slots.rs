@@ -148,6 +148,12 @@ impl<P> Slots<P> {
         used.then_some(SlotRef { slot, uses: entry.uses })
     }
 
+    /// Lists the slots in use: for what concerns all of them, which is rare.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SlotRef, &Use<P>)> {
+        let used = (0u32..).zip(&self.slots).filter(|(_, entry)| !matches!(entry.used, Use::Free));
+        used.map(|(slot, entry)| (SlotRef { slot, uses: entry.uses }, &entry.used))
+    }
+
     /// Sees to it that the slot is looked at again at `at_latest`.
     pub(super) fn schedule(&mut self, at: SlotRef, at_latest: Instant) {
         let Some(entry) = self.entry_mut(at).filter(|entry| at_latest < entry.wake) else { return };

@@ -46,7 +46,7 @@ fn a_session_is_noted_from_its_handshake_to_its_end() {
     world.backend.drain(now, Duration::ZERO);
     world.run(secs(1));
     let events = noted(&mut world);
-    let (scopes, serial) = (Scopes::PUBLISH, Some(1));
+    let (scopes, serial) = (Scopes::PUBLISH, Some(serial_of(0)));
     let accepted = |pattern| AuditEvent::Accepted { identity, serial, pattern, scopes };
     let expected = [
         AuditEvent::TicketKeysSet {},
