@@ -134,6 +134,8 @@ counted! {
         TicketUnclaimed => "ticket could not be claimed",
         /// Too many handshakes are pending.
         TooManyPending => "too many pending handshakes",
+        /// A Hello above a rate: of all, or of its path.
+        RateLimited => "above a rate limit",
         /// The sender was asked for a cookie instead.
         CookieRequired => "cookie required",
         /// The application has not accepted this session yet.

@@ -4,6 +4,7 @@
 //! never opens a socket, reads a clock or keeps a generator; the application decides whom to let in, and stores.
 //! See [`Backend`] for the run loop.
 
+mod admission;
 mod claims;
 mod commands;
 mod compose;
@@ -14,17 +15,20 @@ mod event;
 mod halfopen;
 mod job;
 mod live;
+mod rate;
 mod records;
 mod resume;
 mod sets;
 mod slots;
 mod time_sync;
 
+pub use admission::{AdmissionLimit, AdmissionLimits, AdmissionStatus};
 pub use claims::{ClaimOutcome, Claims, TicketClaim};
 pub use commands::{Command, CommandId, CommandOutcome};
 pub use config::{BackendConfig, Grant, Inbound, Path, Transmit};
 pub use event::{BackendEvent, Batch, BatchRef, Committed, OwnedBatch, PendingId, Received};
 pub use job::{HandshakeDone, HandshakeJob};
+pub use rate::Rate;
 pub use sets::SharedSet;
 pub use slots::shard_of;
 
@@ -36,6 +40,7 @@ use crate::identity::Identity;
 use crate::limits::HALF_OPEN_LIFE;
 use crate::time::{Duration, Instant, UnixSeconds};
 use crate::wire::{Hello, PacketKind, Pattern, PskId, Reset, Side};
+use admission::Admission;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -85,6 +90,7 @@ pub struct Backend<P> {
     outgoing: VecDeque<(P, Vec<u8>)>,
     ready: VecDeque<SlotRef>,
     cookies: CookieKeys,
+    admission: Admission,
     sets: SetCache,
     ticket_keys: Option<Arc<TicketKeys>>,
     /// Batches that rode in resumptions' Hellos.
@@ -117,6 +123,7 @@ impl<P: Path> Backend<P> {
             outgoing: VecDeque::new(),
             ready: VecDeque::new(),
             cookies: CookieKeys::default(),
+            admission: Admission::new(config.admission),
             sets: SetCache::new(config.max_sets, config.max_set_bytes),
             ticket_keys: None,
             early: VecDeque::new(),
@@ -165,10 +172,14 @@ impl<P: Path> Backend<P> {
     ) -> Result<(), Discard> {
         match PacketKind::parse(packet, Side::Device)? {
             PacketKind::Data => self.handle_data(now, path, packet, sink),
-            PacketKind::Hello => match Hello::parse(packet)?.header.pattern {
-                Pattern::Resume => self.handle_resume(now, path, packet),
-                _ => self.handle_hello(now, path, packet),
-            },
+            PacketKind::Hello => {
+                let pattern = Hello::parse(packet)?.header.pattern;
+                self.admit_hello(now)?;
+                match pattern {
+                    Pattern::Resume => self.handle_resume(now, path, packet),
+                    _ => self.handle_hello(now, path, packet),
+                }
+            }
             PacketKind::Finish => self.handle_finish(path, packet),
             PacketKind::Reply | PacketKind::Retry | PacketKind::Reset => Err(Discard::WrongDirection),
             PacketKind::Fragment => Err(Discard::UnknownType),
@@ -223,6 +234,7 @@ impl<P: Path> Backend<P> {
 
     /// Does what time requires: ends what has expired, erases old keys.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.tell_limits(now);
         while let Some(at) = self.slots.pop_timer(now) {
             match self.slots.get_mut(at) {
                 Some(Use::HalfOpen(half)) => {
@@ -364,7 +376,8 @@ impl<P: Path> Backend<P> {
         }
         //= SPEC.md#reset
         //# A Reset MUST be shorter than the packet that it answers.
-        if *count >= RESETS_PER_SECOND || packet.len() <= Reset::LEN {
+        let spare = self.outgoing.len() < MAX_OUTGOING / 2;
+        if *count >= RESETS_PER_SECOND || packet.len() <= Reset::LEN || !spare {
             return;
         }
         if let Some(tag) = packet.last_chunk::<TAG_LEN>() {

@@ -120,6 +120,7 @@
 //! | `TicketReused` | A backend only. |
 //! | `TicketUnclaimed` | A backend only. |
 //! | `TooManyPending` | A backend only. |
+//! | `RateLimited` | A backend only. |
 //! | `CookieRequired` | A backend only. |
 //! | `NotAccepted` | A backend only. |
 //! | `UnknownStream` | A backend only. |
