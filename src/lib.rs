@@ -49,9 +49,24 @@
 //! | `credentials` | Ed25519: authorities, and the verification of what they sign | |
 //! | `alloc` | what is kept in vectors | |
 //! | `defmt` | `defmt::Format` for what firmware logs; no secret | |
+//! | `aws-lc-rs` | AEAD, X25519 and Ed25519 by AWS-LC, for services: [below](#the-crypto-provider) | `std` |
 //! | `fhir` | `interop`, for services that hand records on to a hospital | `std` |
 //!
 //! Without `alloc` nothing here needs a heap. Features add items, they never change behaviour.
+//!
+//! # The crypto provider
+//! By default the cipher and the curves are crates in pure Rust, of RustCrypto and dalek: `no_std`, for every target, no
+//! compiler but Rust's. With `aws-lc-rs` they are AWS-LC's, in C and assembly. The bytes are the same, what is refused is
+//! the same, and the two ends need not have the same provider; [`crypto::PROVIDER`] names the one of this build.
+//!
+//! Take `aws-lc-rs` for a service on x86-64 or AArch64 that may have a C compiler where it is built: packets and
+//! handshakes then take a fraction of the time. Stay with the default on a device, on other processors, where code
+//! outside Rust is not wanted, or where AWS-LC's memory is no place for keys (SPEC.md, "Secrets in memory").
+//!
+//! A service that stays with the default on x86-64 is built for its processor, `RUSTFLAGS="-C target-cpu=native"` or
+//! `x86-64-v3`: without it the code that Poly1305 chooses at run time cannot be inlined, and small packets take several
+//! times as long. No library can set that for its users. `cargo bench --features aws-lc-rs --bench provider` shows both
+//! providers on your machine.
 //!
 //! # Small images
 //! What firmware does not use is not linked, where the linker can see it: storage if

@@ -649,7 +649,7 @@ mod checker {
         let imports = |path: &str| files.iter().find(|file| file.path == path).unwrap().imports_from_root();
         assert!(imports("limits.rs").contains("time"));
         assert!(imports("crypto/keys.rs").contains("entropy"));
-        let provider = files.iter().find(|file| file.path == "crypto/provider.rs").unwrap();
+        let provider = files.iter().find(|file| file.path == "crypto/provider/pure.rs").unwrap();
         assert!(provider.external_crates().contains("chacha20poly1305"));
     }
 }

@@ -1,4 +1,4 @@
-//! What the benches share: fixed identities, a bare snow session on the same primitives, and medians side by side.
+//! What the benches share: fixed identities, a bare snow session on the pure Rust primitives, and medians side by side.
 
 #![allow(dead_code, reason = "each bench uses a part of this")]
 
@@ -89,7 +89,7 @@ pub(crate) fn timed<T>(
     total
 }
 
-/// snow's builder on the crates that this library uses, so that a comparison shows the protocols and not the ciphers.
+/// snow's builder on the crates that this library uses by default, so that a comparison shows the protocols and not the ciphers.
 pub(crate) fn snow_builder(pattern: &str) -> snow::Builder<'_> {
     let name = format!("Noise_{pattern}_25519_ChaChaPoly_BLAKE2s");
     let params = name.parse().expect("a Noise protocol name");

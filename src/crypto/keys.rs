@@ -1,24 +1,26 @@
 //! Typed keys: redacted in `Debug`, not `Clone`, wiped on drop.
 
-use super::{DhError, Forged, TAG_LEN, expand, extract, provider};
+use super::provider::{self, PreparedDh};
+use super::{DhError, Forged, TAG_LEN, expand, extract};
 use crate::entropy::{Entropy, EntropyError};
 use core::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Makes a 32-byte secret with a purpose of its own, and says who may bring its bytes: anyone where they are kept or
-/// agreed upon elsewhere, only this crate where they must be drawn anew.
+/// agreed upon elsewhere, only this crate where they must be drawn anew. `with` names what the provider makes of the bytes
+/// once and keeps beside them.
 macro_rules! secret {
-    ($(#[$doc:meta])* $name:ident from $vis:vis bytes) => {
+    ($(#[$doc:meta])* $([with $prepared:ty])? $name:ident from $vis:vis bytes) => {
         $(#[$doc])*
         // Only this crate's own tests copy secrets: the exploration of the rekey machine forks whole sessions.
         #[cfg_attr(test, derive(Clone))]
         #[derive(Zeroize, ZeroizeOnDrop)]
-        pub struct $name([u8; 32]);
+        pub struct $name([u8; 32] $(, $prepared)?);
 
         impl $name {
             /// Takes over the bytes of an existing secret. The caller's copy stays the caller's to wipe.
             $vis const fn from_bytes(bytes: [u8; 32]) -> Self {
-                Self(bytes)
+                Self(bytes $(, <$prepared>::new())?)
             }
         }
 
@@ -39,6 +41,7 @@ macro_rules! secret {
 
 secret! {
     /// An X25519 static secret key (RFC 7748), as stored by a device or backend.
+    [with PreparedDh]
     StaticSecret from pub bytes
 }
 secret! {
@@ -160,14 +163,14 @@ impl StaticSecret {
     /// # Errors
     /// [`EntropyError`] if the generator is not ready.
     pub fn generate(rng: &mut dyn Entropy) -> Result<Self, EntropyError> {
-        let mut key = Self([0; 32]);
+        let mut key = Self::from_bytes([0; 32]);
         rng.fill(&mut key.0)?;
         Ok(key)
     }
 
     /// Returns the public key. Costs one scalar multiplication, so store it beside the secret.
     pub fn public_key(&self) -> PublicKey {
-        PublicKey(provider::x25519_public(&self.0))
+        PublicKey(self.1.public(&self.0))
     }
 
     /// Exchanges with `public` (RFC 7748, section 6.1).
@@ -175,7 +178,7 @@ impl StaticSecret {
     /// # Errors
     /// [`DhError`] if the result is all zero, as for every low-order point.
     pub fn diffie_hellman(&self, public: &PublicKey) -> Result<SharedSecret, DhError> {
-        provider::x25519(&self.0, &public.0).map(|shared| SharedSecret(*shared))
+        self.1.exchange(&self.0, &public.0).map(|shared| SharedSecret(*shared))
     }
 
     /// Shows the key, to store it.

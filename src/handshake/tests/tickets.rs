@@ -12,22 +12,22 @@ use serde_json::json;
 
 const SERVICE: Key = [0x5e; 32];
 const TICKET_KEY: Key = [0x7c; 32];
-const ID: TicketId = TicketId([0x1d; 16]);
+pub(super) const ID: TicketId = TicketId([0x1d; 16]);
 
-fn service() -> ServiceKey {
+pub(super) fn service() -> ServiceKey {
     ServiceKey::from_bytes(SERVICE)
 }
 
-fn keys() -> TicketKeys {
+pub(super) fn keys() -> TicketKeys {
     TicketKeys::new(service(), TicketKey::from_bytes(TICKET_KEY), None)
 }
 
 /// `resume_0` of some session, which both ends have.
-fn resume() -> ResumeSecret {
+pub(super) fn resume() -> ResumeSecret {
     SessionSecrets::new([0x11; 32], &[0x22; 64]).chain.into_keys().resume
 }
 
-fn contents() -> TicketContents {
+pub(super) fn contents() -> TicketContents {
     TicketContents {
         identity: Identity { issuer: IssuerId([0x15; 8]), subject: SubjectId([1; 16]) },
         serial: 0x0102_0304,
@@ -39,7 +39,7 @@ fn contents() -> TicketContents {
     }
 }
 
-fn ticket() -> [u8; TICKET_LEN] {
+pub(super) fn ticket() -> [u8; TICKET_LEN] {
     keys().seal(ID, &contents(), &resume())
 }
 
@@ -79,7 +79,7 @@ fn answer_resume(world: &World, hello: &[u8]) -> Result<(Resumed, Vec<u8>), Hand
     Ok((resumed, out[..len].to_vec()))
 }
 
-fn psk() -> Psk {
+pub(super) fn psk() -> Psk {
     resume().ticket_psk(&ID.0)
 }
 
