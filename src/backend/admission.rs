@@ -371,12 +371,16 @@ impl<P: Path> Backend<P> {
 
     /// A Reply of XX was written: the handshake waits for its Finish.
     pub(super) fn note_awaiting(&mut self, now: Instant, at: SlotRef) {
-        let most = (self.config.max_half_open as usize).saturating_mul(2).saturating_add(64);
-        if self.admission.awaiting.len() >= most {
-            let slots = &self.slots;
-            self.admission.awaiting.retain(|(_, at)| matches!(slots.get(*at), Some(Use::HalfOpen(_))));
+        let (slots, awaiting) = (&self.slots, &mut self.admission.awaiting);
+        let is_over = |at| !matches!(slots.get(at), Some(Use::HalfOpen(_)));
+        while awaiting.front().is_some_and(|&(_, at)| is_over(at)) {
+            awaiting.pop_front();
         }
-        self.admission.awaiting.push_back((now, at));
+        let most = (self.config.max_half_open as usize).saturating_mul(2).saturating_add(64);
+        if awaiting.len() >= most {
+            awaiting.retain(|&(_, at)| !is_over(at));
+        }
+        awaiting.push_back((now, at));
     }
 
     /// Finds a place for another handshake: at the cap, that of the one that has waited for its Finish the longest.

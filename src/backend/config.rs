@@ -96,7 +96,8 @@ pub struct BackendConfig {
     pub max_sets: usize,
     /// Bytes of all these sets together, at the most.
     pub max_set_bytes: usize,
-    /// Handshakes under way at once, at the most. Above a quarter of it, a Hello needs a cookie.
+    /// Handshakes under way at once, at the most: those that wait for the application, too. Above a quarter of it, a Hello
+    /// needs a cookie.
     pub max_half_open: u32,
     /// How many handshakes strangers may ask for.
     pub admission: AdmissionLimits,
