@@ -45,7 +45,7 @@ fn a_flood_from_ever_new_paths_takes_no_more_heap() {
         cookie: None,
         anchor_index: 0,
     };
-    let hellos: Vec<Vec<u8>> = (0..1000)
+    let hellos: Vec<Vec<u8>> = (0..4000)
         .map(|_| {
             let mut out = [0; MAX_HELLO];
             let (_, len) = initiator.start(b"flood", &mut OsEntropy, &mut out).unwrap();
@@ -71,7 +71,7 @@ fn a_flood_from_ever_new_paths_takes_no_more_heap() {
                 let mut packet = [0; MAX_HELLO];
                 let packet = &mut packet[..hello.len()];
                 packet.copy_from_slice(hello);
-                packet[50] ^= u8::from(number % 7 == 0);
+                packet[50] ^= u8::from(number.is_multiple_of(7));
                 let mut inbound = [Inbound { path: number, packet }];
                 backend.handle_packets(now, &mut inbound, &mut |_| {});
             }
