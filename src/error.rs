@@ -59,6 +59,12 @@ pub enum CallError {
     /// There is no session for this.
     #[error("there is no session")]
     NoSession,
+    /// The grant is invalid: nothing was granted.
+    #[error("the grant is invalid: {0}")]
+    BadGrant(&'static str),
+    /// Events that must not be lost wait for the application, as many as there is room for: poll them first.
+    #[error("too many events that must not be lost wait to be polled")]
+    AuditBacklog,
 }
 
 /// Declares a C-like enum with a name per value, so that it can be counted.
@@ -75,6 +81,11 @@ macro_rules! counted {
         impl $name {
             /// Every value, in order.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// Returns the name of the value, as it is in the source.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant),)* }
+            }
         }
     };
 }
@@ -132,12 +143,16 @@ counted! {
         TicketReused => "ticket used before",
         /// A ticket that could not be claimed, as the store is down.
         TicketUnclaimed => "ticket could not be claimed",
+        /// A credential that its authority has revoked.
+        Revoked => "revoked",
         /// Too many handshakes are pending.
         TooManyPending => "too many pending handshakes",
         /// A Hello above a rate: of all, or of its path.
         RateLimited => "above a rate limit",
         /// The sender was asked for a cookie instead.
         CookieRequired => "cookie required",
+        /// A Hello, while this node sends its devices away: another node will answer it.
+        Draining => "the node is draining",
         /// The application has not accepted this session yet.
         NotAccepted => "not accepted yet",
         /// Records of a stream that was not named yet.

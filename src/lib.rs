@@ -13,7 +13,8 @@
 //!   [`wire::link`], how packets cross a link of 20 bytes, a TCP stream or a serial line. The chapter for authors of
 //!   firmware is [`guide::firmware`]; what to do on each error and event is in [`guide::answers`].
 //! - Randomness on firmware: [`Entropy`] states the contract, [`health::HealthTested`] keeps it.
-//! - Services: [`backend::Backend`]. The same; [`delivery::Ledger`], what it stores with the records.
+//! - Services: [`backend::Backend`]. The same; [`delivery::Ledger`], what it stores with the records; [`audit`], what it can
+//!   show to an auditor; [`backend::Counters`], to whoever watches it.
 //! - Who may speak: [`identity`]. What is said: [`framing`]; what it means: [`clinical`].
 //! - A driver of your own: [`session`], [`delivery`], [`handshake`] and [`wire`] stand by themselves.
 //!
@@ -44,9 +45,10 @@
 //! | `std` (default) | [`OsEntropy`] | `alloc` |
 //! | `device` (default) | the firmware front end in full: a device that trusts authorities | `pinned-device`, `credentials` |
 //! | `pinned-device` | the same front end without Ed25519: a device that trusts one pinned backend | `handshake` |
-//! | `backend` (default) | the service front end, with precomputed curve tables | `handshake`, `credentials` |
+//! | `backend` (default) | the service front end, with precomputed curve tables | `handshake`, `intermediates` |
 //! | `handshake` | Noise handshakes; a heap of 2 KB while one runs | `alloc` |
 //! | `credentials` | Ed25519: authorities, and the verification of what they sign | |
+//! | `intermediates` | certificates of intermediate authorities are verified | `credentials` |
 //! | `alloc` | what is kept in vectors | |
 //! | `defmt` | `defmt::Format` for what firmware logs; no secret | |
 //! | `aws-lc-rs` | AEAD, X25519 and Ed25519 by AWS-LC, for services: [below](#the-crypto-provider) | `std` |
@@ -110,6 +112,8 @@
 #[cfg(any(feature = "alloc", test))]
 extern crate alloc;
 
+#[cfg(feature = "backend")]
+pub mod audit;
 #[cfg(feature = "backend")]
 pub mod backend;
 pub mod clinical;

@@ -38,6 +38,27 @@ pub const MAX_UNIX_SECONDS: u64 = 1 << 35;
 pub const CLOCK_TOLERANCE_SECS: u64 = 300;
 /// How many authorities one end may trust at once (SPEC.md, "Credentials").
 pub const MAX_AUTHORITIES: usize = 4;
+/// How many authorities one end may trust in all, the intermediate ones included: each takes 49 bytes of a device's memory
+/// (SPEC.md, "Intermediate authorities").
+pub const MAX_ANCHORS: usize = if cfg!(feature = "backend") { 16 } else { MAX_AUTHORITIES };
+/// The longest certificate of an intermediate authority, in bytes (SPEC.md, "Intermediate authorities").
+pub const MAX_INTERMEDIATE: usize = 131;
+/// The longest revocation list, in bytes: room for 64 000 serials in a row with gaps below 64, for 32 000 with gaps below
+/// 8 192 (SPEC.md, "Revocation lists").
+pub const MAX_REVOCATION_LIST: usize = 65_536;
+/// The longest part of a revocation list that concerns backends, in bytes: a device gets it in one packet
+/// (SPEC.md, "Revocation lists").
+pub const MAX_BACKENDS_PART: usize = 256;
+/// How often a backend sends a renewed credential of which no receipt comes (SPEC.md, "Renewal").
+pub const RENEWAL_SENDS: u8 = 4;
+/// Break-glass grants in force on one shard, at the most (SPEC.md, "Authorisation").
+pub const MAX_BREAK_GLASS: usize = 256;
+/// The longest life of a break-glass grant (SPEC.md, "Authorisation").
+pub const MAX_BREAK_GLASS_LIFE: Duration = Duration::from_secs(12 * 3600);
+/// Room for the events of break-glass that wait or are to come, beside that for all others (SPEC.md, "Authorisation").
+pub const RESERVED_EVENTS: usize = 2 * MAX_BREAK_GLASS;
+/// Issuers that one revocation list names, at the most (SPEC.md, "Revocation lists").
+pub const MAX_REVOKED_ISSUERS: usize = 16;
 /// How many Replies or Finishes that fail to read one handshake survives (SPEC.md, "Handshake errors").
 pub const MAX_FAILED_READS: u8 = 16;
 
@@ -194,6 +215,22 @@ pub const DEAD_BACKEND_ALARM: Duration = Duration::from_secs(15);
 pub const ALARM_PROBE: Duration = Duration::from_secs(4);
 /// A session without an authenticated packet for this long ends (SPEC.md, "Liveness").
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
+
+/// The most usual events that wait for an audit log (SPEC.md, "Audit log").
+pub const AUDIT_QUEUE: usize = 4096;
+/// The most essential events that wait for an audit log beside those (SPEC.md, "Audit log").
+pub const AUDIT_ESSENTIAL_QUEUE: usize = 512;
+/// How many events of a kind that anybody can cause are noted per [`AUDIT_INTERVAL`]; more are counted (SPEC.md, "Audit log").
+pub const AUDIT_ALIKE: u64 = 32;
+/// How often counts are noted and checkpoints signed, if there is anything to note or sign (SPEC.md, "Audit log").
+pub const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
+/// After so many entries a checkpoint is signed at the latest (SPEC.md, "Audit log").
+pub const AUDIT_CHECKPOINT_ENTRIES: u64 = 256;
+/// The longest body of an audit log's entry, in bytes (SPEC.md, "Audit log").
+pub const AUDIT_MAX_ENTRY: usize = 4096;
+/// By how much a wall clock may differ from what its last reading and the drift allow before that is a jump, in
+/// milliseconds (SPEC.md, "Audit log").
+pub const CLOCK_JUMP_MILLIS: u64 = 2000;
 
 /// The smallest piece that a link with fragments must carry, in bytes: what BLE carries at least (SPEC.md, "Fragments").
 pub const MIN_LINK_PACKET: usize = 20;

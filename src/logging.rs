@@ -208,3 +208,11 @@ impl Format for crate::interop::fhir::FhirError {
         }
     }
 }
+
+/// Its kind: what it says is for the log of its own.
+#[cfg(feature = "backend")]
+impl Format for crate::audit::AuditEvent {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "{=str}", self.name());
+    }
+}

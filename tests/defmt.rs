@@ -33,11 +33,12 @@ fn errors_events_and_discards() -> Vec<&'static str> {
         delivery::LoadRefusal,
         framing::CommandRefusal, framing::EncodeError, framing::Event, framing::GapReason, framing::RefusedReason,
         handshake::FinishFailure, handshake::HandshakeError, handshake::ReplyFailure, handshake::ResumeFailure,
-        identity::CredentialError,
+        identity::CredentialError, identity::RevocationError, identity::ListTaken,
         session::SealError,
         wire::link::LinkDiscard, wire::link::LinkDiscards, wire::link::LinkError,
         device::DeviceEvent, device::StorageTrouble,
-        backend::BackendEvent, backend::ClaimOutcome, backend::CommandOutcome,
+        backend::BackendEvent, backend::ClaimOutcome, backend::CommandOutcome, backend::RenewalOutcome,
+        audit::AuditError, audit::AuditEvent, audit::SinkFailed, audit::Why,
     };
     #[cfg(feature = "fhir")]
     names.extend(formatted!(interop::fhir::FhirError));
@@ -66,8 +67,9 @@ const ENDINGS: [&str; 11] = [
     "Error", "Event", "Discard", "Discards", "Trouble", "Reason", "Refusal", "Failure", "Failed", "Notice",
     "Outcome",
 ];
-/// What ends so and is neither: what a handshake came to, with the keys that it made.
-const OTHERS: [&str; 1] = ["ReplyOutcome"];
+/// What ends so and is neither: what a handshake came to, with the keys that it made; and what needs an operating system
+/// with files.
+const OTHERS: [&str; 3] = ["ReplyOutcome", "FileError", "VerifyError"];
 
 #[test]
 fn every_error_event_and_discard_is_in_the_list() {

@@ -21,6 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clinical", &["framing"]),
     ("guide", &[]),
     ("health", &["crypto"]),
+    ("audit", &["framing", "identity", "wire", "crypto"]),
     ("interop", &["framing", "clinical", "identity"]),
     ("permission", &["framing", "identity"]),
     (
@@ -41,6 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "logging",
         &[
             "device",
+            "audit",
             "backend",
             "interop",
             "delivery",
@@ -53,7 +55,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "crypto",
         ],
     ),
-    ("backend", &["permission", "delivery", "framing", "session", "handshake", "identity", "wire", "crypto"]),
+    (
+        "backend",
+        &["audit", "permission", "delivery", "framing", "session", "handshake", "identity", "wire", "crypto"],
+    ),
 ];
 
 /// What every module of [`MAY_IMPORT`] may import; and what these may import of each other.

@@ -212,6 +212,9 @@ fn frames() {
     ] {
         case("CommandResult", fields, Frame::CommandResult(CommandResultFrame { id: 3, result }));
     }
+    let credential = hex(&[0xc5; 90]);
+    case("CredentialRenewal", json!({ "credential": credential }), Frame::CredentialRenewal(&[0xc5; 90]));
+    case("CredentialRenewal", json!({ "hash": hex(&[0xc6; 16]) }), Frame::CredentialRenewal(&[0xc6; 16]));
     case("Listen", json!({ "window": 200 }), Frame::Listen(Duration::from_millis(200)));
     let piece = DescriptorsFrame { stream: 6, total: 300, offset: 200, bytes: &[7; 4] };
     let fields = json!({ "stream": 6, "total": 300, "offset": 200, "bytes": "07070707" });

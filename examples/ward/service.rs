@@ -299,7 +299,7 @@ struct Node<'a> {
 }
 
 impl Node<'_> {
-    /// Waits for packets, or until something is due, and takes in what came: steps 6 and 1 of the run loop.
+    /// Waits for packets, or until something is due, and takes in what came: steps 7 and 1 of the run loop.
     fn receive(&mut self, socket: &UdpSocket, clock: Clock) -> Result<(), String> {
         // Verdicts and handshakes come through channels that cannot wake this thread: it looks at them often.
         let wait = clock.wait(self.backend.poll_timeout(), Wall::from_millis(1), Wall::from_millis(2));

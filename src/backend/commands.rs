@@ -7,7 +7,7 @@ use super::{Backend, Path};
 use crate::codec::varint_len;
 use crate::error::{CallError, Discard};
 use crate::framing::{CommandFrame, CommandRefusal, CommandResult, CommandResultFrame, Frame, FrameWriter};
-use crate::identity::Identity;
+use crate::identity::{Identity, Scopes};
 use crate::limits::{
     COMMAND_RESULT_WAIT, INITIAL_RTO, MAX_COMMAND_BODY, MAX_COMMAND_LIFE, MAX_COMMANDS, MAX_RTO,
 };
@@ -165,7 +165,10 @@ impl Downlink {
 
     /// Takes out those whose time is over, or all, and says what became of each.
     fn take_ended(&mut self, now: Option<Instant>) -> Option<(u64, CommandOutcome)> {
-        let ended = |command: &Underway| now.is_none_or(|now| command.ends() <= now);
+        self.take(|command| now.is_none_or(|now| command.ends() <= now))
+    }
+
+    fn take(&mut self, ended: impl Fn(&Underway) -> bool) -> Option<(u64, CommandOutcome)> {
         let command = self.underway.remove(self.underway.iter().position(ended)?);
         //= SPEC.md#commands
         //# A backend MUST report a command that was sent and has no result as unknown.
@@ -282,6 +285,20 @@ impl<P: Path> Backend<P> {
         if let Some(timer) = timer {
             self.slots.schedule(at, timer.max(now + Duration::from_millis(1)));
         }
+    }
+
+    /// Reports the commands that a session's scopes do not permit any more: they are not sent, or not again.
+    pub(super) fn end_commands_beyond(&mut self, now: Instant, at: SlotRef, scopes: Scopes) {
+        let shard = self.config.shard;
+        let beyond = |command: &Underway| !scopes.contains(command_scope(command.kind));
+        while let Some(live) = self.slots.live_mut(at)
+            && let identity = live.identity
+            && let Some((number, outcome)) = live.downlink.as_mut().and_then(|downlink| downlink.take(beyond))
+        {
+            let id = CommandId { shard, session: at, number };
+            self.push_event(BackendEvent::CommandEnded { identity, id, outcome });
+        }
+        self.tend_downlink(now, at);
     }
 
     /// Reports the commands of a session that has ended.

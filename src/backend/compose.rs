@@ -38,6 +38,7 @@ struct Manifest {
     credit: Option<u16>,
     ping: bool,
     ticket: bool,
+    renewal: bool,
     closing: bool,
     commands: CommandsSent,
 }
@@ -45,31 +46,36 @@ struct Manifest {
 impl<P: Path> Live<P> {
     /// Tells whether there is anything to say to the device.
     pub(super) fn wants_to_send(&self) -> bool {
-        self.proved
-            && (self.owes_packet
-                || self.dirty != 0
-                || self.owes_accept
-                || self.hint
-                || self.unreported >= REPORT_AFTER
-                || self.pong.is_some()
-                || self.wanted_set.is_some()
-                || !self.refused.is_empty()
-                || self.has_downlink()
-                || self.closing.is_some())
+        self.proved && (self.closing.is_some() || self.owes_anything())
     }
 
+    /// Tells whether there is anything to say but a Close.
+    fn owes_anything(&self) -> bool {
+        self.owes_packet
+            || self.dirty != 0
+            || self.owes_accept
+            || self.hint
+            || self.unreported >= REPORT_AFTER
+            || self.pong.is_some()
+            || self.wanted_set.is_some()
+            || !self.refused.is_empty()
+            || self.has_downlink()
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what the session itself does not hold")]
     fn compose(
         &self,
         now: Instant,
         wall: Option<WallReading>,
         inbox: Option<&Inbox>,
         ticket: Option<&NewTicket>,
+        renewal: Option<&[u8]>,
         random: [u8; 8],
         payload: &mut [u8],
     ) -> (usize, Manifest) {
         let mut manifest = Manifest::default();
         let mut writer = FrameWriter::new(payload);
-        if let Some(reason) = self.closing {
+        if let Some(reason) = self.closing.filter(|_| !self.close_held) {
             manifest.closing = writer.push(&Frame::Close(reason)).is_ok();
             return (writer.len(), manifest);
         }
@@ -108,6 +114,8 @@ impl<P: Path> Live<P> {
         {
             manifest.credit = writer.push(&Frame::Credit(credit)).is_ok().then_some(credit);
         }
+        manifest.renewal =
+            renewal.is_some_and(|renewal| writer.push(&Frame::CredentialRenewal(renewal)).is_ok());
         manifest.ticket = ticket.is_some_and(|ticket| writer.push(&Frame::Ticket(ticket.frame())).is_ok());
         manifest.ack =
             writer.frame_with(FrameKind::Ack, |body| self.write_ack(inbox, body, &mut manifest.acked));
@@ -188,6 +196,7 @@ impl<P: Path> Backend<P> {
             space.copy_from_slice(packet);
             let path = path.clone();
             self.outgoing.pop_front();
+            self.totals.sent(needed);
             return Ok(out.get(..needed).map(|packet| Transmit { path, packet }));
         }
         while let Some(&at) = self.ready.front() {
@@ -208,9 +217,11 @@ impl<P: Path> Backend<P> {
                 live.queued = false;
             }
             if let Some((path, len)) = sent {
+                self.totals.sent(len);
                 return Ok(out.get(..len).map(|packet| Transmit { path, packet }));
             }
         }
+        self.report_drained();
         Ok(None)
     }
 
@@ -233,13 +244,18 @@ impl<P: Path> Backend<P> {
             }
         }
         let wall = self.wall_reading(now);
+        let held = self.holds_close(now, at);
         let Some(live) = self.slots.live_mut(at) else { return Ok(None) };
-        if live.closing.is_none() && !live.is_listening(now) {
+        live.close_held = held;
+        if (live.closing.is_none() || held) && !live.is_listening(now) {
             return Ok(None); // until the device is heard again
+        }
+        if held && !live.owes_anything() {
+            return Ok(None); // until its batches are settled
         }
         if live.budget() == 0 {
             // What is owed waits until more comes from there.
-            if let Some(reason) = live.closing {
+            if let Some(reason) = live.closing.filter(|_| !held) {
                 self.end_session(at, reason);
             }
             return Ok(None);
@@ -256,10 +272,11 @@ impl<P: Path> Backend<P> {
         let head = live.session.header_len(&live.peer_connection_id);
         let end = max.min(out.len()).saturating_sub(TAG_LEN);
         let ticket = self.new_ticket(now, at, end.saturating_sub(head), rng);
+        let renewal = self.renewals.get(&at).and_then(|renewal| renewal.frame(now));
         let Some(live) = self.slots.live_mut(at) else { return Ok(None) };
         let inbox = live.device.and_then(|device| self.devices.get(device)).map(|device| &device.inbox);
         let payload = out.get_mut(head..end).unwrap_or_default();
-        let (len, manifest) = live.compose(now, wall, inbox, ticket.as_ref(), random, payload);
+        let (len, manifest) = live.compose(now, wall, inbox, ticket.as_ref(), renewal, random, payload);
         if len == 0 {
             return Ok(None);
         }
@@ -274,12 +291,16 @@ impl<P: Path> Backend<P> {
             Err(SealError::PacketTooLong) => return Ok(None),
         };
         live.sent(now, &manifest, random, sealed);
+        self.totals.tickets_given = self.totals.tickets_given.saturating_add(manifest.ticket.into());
         let timer = live.downlink_timer(now);
         let (path, closing) = (live.path.clone(), live.closing.filter(|_| manifest.closing));
         if let Some(reason) = closing {
             self.end_session(at, reason);
         } else if let Some(timer) = timer {
             self.slots.schedule(at, timer);
+        }
+        if manifest.renewal {
+            self.renewal_sent(now, at);
         }
         Ok(Some((path, sealed)))
     }

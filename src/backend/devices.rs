@@ -139,6 +139,12 @@ impl Devices {
         self.by_identity.get(identity).and_then(|&at| self.get(at)).and_then(|device| device.current)
     }
 
+    /// Counts the batches that are delivered and neither committed nor released.
+    pub(super) fn outstanding(&self) -> u32 {
+        let of_all = self.entries.iter().flatten().map(|device| device.inbox.outstanding());
+        of_all.fold(0u32, |sum, of_one| sum.saturating_add(u32::try_from(of_one).unwrap_or(u32::MAX)))
+    }
+
     /// Counts the devices that have or had a session; a handshake that waits shows nobody as online.
     pub(super) const fn len(&self) -> usize {
         self.entered

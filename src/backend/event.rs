@@ -1,10 +1,10 @@
-use super::{AdmissionLimit, CommandId, CommandOutcome, SharedSet, TicketClaim};
+use super::{AdmissionLimit, CommandId, CommandOutcome, RenewalOutcome, SenderId, SharedSet, TicketClaim};
 use crate::delivery::{BatchNumber, ClockReading, ClosedStream, Mark, StreamKey, TagConflict};
 use crate::error::{CloseReason, Discard};
 use crate::framing::{BatchRecord, RecordsFrame};
 use crate::handshake::TicketId;
-use crate::identity::{Identity, Scopes, VerifiedCredential};
-use crate::time::{Instant, UnixSeconds};
+use crate::identity::{Identity, IssuerId, Scopes, VerifiedCredential};
+use crate::time::{Duration, Instant, UnixSeconds};
 use crate::wire::Pattern;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -142,6 +142,85 @@ pub enum BackendEvent {
         limit: AdmissionLimit,
         /// How often, since the event before.
         count: u32,
+    },
+    /// A revocation list is in force.
+    RevocationList {
+        /// Whose.
+        issuer: IssuerId,
+        /// Its number.
+        number: u64,
+    },
+    /// A credential is revoked: its handshake was refused, or its session is being ended.
+    Revoked {
+        /// Whose.
+        identity: Identity,
+        /// The credential's serial number.
+        serial: u32,
+    },
+    /// A renewal has come to its end: this comes once for each that was begun.
+    RenewalEnded {
+        /// Whose.
+        identity: Identity,
+        /// The serial number of the new credential.
+        serial: u32,
+        /// What became of it.
+        outcome: RenewalOutcome,
+    },
+    /// What a device may do in its session has changed.
+    ScopesChanged {
+        /// Who.
+        identity: Identity,
+        /// What it was allowed before.
+        before: Scopes,
+        /// What it is allowed now.
+        scopes: Scopes,
+    },
+    /// A device may do more than the operator's policy says: an emergency. This is never lost.
+    BreakGlassUsed {
+        /// Which device.
+        identity: Identity,
+        /// Who asked for it.
+        by: SenderId,
+        /// Why: the service's own code.
+        reason: u16,
+        /// What was granted, of which only that counts which the credential permits.
+        scopes: Scopes,
+        /// For how long.
+        life: Duration,
+    },
+    /// A break-glass grant has ended. This is never lost.
+    BreakGlassEnded {
+        /// Which device.
+        identity: Identity,
+        /// Who had asked for it.
+        by: SenderId,
+        /// Why.
+        reason: u16,
+    },
+    /// Somebody of the service has given a device a command.
+    Commanded {
+        /// Which device.
+        identity: Identity,
+        /// Who.
+        sender: SenderId,
+        /// What kind of command.
+        kind: u16,
+        /// Which one: [`BackendEvent::CommandEnded`] will name it.
+        id: CommandId,
+    },
+    /// Somebody of the service wanted to give a device a command that policy, credential or grant do not permit.
+    CommandDenied {
+        /// Which device.
+        identity: Identity,
+        /// Who.
+        sender: SenderId,
+        /// What kind of command.
+        kind: u16,
+    },
+    /// The drain is over ([`Backend::drain`](super::Backend::drain)): no session is left here.
+    Drained {
+        /// Batches that were delivered and are neither committed nor released: above 0 only if the time was over.
+        uncommitted: u32,
     },
     /// More events came than fit; so many were lost.
     EventsLost(u32),

@@ -6,6 +6,7 @@ use super::job::{Enrolment, HandshakeDone, HandshakeJob, Outcome, Work};
 use super::live::{Joined, Live, PathState, Start};
 use super::slots::{CONNECTION_ID_LEN, Use};
 use super::{Backend, Grant, Path};
+use crate::audit::AuditEvent;
 use crate::crypto::TAG_LEN;
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason, Discard};
@@ -38,6 +39,12 @@ pub(super) struct HalfOpen<P> {
     /// A resumption's early records, once the ticket is claimed.
     pub(super) early: Vec<u8>,
     pub(super) expires: Instant,
+}
+
+impl<P> HalfOpen<P> {
+    pub(super) const fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
 }
 
 /// What a handshake leaves to its session for a while, to recognise its packets when they come again.
@@ -123,6 +130,11 @@ impl<P: Path> Backend<P> {
         let responder = self.responder.clone();
         let (hello, key) = responder.check_hello(packet).map_err(HandshakeError::discard)?;
         self.answer_duplicate(hello.mac(), &path)?;
+        //= SPEC.md#draining
+        //# A backend that drains MUST NOT answer a Hello but a copy of one that it has answered before.
+        if self.is_draining() {
+            return Err(Discard::Draining);
+        }
         let psk = match hello.psk_id() {
             Some(id) => Some(self.enrolments.get(&id.0).cloned().ok_or(Discard::BelowFloor)?),
             None => None,
@@ -301,6 +313,12 @@ impl<P: Path> Backend<P> {
             _ => return,
         };
         if self.hold_pending(now, at, credential.identity(), stage) {
+            let (identity, serial) = (credential.identity(), credential.serial());
+            if self.is_revoked(&identity, serial) {
+                self.note_revoked(identity, serial);
+                let _ = self.decide(now, PendingId(at), Verdict::Refused(CloseReason::Revoked));
+                return;
+            }
             self.push_event(BackendEvent::Pending { pending: PendingId(at), credential, pattern });
         }
     }
@@ -353,9 +371,25 @@ impl<P: Path> Backend<P> {
         self.decide(now, pending, Verdict::Refused(reason))
     }
 
-    fn decide(&mut self, now: Instant, pending: PendingId, verdict: Verdict) -> Result<(), CallError> {
+    pub(super) fn decide(
+        &mut self,
+        now: Instant,
+        pending: PendingId,
+        verdict: Verdict,
+    ) -> Result<(), CallError> {
         let at = pending.0;
         let half = self.slots.half_open_mut(at).ok_or(CallError::StaleHandle)?;
+        let turned_away = match (&verdict, &half.stage, half.identity) {
+            (_, Stage::Working | Stage::AwaitingFinish(_), _) | (Verdict::Accepted(_), ..) | (.., None) => {
+                None
+            }
+            (Verdict::Refused(reason), _, Some(identity)) => {
+                Some(AuditEvent::TurnedAway { identity, reason: *reason })
+            }
+        };
+        if let Some(event) = turned_away {
+            self.audit.note(now, event);
+        }
         match core::mem::replace(&mut half.stage, Stage::Working) {
             Stage::AcceptHello(hello) => {
                 let psk = match &verdict {
@@ -408,7 +442,8 @@ impl<P: Path> Backend<P> {
     /// Takes note of an accepted credential.
     fn full(&mut self, established: Established) -> Joined {
         self.config.time.raise_floor(&established.peer);
-        Joined::full(established, self.config.time.clock(), self.config.rekey)
+        let revocation = self.list_number(&established.peer.identity().issuer);
+        Joined::full(established, self.config.time.clock(), self.config.rekey, revocation)
     }
 
     /// Turns a handshake into a session, in its slot. `reply` is IK's or a resumption's: such a session is not proved yet.
@@ -428,6 +463,14 @@ impl<P: Path> Backend<P> {
             Verdict::Refused(reason) => (Grant::default(), Some(reason)),
         };
         let identity = joined.identity;
+        // A list may have come while the Reply was computed.
+        let closing = match closing {
+            None if self.is_revoked(&identity, joined.serial) => {
+                self.note_revoked(identity, joined.serial);
+                Some(CloseReason::Revoked)
+            }
+            closing => closing,
+        };
         let seat = match closing {
             None => self.devices.enter(identity, grant.ledger),
             Some(_) => None,
@@ -448,6 +491,7 @@ impl<P: Path> Backend<P> {
         let (granted, fence, misused) = (grant.scopes, grant.fence, grant.ticket_misused);
         let start = Start { path, path_state, granted, seat, fence, origin, closing, misused };
         *slot = Use::Live(Box::new(Live::new(now, joined, start)));
+        self.review_scopes(now, at);
         self.half_open = self.half_open.saturating_sub(1);
         if let Some(held) = held {
             self.devices.leave(held, at);

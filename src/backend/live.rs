@@ -8,6 +8,7 @@ use super::event::{BackendEvent, Received, SlotRef};
 use super::halfopen::Origin;
 use super::resume::{Lineage, TicketGiving};
 use super::{Backend, Path};
+use crate::audit::AuditEvent;
 use crate::crypto::{PublicKey, SessionSecrets};
 use crate::delivery::{IndexedStream, StreamKey, StreamTable};
 use crate::error::{CloseReason, Discard};
@@ -69,6 +70,8 @@ pub(super) struct Joined {
     pub(super) secrets: SessionSecrets,
     pub(super) identity: Identity,
     pub(super) scopes: Scopes,
+    /// The serial number of the credential that the full handshake showed.
+    pub(super) serial: u32,
     pub(super) peer_connection_id: ConnectionId,
     pub(super) peer_limits: Limits,
     pub(super) pattern: Pattern,
@@ -87,7 +90,11 @@ pub(super) struct Live<P> {
     pub(super) peer_limits: Limits,
     pub(super) identity: Identity,
     pub(super) pattern: Pattern,
+    /// What it may do now: of what its credential permits, what is granted.
     pub(super) scopes: Scopes,
+    pub(super) allowed: Scopes,
+    pub(super) granted: Scopes,
+    pub(super) serial: u32,
     pub(super) device: Option<u32>,
     /// Which of its device's sessions it is.
     number: u64,
@@ -118,6 +125,8 @@ pub(super) struct Live<P> {
     pub(super) lineage: Lineage,
     pub(super) ticket: TicketGiving,
     pub(super) closing: Option<CloseReason>,
+    /// Its Close waits, as the node drains and not all is settled.
+    pub(super) close_held: bool,
     /// Commands and stamps, if there ever were any.
     pub(super) downlink: Option<Box<Downlink>>,
     /// For how long the device listens after each of its packets; zero: always.
@@ -144,8 +153,17 @@ const MAX_REFUSED: usize = 8;
 
 impl<P: Path> Live<P> {
     pub(super) fn new(now: Instant, joined: Joined, start: Start<P>) -> Self {
-        let Joined { secrets, identity, scopes, peer_connection_id, peer_limits, pattern, rekey, lineage } =
-            joined;
+        let Joined {
+            secrets,
+            identity,
+            scopes,
+            serial,
+            peer_connection_id,
+            peer_limits,
+            pattern,
+            rekey,
+            lineage,
+        } = joined;
         let Start { path, path_state, granted, seat, fence, origin, closing, misused } = start;
         Self {
             session: BackendSession::new(now, Side::Backend, secrets, peer_limits.window(), rekey),
@@ -157,6 +175,9 @@ impl<P: Path> Live<P> {
             identity,
             pattern,
             scopes: scopes & granted,
+            allowed: scopes,
+            granted,
+            serial,
             device: seat.map(|seat| seat.at),
             number: seat.map_or(0, |seat| seat.number),
             fence,
@@ -180,6 +201,7 @@ impl<P: Path> Live<P> {
             lineage,
             ticket: TicketGiving::new(misused),
             closing,
+            close_held: false,
             downlink: None,
             listen: Duration::ZERO,
             queued: false,
@@ -302,6 +324,7 @@ impl<P: Path> Backend<P> {
             return Err(Discard::UnknownConnection);
         };
         let live = self.slots.live_mut(at).ok_or(Discard::NotAccepted)?;
+        let ratchets = live.session.dh_ratchets();
         let opened = live.session.open(now, &header, packet);
         if let Some(reason) = live.session.closed() {
             self.end_session(at, reason);
@@ -313,6 +336,12 @@ impl<P: Path> Backend<P> {
         live.owes_packet |= opened.epoch_advanced;
         if opened.epoch_advanced {
             live.owes_accept = false;
+            let done = live.session.dh_ratchets();
+            self.totals.rekeyed(done != ratchets);
+            if done != ratchets {
+                let event = AuditEvent::Rekeyed { identity: live.identity, ratchets: done };
+                self.audit.note(now, event);
+            }
         }
         let first = !live.proved;
         live.owes_packet |= first;
@@ -388,6 +417,7 @@ impl<P: Path> Backend<P> {
             Frame::Listen(window) => live.listen = window,
             Frame::TimeSync(frame) => self.handle_time_sync(now, at, &frame),
             Frame::CommandResult(result) => self.handle_command_result(at, result, sink),
+            Frame::CredentialRenewal(hash) => self.handle_renewal_answer(at, hash),
             Frame::Close(reason) => self.end_session(at, reason),
             //= SPEC.md#frames
             //# A receiver MUST skip and count an unknown frame of type 64 or above.
@@ -413,6 +443,7 @@ impl<P: Path> Backend<P> {
         }
         let Some(live) = self.slots.live_mut(at) else { return false };
         live.proved = true;
+        self.totals.online = self.totals.online.saturating_add(1);
         let mut early: Vec<StreamKey> = Vec::new();
         if live.lineage.resumed {
             // What rode in the Hello may be committed by now.

@@ -5,19 +5,26 @@
 //! See [`Backend`] for the run loop.
 
 mod admission;
+mod audit;
 mod claims;
 mod commands;
 mod compose;
 mod config;
+mod counters;
 mod descriptors;
 mod devices;
+mod drain;
 mod event;
+mod grants;
 mod halfopen;
 mod job;
 mod live;
+mod policy;
 mod rate;
 mod records;
+mod renewal;
 mod resume;
+mod revocation;
 mod sets;
 mod slots;
 mod time_sync;
@@ -26,17 +33,22 @@ pub use admission::{AdmissionLimit, AdmissionLimits, AdmissionStatus};
 pub use claims::{ClaimOutcome, Claims, TicketClaim};
 pub use commands::{Command, CommandId, CommandOutcome};
 pub use config::{BackendConfig, Grant, Inbound, Path, Transmit};
+pub use counters::{Counters, Metric, MetricKind};
 pub use event::{BackendEvent, Batch, BatchRef, Committed, OwnedBatch, PendingId, Received};
+pub use grants::BreakGlass;
 pub use job::{HandshakeDone, HandshakeJob};
+pub use policy::{Duty, Policy, Rules, SenderId};
 pub use rate::Rate;
+pub use renewal::RenewalOutcome;
 pub use sets::SharedSet;
 pub use slots::shard_of;
 
+use crate::audit::{AuditEvent, AuditQueue};
 use crate::crypto::{Psk, TAG_LEN};
 use crate::error::{CallError, CloseReason, Discard, Discards};
 use crate::framing::WallReading;
 use crate::handshake::{Responder, TicketKeys};
-use crate::identity::Identity;
+use crate::identity::{Identity, RevocationStore};
 use crate::limits::HALF_OPEN_LIFE;
 use crate::time::{Duration, Instant, UnixSeconds};
 use crate::wire::{Hello, PacketKind, Pattern, PskId, Reset, Side};
@@ -44,10 +56,14 @@ use admission::Admission;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use counters::Totals;
 use devices::Devices;
+use drain::Drain;
 use event::SlotRef;
+use grants::Glasses;
 use halfopen::CookieKeys;
 use job::Enrolment;
+use renewal::Renewal;
 use sets::SetCache;
 use slots::{Slots, Use};
 
@@ -73,7 +89,8 @@ const RESETS_PER_SECOND: u32 = 100;
 /// 4. [`commit`](Self::commit) what is stored, [`release`](Self::release) what could not be, [`disown`](Self::disown)
 ///    what another node's session has taken over;
 /// 5. [`poll_transmit`](Self::poll_transmit) until `None`;
-/// 6. wait for packets, or until [`poll_timeout`](Self::poll_timeout), then [`handle_timeout`](Self::handle_timeout).
+/// 6. if there is an auditor: [`AuditLog::run`](crate::audit::AuditLog::run) with [`audit`](Self::audit);
+/// 7. wait for packets, or until [`poll_timeout`](Self::poll_timeout), then [`handle_timeout`](Self::handle_timeout).
 ///
 /// A record is acknowledged to the device after `commit`, never before.
 pub struct Backend<P> {
@@ -95,11 +112,21 @@ pub struct Backend<P> {
     ticket_keys: Option<Arc<TicketKeys>>,
     /// Batches that rode in resumptions' Hellos.
     early: VecDeque<OwnedBatch>,
+    revocations: RevocationStore,
+    glasses: Glasses,
+    renewals: BTreeMap<SlotRef, Renewal>,
     events: VecDeque<BackendEvent>,
     events_lost: u32,
     resets: (Instant, u32),
     /// The wall clock, and when it was told.
     wall: Option<(Instant, WallReading)>,
+    drain: Option<Drain>,
+    audit: AuditQueue,
+    /// The latest time that was told.
+    latest: Instant,
+    /// When the clock for credentials was set.
+    clock_set: Option<Instant>,
+    totals: Totals,
     discards: Discards,
 }
 
@@ -127,10 +154,18 @@ impl<P: Path> Backend<P> {
             sets: SetCache::new(config.max_sets, config.max_set_bytes),
             ticket_keys: None,
             early: VecDeque::new(),
+            revocations: RevocationStore::default(),
+            glasses: Glasses::default(),
+            renewals: BTreeMap::new(),
             events: VecDeque::new(),
             events_lost: 0,
             resets: (Instant::ZERO, 0),
             wall: None,
+            drain: None,
+            audit: AuditQueue::new(config.shard),
+            latest: Instant::ZERO,
+            clock_set: None,
+            totals: Totals::default(),
             discards: Discards::default(),
             config,
         })
@@ -139,11 +174,14 @@ impl<P: Path> Backend<P> {
     /// Registers a factory secret and the device that has it: it may enrol with XXpsk3.
     pub fn enrol(&mut self, id: PskId, psk: Psk, identity: Identity) {
         self.enrolments.insert(id.0, Arc::new(Enrolment { psk, identity }));
+        self.note(AuditEvent::Enrolled { psk: id, identity });
     }
 
     /// Forgets a factory secret; handshakes under way keep it.
     pub fn forget_enrolment(&mut self, id: PskId) {
-        self.enrolments.remove(&id.0);
+        if self.enrolments.remove(&id.0).is_some() {
+            self.note(AuditEvent::EnrolmentForgotten { psk: id });
+        }
     }
 
     /// Takes packets as they came in, many a call; what the application should see goes to `sink`.
@@ -155,8 +193,11 @@ impl<P: Path> Backend<P> {
         packets: &mut [Inbound<'b, P>],
         sink: &mut dyn FnMut(Received<'b>),
     ) {
+        self.latest = self.latest.max(now);
+        self.end_due_glasses(now);
         for inbound in packets {
             let packet = core::mem::take(&mut inbound.packet);
+            self.totals.received(packet.len());
             if let Err(discard) = self.handle_packet(now, inbound.path.clone(), packet, sink) {
                 self.discards.count(discard);
             }
@@ -220,13 +261,18 @@ impl<P: Path> Backend<P> {
         let mark =
             if stored { device.inbox.commit(batch.number)? } else { device.inbox.release(batch.number)? };
         let current = device.current;
+        self.totals.settled(&mark, stored);
         self.devices.tidy(batch.device);
         if let Some(at) = current
             && let Some(live) = self.slots.live_mut(at)
-            && stored
         {
-            live.mark_stream(&mark.stream);
-            self.wake(at);
+            if stored {
+                live.mark_stream(&mark.stream);
+            }
+            // A Close may have waited for it.
+            if stored || live.closing.is_some() {
+                self.wake(at);
+            }
         }
         let _ = now;
         Some(mark)
@@ -234,7 +280,10 @@ impl<P: Path> Backend<P> {
 
     /// Does what time requires: ends what has expired, erases old keys.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.latest = self.latest.max(now);
         self.tell_limits(now);
+        self.tend_drain(now);
+        self.end_due_glasses(now);
         while let Some(at) = self.slots.pop_timer(now) {
             match self.slots.get_mut(at) {
                 Some(Use::HalfOpen(half)) => {
@@ -260,6 +309,7 @@ impl<P: Path> Backend<P> {
                     } else {
                         self.slots.schedule(at, next.max(now + Duration::from_millis(1)));
                         self.tend_downlink(now, at);
+                        self.tend_renewal(now, at);
                     }
                 }
                 _ => {}
@@ -269,12 +319,13 @@ impl<P: Path> Backend<P> {
 
     /// Returns the latest time at which the backend must be called again if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.slots.next_timer()
+        self.slots.next_timer().into_iter().chain(self.glass_due()).chain(self.drain_timer()).min()
     }
 
     /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<BackendEvent> {
         if let Some(event) = self.events.pop_front() {
+            self.glasses.polled(&event);
             return Some(event);
         }
         let lost = core::mem::take(&mut self.events_lost);
@@ -305,6 +356,9 @@ impl<P: Path> Backend<P> {
 
     /// Sets the wall clock, by which credentials are judged.
     pub fn set_wall_clock(&mut self, clock: UnixSeconds) {
+        let before = self.config.time.clock();
+        self.audit.clock_set(self.latest, before.zip(self.clock_set), before, clock);
+        self.clock_set = Some(self.latest).filter(|latest| *latest > Instant::ZERO);
         self.config.time.set_clock(Some(clock));
     }
 
@@ -339,11 +393,15 @@ impl<P: Path> Backend<P> {
         }
         let Some(Use::Live(mut live)) = self.slots.remove(at) else { return };
         self.end_commands(at, &mut live);
+        self.end_renewal(at, RenewalOutcome::Unanswered);
         if let Some(origin) = &live.origin {
             self.by_hello.remove(&origin.mac);
         }
         if !live.proved {
             self.forget_pending(live.identity);
+        }
+        if live.proved {
+            self.totals.online = self.totals.online.saturating_sub(1);
         }
         let Some(device) = live.device else { return };
         self.devices.leave(device, at);
@@ -353,10 +411,13 @@ impl<P: Path> Backend<P> {
     }
 
     fn push_event(&mut self, event: BackendEvent) {
+        self.note_event(&event);
+        self.totals.event(&event);
         if self.events.len() < MAX_EVENTS {
             self.events.push_back(event);
         } else {
             self.events_lost = self.events_lost.saturating_add(1);
+            self.totals.events_lost = self.totals.events_lost.saturating_add(1);
         }
     }
 

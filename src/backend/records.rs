@@ -57,6 +57,7 @@ impl<P: Path> Backend<P> {
         //# A backend MUST hand out a closed stream with every batch that it delivers until one of these is committed.
         let closed = device.inbox.closed().collect();
         let (identity, fence) = (live.identity, live.fence);
+        self.totals.delivered(&mark);
         sink(Received::Batch(Batch { batch, identity, mark, closed, fence, frame, set }));
         Ok(())
     }

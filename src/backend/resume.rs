@@ -6,6 +6,7 @@ use super::halfopen::{Stage, Verdict};
 use super::job::Work;
 use super::live::{Joined, Live};
 use super::{Backend, Grant, Path};
+use crate::audit::AuditEvent;
 use crate::crypto::{TAG_LEN, hash_parts};
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason, Discard};
@@ -93,14 +94,20 @@ impl TicketGiving {
 }
 
 impl Joined {
-    /// What a full handshake gives; `clock` is its time.
-    pub(super) fn full(established: Established, clock: Option<UnixSeconds>, rekey: RekeyPolicy) -> Self {
+    /// What a full handshake gives; `clock` is its time, `revocation` the number of the list that it was held against.
+    pub(super) fn full(
+        established: Established,
+        clock: Option<UnixSeconds>,
+        rekey: RekeyPolicy,
+        revocation: u64,
+    ) -> Self {
         let Established { secrets, peer, peer_connection_id, peer_limits, pattern } = established;
-        let contents = clock.map(|origin| contents_of(&peer, pattern, origin));
+        let contents = clock.map(|origin| contents_of(&peer, pattern, origin, revocation));
         Self {
             secrets,
             identity: peer.identity(),
             scopes: peer.scopes(),
+            serial: peer.serial(),
             peer_connection_id,
             peer_limits,
             pattern,
@@ -115,6 +122,7 @@ impl Joined {
             secrets,
             identity: contents.identity,
             scopes: contents.scopes,
+            serial: contents.serial,
             peer_connection_id,
             peer_limits,
             pattern: Pattern::Resume,
@@ -126,13 +134,18 @@ impl Joined {
     }
 }
 
-fn contents_of(peer: &VerifiedCredential, pattern: Pattern, origin: UnixSeconds) -> TicketContents {
+fn contents_of(
+    peer: &VerifiedCredential,
+    pattern: Pattern,
+    origin: UnixSeconds,
+    revocation: u64,
+) -> TicketContents {
     TicketContents {
         identity: peer.identity(),
         serial: peer.serial(),
         scopes: peer.scopes(),
         not_after: peer.not_after(),
-        revocation: 0,
+        revocation,
         origin,
         psk_proved: matches!(pattern, Pattern::XxPsk3(_) | Pattern::IkPsk2),
     }
@@ -153,6 +166,7 @@ impl<P: Path> Backend<P> {
     /// ask [`Backend::poll_early`] for batches. The wall clock must be known ([`BackendConfig::time`](super::BackendConfig::time)).
     pub fn set_ticket_keys(&mut self, keys: TicketKeys) {
         self.ticket_keys = Some(Arc::new(keys));
+        self.note(AuditEvent::TicketKeysSet {});
     }
 
     /// Returns the next batch that rode in a resumption's Hello: store and commit it like one of the sink.
@@ -167,6 +181,9 @@ impl<P: Path> Backend<P> {
         let clock = self.config.time.clock().ok_or(Discard::UnknownType)?;
         let hello = keys.check_hello(packet).map_err(HandshakeError::discard)?;
         self.answer_duplicate(hello.mac(), &path)?;
+        if self.is_draining() {
+            return Err(Discard::Draining);
+        }
         self.may_resume(now)?;
         let opened = hello.open(&keys, clock).and_then(|opened| {
             // SPEC.md, "Tickets": a session of that origin would be too old already.
@@ -190,7 +207,7 @@ impl<P: Path> Backend<P> {
     }
 
     /// Tells the device to come with a full handshake, at once: its ticket is not taken.
-    fn refuse_ticket(
+    pub(super) fn refuse_ticket(
         &mut self,
         now: Instant,
         path: P,
@@ -215,6 +232,10 @@ impl<P: Path> Backend<P> {
         let TicketContents { identity, serial, revocation, origin, .. } = *read.contents();
         let expires = UnixSeconds(read.contents().expires().0.saturating_add(CLOCK_TOLERANCE_SECS));
         if self.hold_pending(now, at, identity, Stage::AcceptResume(read, id)) {
+            if self.is_revoked(&identity, serial) {
+                self.note_revoked(identity, serial);
+                return self.refuse_revoked_ticket(at);
+            }
             let claim = TicketClaim { identity, id, hello, origin, expires, serial, revocation };
             self.push_event(BackendEvent::Resuming { pending: PendingId(at), claim });
         }

@@ -63,6 +63,11 @@ impl SetCache {
         Self { sets: BTreeMap::new(), bytes: 0, max_sets, max_bytes, clock: 0 }
     }
 
+    /// Returns how many sets there are, and their bytes.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.sets.len(), self.bytes)
+    }
+
     /// Finds a set that a device names.
     pub(super) fn find(&mut self, hash: SetHash) -> Option<Arc<SharedSet>> {
         self.clock = self.clock.saturating_add(1);

@@ -114,13 +114,30 @@ impl<P> Slots<P> {
         Some(used)
     }
 
-    pub(super) fn connection_id(&self, at: SlotRef) -> ConnectionId {
+    /// Returns the number that a slot's connection id is.
+    pub(super) fn number(&self, at: SlotRef) -> u64 {
         let generation = self.entry(at).map_or(0, |slot| slot.generation);
-        let number = u64::from(at.slot)
+        u64::from(at.slot)
             | u64::from(self.shard) << SLOT_BITS
-            | u64::from(generation) << (SLOT_BITS + SHARD_BITS);
-        let [a, b, c, d, e, ..] = number.to_le_bytes();
+            | u64::from(generation) << (SLOT_BITS + SHARD_BITS)
+    }
+
+    pub(super) fn connection_id(&self, at: SlotRef) -> ConnectionId {
+        let [a, b, c, d, e, ..] = self.number(at).to_le_bytes();
         ConnectionId::new(&[a, b, c, d, e]).unwrap_or_default()
+    }
+
+    /// Lists the slots that are in use.
+    pub(super) fn in_use(&self) -> impl Iterator<Item = SlotRef> + '_ {
+        let used = |(slot, entry): (u32, &Slot<P>)| {
+            (!matches!(entry.used, Use::Free)).then_some(SlotRef { slot, uses: entry.uses })
+        };
+        (0u32..).zip(&self.slots).filter_map(used)
+    }
+
+    /// Returns how many slots are in use.
+    pub(super) const fn used(&self) -> u32 {
+        self.used
     }
 
     /// Finds the slot of a connection id that this shard gave out and that is still in use.
@@ -129,6 +146,12 @@ impl<P> Slots<P> {
         let entry = self.slots.get(slot as usize)?;
         let used = shard == self.shard && generation == entry.generation && !matches!(entry.used, Use::Free);
         used.then_some(SlotRef { slot, uses: entry.uses })
+    }
+
+    /// Lists the slots in use: for what concerns all of them, which is rare.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SlotRef, &Use<P>)> {
+        let used = (0u32..).zip(&self.slots).filter(|(_, entry)| !matches!(entry.used, Use::Free));
+        used.map(|(slot, entry)| (SlotRef { slot, uses: entry.uses }, &entry.used))
     }
 
     /// Sees to it that the slot is looked at again at `at_latest`.

@@ -152,6 +152,7 @@ impl<P: Path> Backend<P> {
     ///
     /// It judges no credential: that is [`Backend::set_wall_clock`].
     pub fn set_wall_time(&mut self, now: Instant, wall: WallReading) {
+        self.audit.set_wall_time(now, wall);
         self.wall = Some((now, wall));
     }
 

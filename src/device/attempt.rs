@@ -181,6 +181,7 @@ impl Device<'_> {
     #[inline(never)]
     pub(super) fn join(&mut self, now: Instant, joined: Joined, finish: Option<FinishRepeat>) {
         self.connector.joined();
+        self.scopes = self.config.identity.credential().claimed_scopes();
         // A Reset for what was sent before says nothing of this session.
         self.sent_tags = super::SentTags::default();
         if self.live.is_some() {

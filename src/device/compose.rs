@@ -36,6 +36,7 @@ struct Manifest {
     rekey: bool,
     report: bool,
     pong: bool,
+    renewal: bool,
     closing: bool,
     stamp: StampSent,
     listen: bool,
@@ -50,6 +51,7 @@ impl Device<'_> {
     pub(super) fn next_send(&self, live: &Live) -> Option<Instant> {
         let at_once = live.closing.is_some()
             || live.pong.is_some()
+            || live.renewal_owed
             || live.stamps.is_owed()
             || live.commands.is_due(self.space(live))
             || live.unreported >= REPORT_AT_ONCE
@@ -204,6 +206,7 @@ impl Device<'_> {
         if manifest.pong {
             live.pong = None;
         }
+        live.renewal_owed &= !manifest.renewal;
         live.stamps.sent(now, manifest.stamp, self.outbox.time_out());
         live.commands.sent(manifest.results);
         let wait = self.outbox.time_out();
@@ -272,6 +275,10 @@ impl Device<'_> {
         }
         if let Some(token) = live.pong {
             manifest.pong = writer.push(&Frame::Pong(token)).is_ok();
+        }
+        if cfg!(any(feature = "credentials", test)) && live.renewal_owed {
+            let hash = self.config.identity.credential().hash();
+            manifest.renewal = writer.push(&Frame::CredentialRenewal(&hash.0)).is_ok();
         }
         manifest.results = live.commands.write(&mut writer);
         manifest.stamp = self.write_stamp(live, now, tag, &mut writer);

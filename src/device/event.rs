@@ -69,6 +69,9 @@ pub enum DeviceEvent {
     },
     /// The backend says that a ticket of this device was used by two: somebody has read its memory, or copied it.
     TicketMisused,
+    /// The device has another credential, by which it connects from now on: store
+    /// [`Device::credential`](super::Device::credential) in the place of the one before.
+    CredentialRenewed,
     /// More events came than fit; so many were lost.
     EventsLost(u32),
 }
@@ -159,6 +162,7 @@ enum Queued {
     StorageTrouble(StorageTrouble),
     CommandRefused { kind: u16, reason: CommandRefusal },
     TicketMisused,
+    CredentialRenewed,
 }
 
 // A place takes no more than a run of refused records does.
@@ -179,6 +183,7 @@ impl EventQueue {
             DeviceEvent::StorageTrouble(trouble) => Queued::StorageTrouble(trouble),
             DeviceEvent::CommandRefused { kind, reason } => Queued::CommandRefused { kind, reason },
             DeviceEvent::TicketMisused => Queued::TicketMisused,
+            DeviceEvent::CredentialRenewed => Queued::CredentialRenewed,
             // Made when they are asked for.
             DeviceEvent::LaneNearlyFull(_)
             | DeviceEvent::LaneEased(_)
@@ -215,6 +220,7 @@ impl EventQueue {
             Queued::StorageTrouble(trouble) => DeviceEvent::StorageTrouble(trouble),
             Queued::CommandRefused { kind, reason } => DeviceEvent::CommandRefused { kind, reason },
             Queued::TicketMisused => DeviceEvent::TicketMisused,
+            Queued::CredentialRenewed => DeviceEvent::CredentialRenewed,
         })
     }
 }

@@ -66,6 +66,10 @@ pub(super) struct Live {
     pub(super) dh_seen: u32,
     /// The application was told that a ticket was misused.
     pub(super) misuse_told: bool,
+    /// The backend is to hear which credential the device has.
+    pub(super) renewal_owed: bool,
+    /// The device has another credential now than it showed in the handshake.
+    pub(super) renewed: bool,
     pub(super) finish: Option<FinishRepeat>,
     /// A packet of the backend has authenticated.
     pub(super) confirmed: bool,
@@ -172,6 +176,8 @@ impl Live {
             longest: rekey.longest_session(),
             dh_seen: 0,
             misuse_told: false,
+            renewal_owed: false,
+            renewed: false,
             confirmed: false,
             born: now,
             last_heard: now,

@@ -19,6 +19,8 @@ mod pin;
 mod receive;
 mod record;
 mod region;
+#[cfg(any(feature = "credentials", test))]
+mod renewal;
 mod requests;
 mod resume;
 mod storage_config;

@@ -101,6 +101,8 @@ impl Device<'_> {
             Frame::Refused(refused) => self.handle_refused(refused),
             Frame::TimeSync(frame) => self.handle_time_sync(now, &frame),
             Frame::Command(command) => self.handle_command(now, command, sink),
+            #[cfg(any(feature = "credentials", test))]
+            Frame::CredentialRenewal(bytes) => self.handle_renewal(bytes),
             Frame::Ticket(ticket) => self.handle_ticket(epoch, &ticket),
             Frame::Close(reason) => {
                 self.forget_ticket_after(reason);

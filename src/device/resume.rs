@@ -258,7 +258,7 @@ impl Device<'_> {
     /// Keeps a ticket that the backend has sent in a packet of `epoch`.
     #[inline(never)]
     pub(super) fn handle_ticket(&mut self, epoch: u64, frame: &TicketFrame<'_>) {
-        let Some(live) = &mut self.live else { return };
+        let Some(live) = self.live.as_mut().filter(|live| !live.renewed) else { return };
         // One of the epoch before may be from before a DH ratchet. The backend sends another.
         let Some(resume) = live.session.resume_secret(epoch).filter(|_| epoch == live.session.epoch()) else {
             return;

@@ -4,11 +4,14 @@ use super::{
 };
 use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer};
 use crate::error::CloseReason;
-use crate::limits::{MAX_BATCH_RECORDS, MAX_DESCRIPTOR_SET};
+use crate::limits::{MAX_BATCH_RECORDS, MAX_CREDENTIAL, MAX_DESCRIPTOR_SET};
 use crate::time::Duration;
 
 /// The lowest type of an extension frame: skipped by who does not know it.
 const FIRST_EXTENSION: u8 = 64;
+
+/// A device answers a CredentialRenewal with the hash of its credential, in so many bytes.
+const RENEWAL_ANSWER: usize = 16;
 
 /// The first 16 bytes of the BLAKE2s-256 hash of an encoded descriptor set.
 ///
@@ -61,6 +64,7 @@ pub enum FrameKind {
     RekeyAccept = 10,
     RekeyHint = 11,
     Ticket = 12,
+    CredentialRenewal = 13,
     TimeSync = 15,
     Command = 16,
     CommandResult = 17,
@@ -136,6 +140,8 @@ pub enum Frame<'a> {
     RekeyHint,
     /// A ticket for the device's next resumption.
     Ticket(TicketFrame<'a>),
+    /// A new credential for the device; from the device, the hash of the one that it has.
+    CredentialRenewal(&'a [u8]),
     /// What the sender's clock says.
     TimeSync(TimeSyncFrame),
     /// Something to be done by the device's application.
@@ -176,6 +182,7 @@ impl<'a> Frame<'a> {
             10 => Self::RekeyAccept(reader.array()?),
             11 => Self::RekeyHint,
             12 => Self::Ticket(TicketFrame::parse(reader.rest())?),
+            13 => Self::CredentialRenewal(reader.rest()),
             15 => Self::TimeSync(TimeSyncFrame::parse(&mut reader)?),
             16 => Self::Command(CommandFrame::parse(&mut reader)?),
             17 => Self::CommandResult(CommandResultFrame::parse(&mut reader)?),
@@ -209,6 +216,7 @@ impl<'a> Frame<'a> {
             Self::RekeyAccept(_) => FrameKind::RekeyAccept,
             Self::RekeyHint => FrameKind::RekeyHint,
             Self::Ticket(_) => FrameKind::Ticket,
+            Self::CredentialRenewal(_) => FrameKind::CredentialRenewal,
             Self::TimeSync(_) => FrameKind::TimeSync,
             Self::Command(_) => FrameKind::Command,
             Self::CommandResult(_) => FrameKind::CommandResult,
@@ -243,6 +251,12 @@ impl<'a> Frame<'a> {
             | Self::Ticket(_)
             | Self::Command(_)
             | Self::Refused(_) => sender == Sender::Backend,
+            //= SPEC.md#renewal
+            //# A reader MUST refuse a CredentialRenewal frame of a device that has not 16 bytes, and one of a backend that has more than 130.
+            Self::CredentialRenewal(body) => match sender {
+                Sender::Device => body.len() == RENEWAL_ANSWER,
+                Sender::Backend => body.len() <= MAX_CREDENTIAL,
+            },
             Self::TimeSync(frame) => frame.allowed_from(sender),
             Self::Ack(ack) => sender == Sender::Backend || ack.streams().next().is_none(),
             Self::Padding(_) | Self::Ping(_) | Self::Pong(_) | Self::Close(_) | Self::Extension { .. } => {
@@ -266,6 +280,7 @@ impl<'a> Frame<'a> {
             Self::RekeyHint => Ok(()),
             Self::Ticket(ticket) => ticket.write(out),
             Self::Close(reason) => out.u8(reason.code()),
+            Self::CredentialRenewal(body) => out.bytes(body),
             Self::TimeSync(frame) => frame.write(out),
             Self::Command(command) => command.write(out),
             Self::CommandResult(result) => result.write(out),

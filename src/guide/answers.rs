@@ -23,6 +23,8 @@
 //! | `BadCommand` | `command_result` | Shorten the result to 64 bytes, or to what the smallest packet takes. |
 //! | `TooManyCommands` | a backend only | Does not come from a device. |
 //! | `NoSession` | `sync_time` | Call again after `Connected`. |
+//! | `BadGrant` | a backend only | Does not come from a device. |
+//! | `AuditBacklog` | a backend only | Does not come from a device. |
 //!
 //! # Events: [`DeviceEvent`](crate::device::DeviceEvent)
 //! | variant | what to do |
@@ -38,6 +40,7 @@
 //! | `StorageTrouble` | See below. |
 //! | `CommandRefused` | Log it. If it comes often with `TooLate`: the clock, or `listen`, is wrong. |
 //! | `TicketMisused` | An incident: the device's memory was copied, or its storage put back. Report it in a record; consider the static key stolen, too. |
+//! | `CredentialRenewed` | Store `Device::credential()` where the credential is. Until that is done, a reboot has the old one, which stays good until its own end. |
 //! | `EventsLost` | Poll events each turn. Read `is_connected`, `fill` and `is_all_stored` instead of what was missed. |
 //!
 //! # What comes for the application: [`DeviceReceived`](crate::device::DeviceReceived)
@@ -119,9 +122,11 @@
 //! | `ExpiredTicket` | A resumption that was too late; the full handshake follows by itself. |
 //! | `TicketReused` | A backend only. |
 //! | `TicketUnclaimed` | A backend only. |
+//! | `Revoked` | A backend only. |
 //! | `TooManyPending` | A backend only. |
 //! | `RateLimited` | A backend only. |
 //! | `CookieRequired` | A backend only. |
+//! | `Draining` | A backend only. |
 //! | `NotAccepted` | A backend only. |
 //! | `UnknownStream` | A backend only. |
 //! | `UnknownDescriptors` | A backend only. |

@@ -50,7 +50,7 @@ pub struct TicketContents {
     pub scopes: Scopes,
     /// The last second of its credential's validity.
     pub not_after: UnixSeconds,
-    /// The number of the revocation list that the full handshake was checked against; 0 in this version.
+    /// The number of the revocation list of the issuer that the full handshake was checked against; 0 if there was none.
     pub revocation: u64,
     /// When the full handshake was. Resuming never renews it.
     pub origin: UnixSeconds,

@@ -1,5 +1,9 @@
 use super::credential::Body;
-use super::{Credential, CredentialError, IssuerId, Role, Scopes, SubjectId};
+use super::{
+    Credential, CredentialError, Intermediate, IntermediateRequest, IssuerId, Role, Scopes, SubjectId,
+};
+#[cfg(feature = "alloc")]
+use super::{RevocationError, RevocationRequest};
 use crate::crypto::{PublicKey, SignatureKey, SigningKey};
 use crate::time::UnixSeconds;
 
@@ -80,5 +84,30 @@ impl Authority {
         request: &CredentialRequest,
     ) -> Result<Credential, CredentialError> {
         Body::new(self.issuer, request)?.sign_with(static_key, |message| self.key.sign(message))
+    }
+
+    /// Signs the certificate of an intermediate authority, which then signs credentials within its limits.
+    ///
+    /// The caller has made sure that the holder has the secret key, and is who may have this.
+    ///
+    /// # Errors
+    /// [`CredentialError::TimeOutOfRange`] if a time is 2^35 or above, or the validity is empty.
+    pub fn certify(
+        &self,
+        key: &SignatureKey,
+        request: &IntermediateRequest,
+    ) -> Result<Intermediate, CredentialError> {
+        Intermediate::sign(self.issuer, key, request, |message| self.key.sign(message))
+    }
+
+    /// Signs a revocation list: the whole of what is revoked, and not only what is new.
+    ///
+    /// # Errors
+    /// [`RevocationError::OutOfRange`] if the number is 0 or the time 2^35 or above, [`RevocationError::TooLong`] if the list
+    /// is longer than [`MAX_REVOCATION_LIST`](crate::limits::MAX_REVOCATION_LIST), or its part for devices longer than
+    /// [`MAX_BACKENDS_PART`](crate::limits::MAX_BACKENDS_PART).
+    #[cfg(feature = "alloc")]
+    pub fn revoke(&self, request: &RevocationRequest<'_>) -> Result<alloc::vec::Vec<u8>, RevocationError> {
+        request.sign_with(self.issuer, |message| self.key.sign(message))
     }
 }

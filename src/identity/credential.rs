@@ -115,6 +115,26 @@ impl Body {
         time.check(UnixSeconds(self.not_before.max(self.issued)), UnixSeconds(self.not_after))
     }
 
+    /// What is left of it under the certificate of its issuer.
+    #[cfg(any(feature = "credentials", test))]
+    fn narrowed(self, delegation: super::Delegation) -> Result<Self, CredentialError> {
+        //= SPEC.md#intermediate-authorities
+        //# A verifier MUST refuse a credential whose role the certificate of its issuer does not name.
+        if !delegation.covers(self.role) {
+            return Err(CredentialError::WrongRole);
+        }
+        //= SPEC.md#intermediate-authorities
+        //# A verifier MUST grant no scope, and no second of validity, that the certificate of the issuer lacks.
+        let not_after = self.not_after.min(delegation.not_after().0);
+        let not_before = self.not_before.max(delegation.not_before().0);
+        // One that was issued after its issuer's end could raise the floor above everybody's validity.
+        if self.issued.max(not_before) > not_after {
+            return Err(CredentialError::Expired);
+        }
+        let scopes = self.scopes & delegation.scopes().bits();
+        Ok(Self { not_before, not_after, scopes, ..self })
+    }
+
     /// What it says, now that it has passed.
     #[cfg(any(feature = "credentials", feature = "handshake", test))]
     fn passed(&self, static_key: &PublicKey, role: Role, scopes: Scopes) -> VerifiedCredential {
@@ -199,6 +219,31 @@ impl Credential {
         Self::split(self.as_bytes()).map_or(Scopes::NONE, |(body, ..)| Scopes::from_bits(body.scopes))
     }
 
+    /// Puts the bytes of a verified credential in the place of this one, its own, if they name the same and were issued no
+    /// earlier; tells whether that is so.
+    #[cfg(all(feature = "pinned-device", any(feature = "credentials", test)))]
+    pub(crate) fn renew(&mut self, bytes: &[u8], verified: &VerifiedCredential) -> bool {
+        let Ok((own, ..)) = Self::split(self.as_bytes()) else { return false };
+        let same = own.issuer == verified.identity.issuer && own.subject == verified.identity.subject;
+        if let Some(room) = self.bytes.get_mut(..bytes.len())
+            && same
+            && own.issued <= verified.issued.0
+        {
+            room.copy_from_slice(bytes);
+            self.len = bytes.len() as u8;
+            return true;
+        }
+        false
+    }
+
+    /// Reads the serial number that an unverified credential claims.
+    #[cfg(feature = "backend")]
+    pub(crate) fn claimed_serial(&self) -> u32 {
+        Self::split(self.as_bytes()).map_or(0, |(body, ..)| body.serial)
+    }
+
+    /// Apart from its callers, which are many: a device's flash has it once.
+    #[inline(never)]
     fn split(bytes: &[u8]) -> Result<(Body, &[u8], &[u8; SIGNATURE_LEN]), CredentialError> {
         if bytes.len() > MAX_CREDENTIAL {
             return Err(CredentialError::Malformed);
@@ -219,10 +264,13 @@ impl Credential {
         static_key: &PublicKey,
         role: Role,
         time: super::Time,
-        authority: impl FnOnce(&IssuerId) -> Result<&'k SignatureKey, CredentialError>,
+        authority: impl FnOnce(
+            &IssuerId,
+        ) -> Result<(&'k SignatureKey, Option<super::Delegation>), CredentialError>,
     ) -> Result<VerifiedCredential, CredentialError> {
         let (body, raw, signature) = Self::split(bytes)?;
-        let authority = authority(&body.issuer)?;
+        let (authority, delegation) = authority(&body.issuer)?;
+        let body = delegation.map_or(Ok(body), |delegation| body.narrowed(delegation))?;
         body.check_claims(role, time)?;
         //= SPEC.md#credentials
         //# A verifier MUST check a credential's signature over the bytes as received and the static key that Noise authenticated.

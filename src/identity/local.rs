@@ -70,6 +70,12 @@ impl LocalIdentity {
         &self.credential
     }
 
+    /// Returns the credential, to renew it.
+    #[cfg(all(feature = "pinned-device", any(feature = "credentials", test)))]
+    pub(crate) const fn credential_mut(&mut self) -> &mut Credential {
+        &mut self.credential
+    }
+
     /// Returns whom the own credential names.
     pub fn identity(&self) -> Option<Identity> {
         self.credential.claimed_identity()

@@ -31,19 +31,38 @@
 #[cfg(any(feature = "credentials", test))]
 mod authority;
 mod credential;
+mod intermediate;
 mod local;
+#[cfg(any(feature = "credentials", test))]
+mod revocation;
+#[cfg(all(feature = "alloc", any(feature = "credentials", test)))]
+mod revocation_store;
 mod scopes;
+#[cfg(any(feature = "credentials", test))]
+mod serials;
 mod trust;
 
 #[cfg(any(feature = "credentials", test))]
 pub use authority::{Authority, CredentialRequest};
 pub use credential::{Credential, CredentialHash, VerifiedCredential};
+pub use intermediate::Roles;
+#[cfg(any(feature = "credentials", test))]
+pub use intermediate::{Intermediate, IntermediateRequest};
 pub use local::LocalIdentity;
+#[cfg(all(feature = "alloc", any(feature = "credentials", test)))]
+pub use revocation::RevocationRequest;
+#[cfg(any(feature = "credentials", test))]
+pub use revocation::{ListForm, RevocationError, VerifiedRevocations};
+#[cfg(all(feature = "alloc", any(feature = "credentials", test)))]
+pub use revocation_store::{ListTaken, RevocationStore};
 pub use scopes::Scopes;
+#[cfg(any(feature = "credentials", test))]
+pub use serials::SerialRuns;
 pub use trust::{Time, TrustAnchors};
 
 use crate::crypto::{SignatureKey, hash_parts};
 use core::fmt;
+use intermediate::Delegation;
 use serde::{Deserialize, Serialize};
 
 /// Names an authority: the first 8 bytes of BLAKE2s-256 of its Ed25519 public key.
@@ -100,8 +119,9 @@ pub enum CredentialError {
     /// A time is 2^35 or above, or the validity is empty.
     #[error("a time is out of range")]
     TimeOutOfRange,
-    /// No authority was given, more than [`crate::limits::MAX_AUTHORITIES`], or two with one issuer id.
-    #[error("between one and four distinct authorities are needed")]
+    /// No authority was given, more than [`crate::limits::MAX_AUTHORITIES`], two with one issuer id, or more intermediate
+    /// ones than there is room for.
+    #[error("one to four distinct authorities are needed, and room for the intermediate ones")]
     BadAnchors,
 }
 

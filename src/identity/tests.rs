@@ -1,5 +1,8 @@
 //! Credentials built by hand from SPEC.md's table, so that what an authority would never issue is tested too.
 
+mod intermediates;
+mod revocations;
+
 use super::*;
 use crate::crypto::{PublicKey, SigningKey, hazmat};
 use crate::limits::{CLOCK_TOLERANCE_SECS, MAX_AUTHORITIES, MAX_CREDENTIAL, MAX_UNIX_SECONDS};
@@ -190,7 +193,7 @@ fn signature_covers_the_static_key_and_the_role() {
 #[test]
 fn signature_is_for_credentials_alone() {
     let body = fields().body();
-    for domain in [&b""[..], b"vitalwire/1 revocation", b"vitalwire/2 credential"] {
+    for domain in [&b""[..], b"vitalwire/1 revocation", b"vitalwire/1 authority", b"vitalwire/2 credential"] {
         let message = [domain, &body, &HOLDER.0].concat();
         let signature = authority(1).signing_key().sign(&message);
         assert_eq!(verify(&[&body[..], &signature].concat()), Err(CredentialError::BadSignature));
@@ -403,7 +406,7 @@ fn times_end_below_2_to_the_35() {
 fn floor_never_goes_backward() {
     //= SPEC.md#validity
     //= type=test
-    //# The floor MUST NOT go backward, and nothing but an accepted credential raises it.
+    //# The floor MUST NOT go backward, and nothing but an accepted credential or revocation list raises it.
     let at = |issued| {
         let bytes = Fields { issued, not_before: 0, ..fields() }.signed();
         verify(&bytes).unwrap()

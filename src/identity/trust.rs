@@ -1,21 +1,34 @@
 //! Whom an end trusts, and what time it is for credentials.
 
+#[cfg(any(feature = "intermediates", test))]
+use super::Intermediate;
 #[cfg(any(feature = "credentials", test))]
-use super::Credential;
-use super::{CredentialError, IssuerId, Role, VerifiedCredential};
+use super::{Credential, IssuerId};
+use super::{CredentialError, Delegation, Role, VerifiedCredential};
 use crate::crypto::{PublicKey, SignatureKey};
+use crate::limits::MAX_ANCHORS;
+#[cfg(any(feature = "credentials", test))]
 use crate::limits::MAX_AUTHORITIES;
 use crate::time::UnixSeconds;
 
-/// The authorities that an end trusts: one to four, or none ([`TrustAnchors::NONE`]).
+/// The authorities that an end trusts: one to four, or none ([`TrustAnchors::NONE`]), and the intermediate ones that they
+/// have certified.
 #[derive(Clone, Copy, Debug)]
 pub struct TrustAnchors {
-    keys: [Option<(IssuerId, SignatureKey)>; MAX_AUTHORITIES],
+    anchors: [Option<Anchor>; MAX_ANCHORS],
+}
+
+/// One authority. Its id is the hash of its key: on a device, memory is dearer than a hash for each verification.
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    key: SignatureKey,
+    /// What one that is not trusted for itself may do.
+    delegation: Option<Delegation>,
 }
 
 /// What an end knows of the time: its clock, if it has one, and the floor that it keeps.
 ///
-/// The floor is the latest `issued` of any credential that this end accepted. Store it durably and never lower it.
+/// The floor is the latest `issued` of any credential or revocation list that this end accepted. Store it durably and never lower it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Time {
@@ -42,9 +55,15 @@ impl Time {
 
     /// Raises the floor to `issued` of an accepted credential; never lowers it.
     //= SPEC.md#validity
-    //# The floor MUST NOT go backward, and nothing but an accepted credential raises it.
+    //# The floor MUST NOT go backward, and nothing but an accepted credential or revocation list raises it.
     pub fn raise_floor(&mut self, accepted: &VerifiedCredential) {
         self.floor = self.floor.max(accepted.issued());
+    }
+
+    /// Raises the floor to `issued` of a revocation list that was taken; never lowers it.
+    #[cfg(any(feature = "credentials", test))]
+    pub fn raise_floor_to_list(&mut self, taken: &super::VerifiedRevocations<'_>) {
+        self.floor = self.floor.max(taken.issued());
     }
 
     /// Sets the clock, when the end has learned the time, or takes it away.
@@ -92,7 +111,7 @@ impl TrustAnchors {
     /// # Security
     /// No signature is verified then. The pin's key and its credential are those that whoever provisions the device has
     /// verified; they hold until somebody provisions it anew, whatever the authority does meanwhile.
-    pub const NONE: Self = Self { keys: [None; MAX_AUTHORITIES] };
+    pub const NONE: Self = Self { anchors: [None; MAX_ANCHORS] };
 
     /// Tells whether there is no authority.
     pub fn is_empty(&self) -> bool {
@@ -106,28 +125,104 @@ impl TrustAnchors {
     /// [`CredentialError::BadAnchors`] for none, more than four, or two with the same issuer id.
     #[cfg(any(feature = "credentials", test))]
     pub fn new(keys: &[SignatureKey]) -> Result<Self, CredentialError> {
-        let mut anchors = Self { keys: [None; MAX_AUTHORITIES] };
         if keys.is_empty() || keys.len() > MAX_AUTHORITIES {
             return Err(CredentialError::BadAnchors);
         }
-        for (slot, key) in anchors.keys.iter_mut().zip(keys) {
-            *slot = Some((IssuerId::of(key), *key));
-        }
-        let mut ids = anchors.keys.iter().flatten().map(|(id, _)| id);
-        while let Some(id) = ids.next() {
-            if ids.clone().any(|other| other == id) {
-                return Err(CredentialError::BadAnchors);
+        keys.iter().try_fold(Self::NONE, |anchors, key| match anchors.find(&IssuerId::of(key)) {
+            Some(_) => Err(CredentialError::BadAnchors),
+            None => anchors.with(Anchor { key: *key, delegation: None }),
+        })
+    }
+
+    /// Trusts an intermediate authority as well, within what its certificate permits. Another certificate of the same key
+    /// takes the place of the one before.
+    ///
+    /// No byte of a handshake changes: each end has the certificates that it needs in its configuration.
+    ///
+    /// # Errors
+    /// As [`TrustAnchors::verify`], where the certificate stands for the credential;
+    /// [`CredentialError::BadAnchors`] if there is no room (with the feature `backend` for 16 authorities in all, without it
+    /// for 4), or if the key is trusted for itself already.
+    ///
+    /// ```
+    /// use vitalwire::crypto::SigningKey;
+    /// use vitalwire::identity::*;
+    /// use vitalwire::{OsEntropy, UnixSeconds};
+    /// let root = Authority::new(SigningKey::generate(&mut OsEntropy)?);
+    /// let ward = Authority::new(SigningKey::generate(&mut OsEntropy)?);
+    /// let certificate = root.certify(&ward.public_key(), &IntermediateRequest {
+    ///     serial: 1,
+    ///     roles: Roles::DEVICES,
+    ///     scopes: Scopes::MEASUREMENTS,
+    ///     issued: UnixSeconds(1_700_000_000),
+    ///     not_before: UnixSeconds(1_700_000_000),
+    ///     not_after: UnixSeconds(1_800_000_000),
+    /// })?;
+    /// let time = Time::known(UnixSeconds(1_750_000_000));
+    /// let anchors = TrustAnchors::new(&[root.public_key()])?.with_intermediate(certificate.as_bytes(), time)?;
+    /// assert_eq!(anchors.authority_above(&ward.issuer()), Some(root.issuer()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(any(feature = "intermediates", test))]
+    pub fn with_intermediate(&self, certificate: &[u8], time: Time) -> Result<Self, CredentialError> {
+        let (key, delegation) = Intermediate::verify(certificate, time, |issuer| {
+            //= SPEC.md#intermediate-authorities
+            //# A verifier MUST refuse a certificate that is not signed by an authority which it trusts for itself.
+            let mut roots =
+                (0u8..).zip(&self.anchors).filter_map(|(at, anchor)| Some((at, anchor.as_ref()?)));
+            let root =
+                roots.find(|(_, root)| root.delegation.is_none() && IssuerId::of(&root.key) == *issuer);
+            root.map(|(at, root)| (at, &root.key)).ok_or(CredentialError::UnknownIssuer)
+        })?;
+        let mut anchors = *self;
+        let known = anchors.anchors.iter_mut().flatten().find(|anchor| anchor.key == key);
+        match known.map(|anchor| anchor.delegation.as_mut()) {
+            Some(Some(known)) => {
+                *known = delegation;
+                Ok(anchors)
             }
+            Some(None) => Err(CredentialError::BadAnchors),
+            None => anchors.with(Anchor { key, delegation: Some(delegation) }),
         }
-        Ok(anchors)
     }
 
-    /// Lists the trusted keys.
+    #[cfg(any(feature = "credentials", test))]
+    fn with(mut self, anchor: Anchor) -> Result<Self, CredentialError> {
+        let free = self.anchors.iter_mut().find(|slot| slot.is_none());
+        *free.ok_or(CredentialError::BadAnchors)? = Some(anchor);
+        Ok(self)
+    }
+
+    #[cfg(any(feature = "credentials", test))]
+    fn find(&self, issuer: &IssuerId) -> Option<&Anchor> {
+        self.anchors.iter().flatten().find(|anchor| IssuerId::of(&anchor.key) == *issuer)
+    }
+
+    /// Lists the keys that are trusted for themselves, without the intermediate ones.
     pub fn keys(&self) -> impl Iterator<Item = &SignatureKey> {
-        self.keys.iter().flatten().map(|(_, key)| key)
+        let roots = self.anchors.iter().flatten().filter(|anchor| anchor.delegation.is_none());
+        roots.map(|anchor| &anchor.key)
     }
 
-    /// Verifies a credential for the holder of `static_key`: format, issuer, role, validity, then the signature.
+    /// Returns the authority that has certified an intermediate one; `None` for any other issuer.
+    #[cfg(any(feature = "credentials", test))]
+    pub fn authority_above(&self, issuer: &IssuerId) -> Option<IssuerId> {
+        let above = self.find(issuer)?.delegation?.above();
+        self.anchors.get(above)?.map(|root| IssuerId::of(&root.key))
+    }
+
+    /// Returns the key of an authority that is trusted, and what is delegated to it if it is an intermediate one.
+    #[cfg(any(feature = "credentials", test))]
+    pub(super) fn authority(
+        &self,
+        issuer: &IssuerId,
+    ) -> Result<(&SignatureKey, Option<Delegation>), CredentialError> {
+        let anchor = self.find(issuer).ok_or(CredentialError::UnknownIssuer)?;
+        Ok((&anchor.key, anchor.delegation))
+    }
+
+    /// Verifies a credential for the holder of `static_key`: format, issuer, role, validity, then the signature. One of an
+    /// intermediate authority counts with what that authority's certificate permits, too.
     ///
     /// # Errors
     /// The first [`CredentialError`] in that order.
@@ -141,11 +236,7 @@ impl TrustAnchors {
         //= SPEC.md#credentials
         //# A verifier MUST refuse a credential of an issuer that it does not trust.
         #[cfg(any(feature = "credentials", test))]
-        return Credential::verify(bytes, static_key, role, time, |issuer| {
-            let mut known = self.keys.iter().flatten();
-            let found = known.find(|(id, _)| id == issuer);
-            found.map(|(_, key)| key).ok_or(CredentialError::UnknownIssuer)
-        });
+        return Credential::verify(bytes, static_key, role, time, |issuer| self.authority(issuer));
         // Nobody is trusted then: there is no way to name an authority.
         #[cfg(not(any(feature = "credentials", test)))]
         {

@@ -315,8 +315,34 @@ def storage():
     assert {name: x.hex() if isinstance(x, bytes) else x for name, x in ticket.items()} == t["ticket"]
 
 
+def audit():
+    v = load("audit.json")
+    keys = [Ed25519PrivateKey.from_private_bytes(un(seed)) for seed in v["checkpoint_seeds"]]
+    public = [key.public_key().public_bytes_raw() for key in keys]
+    header = b"vwaudit1" + un(v["node"]) + bytes(8) + bytes(32) + public[0]
+    assert header.hex() == v["header"]
+    before, checkpoints = blake2s(b"vitalwire/1 audit header" + header), 0
+    for number, e in enumerate(v["entries"]):
+        wall = e["unix_millis"]
+        front = varint(number) + varint(e["at"])
+        front += b"\0" if wall is None else bytes([e["quality"] + 1]) + varint(wall)
+        front += bytes([e["shard"], e["code"]])
+        body = un(e["body"])
+        assert e["sequence"] == number and body.startswith(front)
+        if e["code"] == 0:
+            front += public[checkpoints + 1]
+            signed = blake2s(b"vitalwire/1 audit checkpoint" + before + front)
+            assert body == front + keys[checkpoints].sign(signed)
+            assert e["next_key"] == public[checkpoints + 1].hex()
+            checkpoints += 1
+        before = blake2s(b"vitalwire/1 audit entry" + before + body)
+        assert before.hex() == e["hash"]
+    assert (checkpoints, before.hex()) == (2, v["head"])
+
+
 def main():
-    for check in (primitives, noise, key_schedule, credentials, handshakes, tickets, packets, frames, records, links, storage):
+    for check in (primitives, noise, key_schedule, credentials, handshakes, tickets, packets, frames, records, links, storage,
+                  audit):
         check()
         print(f"{check.__name__}: good")
 

@@ -77,8 +77,10 @@ pub(crate) fn seeds(count: u64) -> impl Iterator<Item = u64> {
 
 /// One authority, a backend and as many devices as are asked for.
 pub(crate) struct Pki {
-    authority: Authority,
+    pub(crate) authority: Authority,
     rng: Rng,
+    /// The serial number of the latest credential: the backend's is 1.
+    serial: u32,
 }
 
 pub(crate) const CLOCK: UnixSeconds = UnixSeconds(1_750_000_000);
@@ -86,11 +88,34 @@ pub(crate) const CLOCK: UnixSeconds = UnixSeconds(1_750_000_000);
 impl Pki {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        Self { authority: Authority::new(SigningKey::generate(&mut rng).unwrap()), rng }
+        Self { authority: Authority::new(SigningKey::generate(&mut rng).unwrap()), rng, serial: 0 }
     }
 
     pub(crate) fn anchors(&self) -> TrustAnchors {
         TrustAnchors::new(&[self.authority.public_key()]).unwrap()
+    }
+
+    /// A new credential for an identity, as `change` has it: it was issued a day later than the first one, which it
+    /// outlasts.
+    pub(crate) fn renewed(
+        &mut self,
+        identity: &LocalIdentity,
+        change: impl FnOnce(&mut CredentialRequest),
+    ) -> Credential {
+        self.serial += 1;
+        let (issued, not_after) = (UnixSeconds(1_700_086_400), UnixSeconds(1_900_000_000));
+        let subject = identity.identity().unwrap().subject;
+        let scopes = identity.credential().claimed_scopes();
+        let mut request =
+            CredentialRequest::new(self.serial, subject, Role::Device, scopes, issued, not_after);
+        change(&mut request);
+        self.authority.issue(&identity.public_key(), &request).unwrap()
+    }
+
+    /// A revocation list of these serials of devices.
+    pub(crate) fn list(&self, number: u64, devices: &[std::ops::RangeInclusive<u32>]) -> Vec<u8> {
+        let request = RevocationRequest { number, issued: CLOCK, issuers: &[], backends: &[], devices };
+        self.authority.revoke(&request).unwrap()
     }
 
     pub(crate) fn time(&self) -> Time {
@@ -99,7 +124,8 @@ impl Pki {
 
     pub(crate) fn identity(&mut self, subject: SubjectId, role: Role, scopes: Scopes) -> LocalIdentity {
         let (issued, not_after) = (UnixSeconds(1_700_000_000), UnixSeconds(1_800_000_000));
-        let request = CredentialRequest::new(1, subject, role, scopes, issued, not_after);
+        self.serial += 1;
+        let request = CredentialRequest::new(self.serial, subject, role, scopes, issued, not_after);
         let secret = StaticSecret::generate(&mut self.rng).unwrap();
         LocalIdentity::issue(&self.authority, secret, &request).unwrap()
     }
@@ -130,6 +156,11 @@ pub(crate) fn pin_of(identity: &LocalIdentity) -> vitalwire::device::BackendPin 
         identity: identity.identity().unwrap(),
         credential: None,
     }
+}
+
+/// The serial number of what [`Pki::device`] made, if the backend came first, and the devices in order.
+pub(crate) const fn serial_of(number: usize) -> u32 {
+    number as u32 + 2
 }
 
 /// The ticket keys of a service.

@@ -18,6 +18,7 @@
 //! | a live session is displaced by a proved one only | `sessions::a_session_is_displaced_only_when_the_new_one_is_proved`, `sessions::a_replayed_hello_displaces_nothing` |
 //! | low-order points are rejected | `malicious::low_order_and_repeated_rekey_requests_are_harmless` |
 //! | authorisation is deny by default | `delivery::an_empty_grant_permits_nothing`, `delivery::records_out_of_scope_are_refused_and_reported_and_hold_up_nobody` |
+//! | what is revoked or narrowed ends at once, in whatever state | all of `revocation` and `authorisation` |
 //! | a command is done once, in its session and boot, in time, for who may | all of `commands` |
 //! | no clock that was set gives a wrong time silently | all of `clocks` |
 
@@ -25,11 +26,15 @@ mod admission;
 mod adversary;
 mod amplification;
 mod app;
+mod audit;
+mod authorisation;
 mod calls;
 mod clocks;
 mod commands;
+mod counters;
 mod damage;
 mod delivery;
+mod drain;
 mod entropy;
 mod facing;
 mod flood;
@@ -48,7 +53,9 @@ mod powercuts;
 mod puppet;
 mod reconnect;
 mod rekeys;
+mod renewal;
 mod resume;
+mod revocation;
 mod roaming;
 mod salts;
 mod sessions;

@@ -15,10 +15,11 @@ fn malformed_frames_close_the_session_and_nothing_of_the_packet_counts() {
     //= type=test
     //# A receiver MUST close the session with reason 2 on a malformed frame or an unknown type below 64.
     let ping = [0x81, 8, 1, 2, 3, 4, 5, 6, 7, 8];
-    let malformed: [&[u8]; 10] = [
+    let malformed: [&[u8]; 11] = [
         &[1, 2, 3],                         // a short Ping
         &[0, 0, 1],                         // Padding that is not zero
-        &[13],                              // reserved
+        &[14],                              // reserved
+        &[13, 1, 2, 3],                     // a renewal of a device that is no hash
         &[63, 1],                           // unknown, mandatory
         &[18],                              // Close without reason
         &[3],                               // Ack without counter

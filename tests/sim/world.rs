@@ -362,6 +362,7 @@ impl World {
     fn settle_backend(&mut self) -> usize {
         let now = self.now;
         let mut moved = 0;
+        self.backend.handle_timeout(now);
         while self.can_work()
             && let Some(job) = self.backend.poll_handshake()
         {
