@@ -123,6 +123,13 @@ impl<P> Slots<P> {
         }
     }
 
+    pub(super) fn half_open(&self, at: SlotRef) -> Option<&HalfOpen<P>> {
+        match &self.entry(at)?.used {
+            Use::HalfOpen(half) => Some(half),
+            _ => None,
+        }
+    }
+
     pub(super) fn half_open_mut(&mut self, at: SlotRef) -> Option<&mut HalfOpen<P>> {
         match self.get_mut(at)? {
             Use::HalfOpen(half) => Some(half),
