@@ -33,7 +33,7 @@ fn errors_events_and_discards() -> Vec<&'static str> {
         delivery::LoadRefusal,
         framing::CommandRefusal, framing::EncodeError, framing::Event, framing::GapReason, framing::RefusedReason,
         handshake::FinishFailure, handshake::HandshakeError, handshake::ReplyFailure, handshake::ResumeFailure,
-        identity::CredentialError, identity::RevocationError, identity::ListTaken,
+        identity::CredentialError, identity::RevocationError,
         session::SealError,
         wire::link::LinkDiscard, wire::link::LinkDiscards, wire::link::LinkError,
         device::DeviceEvent, device::StorageTrouble,
@@ -58,7 +58,7 @@ fn plain_types_have_a_form() {
         delivery::Mark, delivery::StreamKey, delivery::TagConflict, framing::Lane, framing::BootTag,
         framing::SetHash, framing::Alarm, framing::Gap, framing::Decimal, session::RekeyPolicy,
         backend::Received<'_>, backend::BatchRef, backend::PendingId, backend::CommandId, backend::TicketClaim,
-        PublicKey, SignatureKey,
+        PublicKey, SignatureKey, identity::ListTaken,
     };
 }
 

@@ -61,5 +61,5 @@ fn mixed_order_is_decided_without_the_cofactor() {
     }
     // A cofactored verifier would accept all 256 with parts of prime order.
     assert_eq!(accepted + refused, 1024);
-    assert!(accepted >= 16 && accepted < 128, "{accepted}");
+    assert!((16..128).contains(&accepted), "{accepted}");
 }
