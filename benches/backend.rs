@@ -145,7 +145,8 @@ impl Fleet {
         let local = identity(&authority, u32::MAX, Role::Backend);
         let key = local.public_key();
         let mut config = BackendConfig::new(local, anchors, time());
-        config.max_half_open = 8 * BATCH as u32;
+        // The fleet connects at one instant.
+        (config.max_half_open, config.admission) = (8 * BATCH as u32, AdmissionLimits::UNLIMITED);
         let backend = Backend::new(config).expect("the configuration is valid");
         let mut fleet = Self { backend, devices: Vec::with_capacity(count), random: 1, batches: Vec::new() };
         while fleet.devices.len() < count {

@@ -147,6 +147,8 @@ counted! {
         Revoked => "revoked",
         /// Too many handshakes are pending.
         TooManyPending => "too many pending handshakes",
+        /// A Hello above a rate: of all, or of its path.
+        RateLimited => "above a rate limit",
         /// The sender was asked for a cookie instead.
         CookieRequired => "cookie required",
         /// A Hello, while this node sends its devices away: another node will answer it.

@@ -192,6 +192,10 @@ pub const PENDING_LIFE: Duration = Duration::from_secs(30);
 pub const MAX_FINISH_ANSWERS: u8 = 16;
 /// Half-open handshakes per identity, at the most (SPEC.md, "Admission").
 pub const MAX_HALF_OPEN_PER_IDENTITY: usize = 2;
+/// At the cap of half-open handshakes, one that has waited so long for its Finish makes room (SPEC.md, "Admission").
+pub const HALF_OPEN_GRACE: Duration = Duration::from_secs(2);
+/// How often the application is told that a limit of the admission is reached, for each limit. No part of the protocol.
+pub const LIMIT_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How many parallel handshakes Resets may start in [`RESET_INTERVAL`] (SPEC.md, "Reset").
 pub const RESET_STARTS: usize = 3;
 /// The time in which Resets may start [`RESET_STARTS`] parallel handshakes (SPEC.md, "Reset").

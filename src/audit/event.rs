@@ -334,6 +334,7 @@ impl Trouble {
             | Discard::UntimelyRekey
             | Discard::ImplausibleTime => Self::Tampering,
             Discard::TooManyPending
+            | Discard::RateLimited
             | Discard::CookieRequired
             | Discard::TicketUnclaimed
             | Discard::OutsideLedger

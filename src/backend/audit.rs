@@ -86,6 +86,7 @@ impl<P: Path> Backend<P> {
             BackendEvent::Pending { .. }
             | BackendEvent::Resuming { .. }
             | BackendEvent::Clock { .. }
+            | BackendEvent::LimitReached { .. }
             | BackendEvent::EventsLost(_) => return,
         };
         self.note(noted);

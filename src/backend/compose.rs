@@ -189,6 +189,7 @@ impl<P: Path> Backend<P> {
         self.handle_timeout(now);
         // Without a new key, cookies expire and none are given: whoever is here already is served.
         let _ = self.cookies.rotate(now, rng);
+        self.admission.seed(rng);
         if let Some((path, packet)) = self.outgoing.front() {
             let needed = packet.len();
             let space = out.get_mut(..needed).ok_or(BufferTooSmall { needed })?;

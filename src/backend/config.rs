@@ -1,3 +1,4 @@
+use super::AdmissionLimits;
 use crate::crypto::Psk;
 use crate::delivery::Ledger;
 use crate::error::CallError;
@@ -10,6 +11,17 @@ use crate::time::Duration;
 pub trait Path: Clone + PartialEq {
     /// Hands the bytes that stand for this path to `with`: a cookie is bound to them.
     fn with_bytes<R>(&self, with: impl FnOnce(&[u8]) -> R) -> R;
+
+    /// Hands the bytes that this path has in common with all others of one host or network to `with`, or returns `None`
+    /// if nothing is known of that: they share a rate of handshakes
+    /// ([`AdmissionLimits::per_prefix`](super::AdmissionLimits::per_prefix)).
+    ///
+    /// Of a [`SocketAddr`](core::net::SocketAddr) it is the address of IPv4, and the first 56 bits of one of IPv6, which is
+    /// the least that a provider should give to a site (RIPE-690).
+    fn with_prefix_bytes<R>(&self, with: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let _ = with;
+        None
+    }
 }
 
 impl Path for () {
@@ -35,6 +47,13 @@ impl Path for core::net::SocketAddr {
             *to = from;
         }
         with(&bytes)
+    }
+
+    fn with_prefix_bytes<R>(&self, with: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        Some(match self.ip().to_canonical() {
+            core::net::IpAddr::V4(ip) => with(&ip.octets()),
+            core::net::IpAddr::V6(ip) => with(ip.octets().first_chunk::<7>().unwrap_or(&[0; 7])),
+        })
     }
 }
 
@@ -77,8 +96,11 @@ pub struct BackendConfig {
     pub max_sets: usize,
     /// Bytes of all these sets together, at the most.
     pub max_set_bytes: usize,
-    /// Handshakes under way at once, at the most. Above a quarter of it, a Hello needs a cookie.
+    /// Handshakes under way at once, at the most: those that wait for the application, too. Above a quarter of it, a Hello
+    /// needs a cookie.
     pub max_half_open: u32,
+    /// How many handshakes strangers may ask for.
+    pub admission: AdmissionLimits,
     /// After how long to compare clocks with a device again, when it is heard anyway; `None`: only when asked to. An
     /// hour keeps the error of a bad clock below 2 s.
     pub time_sync: Option<Duration>,
@@ -98,6 +120,7 @@ impl BackendConfig {
             max_sets: 1024,
             max_set_bytes: 1 << 20,
             max_half_open: 1024,
+            admission: AdmissionLimits::NODE,
             time_sync: None,
         }
     }
@@ -117,6 +140,7 @@ impl BackendConfig {
         if self.max_half_open == 0 {
             return Err(CallError::InvalidConfig("max_half_open is 0"));
         }
+        self.admission.check()?;
         if self.limits.window() != crate::limits::BACKEND_WINDOW {
             return Err(CallError::InvalidConfig("the limits' window is not the backend's 1024"));
         }

@@ -1,4 +1,4 @@
-use super::{CommandId, CommandOutcome, RenewalOutcome, SenderId, SharedSet, TicketClaim};
+use super::{AdmissionLimit, CommandId, CommandOutcome, RenewalOutcome, SenderId, SharedSet, TicketClaim};
 use crate::delivery::{BatchNumber, ClockReading, ClosedStream, Mark, StreamKey, TagConflict};
 use crate::error::{CloseReason, Discard};
 use crate::framing::{BatchRecord, RecordsFrame};
@@ -135,6 +135,13 @@ pub enum BackendEvent {
         identity: Identity,
         /// What it said.
         reading: ClockReading,
+    },
+    /// Handshakes were refused, or a cookie was asked for, as a limit was reached: at most once a second for each.
+    LimitReached {
+        /// Which.
+        limit: AdmissionLimit,
+        /// How often, since the event before.
+        count: u32,
     },
     /// A revocation list is in force.
     RevocationList {

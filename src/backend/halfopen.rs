@@ -1,12 +1,12 @@
 //! Handshakes under way: Hello, cookies, jobs, and the application's word.
 
+use super::admission::{AdmissionLimit, Admitted};
 use super::event::{BackendEvent, PendingId, SlotRef};
 use super::job::{Enrolment, HandshakeDone, HandshakeJob, Outcome, Work};
 use super::live::{Joined, Live, PathState, Start};
 use super::slots::{CONNECTION_ID_LEN, Use};
 use super::{Backend, Grant, Path};
 use crate::audit::AuditEvent;
-use crate::codec::Writer;
 use crate::crypto::TAG_LEN;
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason, Discard};
@@ -18,7 +18,7 @@ use crate::limits::{
     COOKIE_KEY_LIFE, HALF_OPEN_LIFE, MAX_FINISH_ANSWERS, MAX_HALF_OPEN_PER_IDENTITY, PENDING_LIFE,
 };
 use crate::time::{Duration, Instant};
-use crate::wire::{ConnectionId, Cookie, Finish, RetryHeader};
+use crate::wire::{ConnectionId, Cookie, Finish};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -58,6 +58,13 @@ pub(super) struct Origin {
     pub(super) finish_answers: u8,
     /// The Reply went to one path only, so that whoever has read it is there.
     pub(super) sole_path: bool,
+}
+
+impl<P> HalfOpen<P> {
+    /// Tells whether a Reply was sent.
+    pub(super) const fn is_answered(&self) -> bool {
+        !self.origin.reply.is_empty()
+    }
 }
 
 pub(super) enum Stage {
@@ -128,32 +135,21 @@ impl<P: Path> Backend<P> {
         if self.is_draining() {
             return Err(Discard::Draining);
         }
-        let loaded = self.is_loaded();
-        let proven = hello.cookie().is_some_and(|cookie| self.cookies.verify(now, &path, cookie));
-        if loaded && !proven {
-            let cookie = self.cookies.make(&path).ok_or(Discard::TooManyPending)?;
-            let mut out = [0u8; 64];
-            let mut writer = Writer::new(&mut out);
-            let header = RetryHeader { connection_id: hello.connection_id(), cookie };
-            let written = header.write(&mut writer).and_then(|()| {
-                let mac = key.retry_mac(writer.written(), &hello.mac());
-                writer.bytes(&mac)
-            });
-            if written.is_ok() {
-                let retry = writer.written().to_vec();
-                self.send_raw(path, retry);
-            }
-            return Err(Discard::CookieRequired);
-        }
-        //= SPEC.md#admission
-        //# A backend MUST keep at most two half-open handshakes per identity whose Hello may be a replay, four in all, and a capped number of all identities.
-        if self.half_open >= self.config.max_half_open {
-            return Err(Discard::TooManyPending);
-        }
         let psk = match hello.psk_id() {
             Some(id) => Some(self.enrolments.get(&id.0).cloned().ok_or(Discard::BelowFloor)?),
             None => None,
         };
+        let proven = hello.cookie().is_some_and(|cookie| self.cookies.verify(now, &path, cookie));
+        match self.admit_full(now, &path, proven) {
+            Admitted::Yes => self.make_room(now)?,
+            Admitted::No(limit) => return Err(self.limited(now, limit)),
+            //= SPEC.md#admission
+            //# Under load a backend MUST NOT spend a Diffie-Hellman operation on a Hello of a full handshake without a valid cookie.
+            Admitted::Prove => {
+                self.send_retry(now, path, key, hello.connection_id(), hello.mac())?;
+                return Err(self.limited(now, AdmissionLimit::Cookie));
+            }
+        }
         let registered = psk.as_ref().map(|known: &Arc<Enrolment>| known.identity);
         let at = self.begin(now, path, hello.mac(), registered)?;
         let connection_id = self.slots.connection_id(at);
@@ -161,17 +157,14 @@ impl<P: Path> Backend<P> {
         Ok(())
     }
 
-    /// Tells whether Hellos need a cookie.
-    pub(super) const fn is_loaded(&self) -> bool {
-        self.half_open.saturating_mul(4) > self.config.max_half_open
-    }
-
     /// Answers a Hello that was answered before, and refuses one that is being worked on.
     pub(super) fn answer_duplicate(&mut self, mac: [u8; TAG_LEN], path: &P) -> Result<(), Discard> {
         let Some(at) = self.by_hello.get(&mac).copied() else { return Ok(()) };
         //= SPEC.md#handshake-timers
         //# A backend MUST answer a byte-identical Hello with the same Reply, and no other Hello with it.
-        if let Some(reply) = self.cached_reply(at, path) {
+        if self.has_spare_answers()
+            && let Some(reply) = self.cached_reply(at, path)
+        {
             self.send_raw(path.clone(), reply);
         }
         Err(Discard::DuplicateHello)
@@ -286,6 +279,7 @@ impl<P: Path> Backend<P> {
                 half.origin.reply = reply.clone();
                 let path = half.path.clone();
                 self.send_raw(path, reply);
+                self.note_awaiting(now, at);
             }
             Outcome::HelloIk(hello) => self.await_accept(now, at, Stage::AcceptHello(hello)),
             Outcome::Finished(established) => self.await_accept(now, at, Stage::AcceptFinish(established)),
@@ -344,7 +338,8 @@ impl<P: Path> Backend<P> {
         };
         let pending = self.pending_of.entry(identity).or_default();
         if *pending >= most {
-            self.discards.count(Discard::TooManyPending);
+            let discard = self.limited(now, AdmissionLimit::Identity);
+            self.discards.count(discard);
             self.drop_half_open(at);
             return false;
         }

@@ -4,6 +4,7 @@
 //! never opens a socket, reads a clock or keeps a generator; the application decides whom to let in, and stores.
 //! See [`Backend`] for the run loop.
 
+mod admission;
 mod audit;
 mod claims;
 mod commands;
@@ -19,6 +20,7 @@ mod halfopen;
 mod job;
 mod live;
 mod policy;
+mod rate;
 mod records;
 mod renewal;
 mod resume;
@@ -27,6 +29,7 @@ mod sets;
 mod slots;
 mod time_sync;
 
+pub use admission::{AdmissionLimit, AdmissionLimits, AdmissionStatus};
 pub use claims::{ClaimOutcome, Claims, TicketClaim};
 pub use commands::{Command, CommandId, CommandOutcome};
 pub use config::{BackendConfig, Grant, Inbound, Path, Transmit};
@@ -35,6 +38,7 @@ pub use event::{BackendEvent, Batch, BatchRef, Committed, OwnedBatch, PendingId,
 pub use grants::BreakGlass;
 pub use job::{HandshakeDone, HandshakeJob};
 pub use policy::{Duty, Policy, Rules, SenderId};
+pub use rate::Rate;
 pub use renewal::RenewalOutcome;
 pub use sets::SharedSet;
 pub use slots::shard_of;
@@ -48,6 +52,7 @@ use crate::identity::{Identity, RevocationStore};
 use crate::limits::HALF_OPEN_LIFE;
 use crate::time::{Duration, Instant, UnixSeconds};
 use crate::wire::{Hello, PacketKind, Pattern, PskId, Reset, Side};
+use admission::Admission;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -102,6 +107,7 @@ pub struct Backend<P> {
     outgoing: VecDeque<(P, Vec<u8>)>,
     ready: VecDeque<SlotRef>,
     cookies: CookieKeys,
+    admission: Admission,
     sets: SetCache,
     ticket_keys: Option<Arc<TicketKeys>>,
     /// Batches that rode in resumptions' Hellos.
@@ -144,6 +150,7 @@ impl<P: Path> Backend<P> {
             outgoing: VecDeque::new(),
             ready: VecDeque::new(),
             cookies: CookieKeys::default(),
+            admission: Admission::new(config.admission),
             sets: SetCache::new(config.max_sets, config.max_set_bytes),
             ticket_keys: None,
             early: VecDeque::new(),
@@ -206,10 +213,14 @@ impl<P: Path> Backend<P> {
     ) -> Result<(), Discard> {
         match PacketKind::parse(packet, Side::Device)? {
             PacketKind::Data => self.handle_data(now, path, packet, sink),
-            PacketKind::Hello => match Hello::parse(packet)?.header.pattern {
-                Pattern::Resume => self.handle_resume(now, path, packet),
-                _ => self.handle_hello(now, path, packet),
-            },
+            PacketKind::Hello => {
+                let pattern = Hello::parse(packet)?.header.pattern;
+                self.admit_hello(now)?;
+                match pattern {
+                    Pattern::Resume => self.handle_resume(now, path, packet),
+                    _ => self.handle_hello(now, path, packet),
+                }
+            }
             PacketKind::Finish => self.handle_finish(path, packet),
             PacketKind::Reply | PacketKind::Retry | PacketKind::Reset => Err(Discard::WrongDirection),
             PacketKind::Fragment => Err(Discard::UnknownType),
@@ -270,6 +281,7 @@ impl<P: Path> Backend<P> {
     /// Does what time requires: ends what has expired, erases old keys.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.latest = self.latest.max(now);
+        self.tell_limits(now);
         self.tend_drain(now);
         self.end_due_glasses(now);
         while let Some(at) = self.slots.pop_timer(now) {
@@ -425,7 +437,8 @@ impl<P: Path> Backend<P> {
         }
         //= SPEC.md#reset
         //# A Reset MUST be shorter than the packet that it answers.
-        if *count >= RESETS_PER_SECOND || packet.len() <= Reset::LEN {
+        let spare = self.outgoing.len() < MAX_OUTGOING / 2;
+        if *count >= RESETS_PER_SECOND || packet.len() <= Reset::LEN || !spare {
             return;
         }
         if let Some(tag) = packet.last_chunk::<TAG_LEN>() {

@@ -7,7 +7,6 @@ use super::job::Work;
 use super::live::{Joined, Live};
 use super::{Backend, Grant, Path};
 use crate::audit::AuditEvent;
-use crate::codec::Writer;
 use crate::crypto::{TAG_LEN, hash_parts};
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason, Discard};
@@ -19,7 +18,7 @@ use crate::identity::{Identity, VerifiedCredential};
 use crate::limits::{CLOCK_TOLERANCE_SECS, MAX_RTO, TICKET_LEN, TICKET_SENDS};
 use crate::session::RekeyPolicy;
 use crate::time::{Duration, Instant, UnixSeconds};
-use crate::wire::{ConnectionId, Pattern, RetryHeader};
+use crate::wire::{ConnectionId, Pattern};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -185,11 +184,7 @@ impl<P: Path> Backend<P> {
         if self.is_draining() {
             return Err(Discard::Draining);
         }
-        //= SPEC.md#admission
-        //# A backend MUST keep at most two half-open handshakes per identity whose Hello may be a replay, four in all, and a capped number of all identities.
-        if self.half_open >= self.config.max_half_open {
-            return Err(Discard::TooManyPending);
-        }
+        self.may_resume(now)?;
         let opened = hello.open(&keys, clock).and_then(|opened| {
             // SPEC.md, "Tickets": a session of that origin would be too old already.
             let age = age_of(opened.contents.origin, clock);
@@ -201,28 +196,26 @@ impl<P: Path> Backend<P> {
         let opened = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                self.refuse_ticket(path, hello.connection_id(), hello.mac());
+                self.refuse_ticket(now, path, hello.connection_id(), hello.mac());
                 return Err(error.discard());
             }
         };
+        self.admit_resume(now, &path)?;
         let at = self.begin(now, path, hello.mac(), None)?;
         self.job(at, Work::Resume { packet: packet.to_vec(), keys, opened });
         Ok(())
     }
 
     /// Tells the device to come with a full handshake, at once: its ticket is not taken.
-    pub(super) fn refuse_ticket(&mut self, path: P, connection_id: ConnectionId, hello_mac: [u8; TAG_LEN]) {
-        let Some((keys, cookie)) = self.ticket_keys.clone().zip(self.cookies.make(&path)) else { return };
-        let mut out = [0u8; 64];
-        let mut writer = Writer::new(&mut out);
-        let written = RetryHeader { connection_id, cookie }.write(&mut writer).and_then(|()| {
-            let mac = keys.hello_key().retry_mac(writer.written(), &hello_mac);
-            writer.bytes(&mac)
-        });
-        if written.is_ok() {
-            let retry = writer.written().to_vec();
-            self.send_raw(path, retry);
-        }
+    pub(super) fn refuse_ticket(
+        &mut self,
+        now: Instant,
+        path: P,
+        connection_id: ConnectionId,
+        hello_mac: [u8; TAG_LEN],
+    ) {
+        let Some(keys) = self.ticket_keys.clone() else { return };
+        let _ = self.send_retry(now, path, keys.hello_key(), connection_id, hello_mac);
     }
 
     /// The Hello was read: the application claims the ticket.
@@ -261,7 +254,7 @@ impl<P: Path> Backend<P> {
         grant: Grant,
     ) -> Result<(), CallError> {
         let at = pending.0;
-        let loaded = self.is_loaded();
+        let loaded = self.is_loaded(now);
         let half = self.slots.half_open_mut(at).ok_or(CallError::StaleHandle)?;
         let (mut read, id) = match core::mem::replace(&mut half.stage, Stage::Working) {
             Stage::AcceptResume(read, id) => (read, id),
@@ -287,7 +280,7 @@ impl<P: Path> Backend<P> {
             self.discards.count(discard);
             self.push_event(BackendEvent::HandshakeRefused(discard));
             self.drop_half_open(at);
-            self.refuse_ticket(path, read.connection_id(), mac);
+            self.refuse_ticket(now, path, read.connection_id(), mac);
             if outcome == ClaimOutcome::Other {
                 self.end_lineage(&contents, id);
             }
@@ -299,7 +292,6 @@ impl<P: Path> Backend<P> {
         half.early = if outcome == ClaimOutcome::New { early } else { Vec::new() };
         half.verdict = Some(Verdict::Accepted(grant));
         self.write_resume_reply(at, read);
-        let _ = now;
         Ok(())
     }
 

@@ -133,6 +133,6 @@ impl<P: Path> Backend<P> {
         let (path, id, mac) = (half.path.clone(), read.connection_id(), half.origin.mac);
         self.push_event(BackendEvent::HandshakeRefused(Discard::Revoked));
         self.drop_half_open(at);
-        self.refuse_ticket(path, id, mac);
+        self.refuse_ticket(self.latest, path, id, mac);
     }
 }

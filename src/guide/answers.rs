@@ -124,6 +124,7 @@
 //! | `TicketUnclaimed` | A backend only. |
 //! | `Revoked` | A backend only. |
 //! | `TooManyPending` | A backend only. |
+//! | `RateLimited` | A backend only. |
 //! | `CookieRequired` | A backend only. |
 //! | `Draining` | A backend only. |
 //! | `NotAccepted` | A backend only. |

@@ -233,6 +233,9 @@ fn copies_and_forgeries_of_a_finish_cost_next_to_nothing() {
 
 #[test]
 fn under_load_only_a_cookie_gets_a_computation() {
+    //= SPEC.md#admission
+    //= type=test
+    //# Under load a backend MUST NOT spend a Diffie-Hellman operation on a Hello of a full handshake without a valid cookie.
     //= SPEC.md#retry
     //= type=test
     //# A device MUST follow at most one Retry per attempt, and none after a valid Reply.
@@ -316,11 +319,11 @@ fn half_open_handshakes_and_jobs_are_capped_and_expire() {
     let mut world = setup.build();
     let mut puppet = puppet(&mut world, false);
     let mut jobs = 0;
-    for _ in 0..300 {
-        for _ in 0..3 {
+    for second in 0..300 {
+        for path in 3 * second..3 * second + 3 {
             let mut hello = puppet.hello();
             let now = world.now;
-            world.backend.handle_packets(now, &mut [Inbound { path: 1, packet: &mut hello }], &mut |_| {});
+            world.backend.handle_packets(now, &mut [Inbound { path, packet: &mut hello }], &mut |_| {});
         }
         // Nobody runs the jobs, nobody polls.
         world.now = world.now + secs(1);
@@ -329,7 +332,7 @@ fn half_open_handshakes_and_jobs_are_capped_and_expire() {
     while world.backend.poll_handshake().is_some() {
         jobs += 1;
     }
-    assert!(jobs <= 101, "{jobs} jobs wait");
+    assert!((40..=101).contains(&jobs), "{jobs} jobs wait");
     world.run(secs(30));
     assert_eq!(world.backend.poll_timeout(), None);
 }

@@ -13,6 +13,7 @@
 //! | everything is bounded | `amplification::half_open_handshakes_and_jobs_are_capped_and_expire`, `sessions::the_session_table_is_bounded_and_reused`, `sessions::unproved_sessions_of_one_identity_are_capped`, `lifecycle::an_application_that_never_commits_is_bounded_and_alarms_get_through`, `malicious::descriptors_that_nobody_named_are_not_kept` |
 //! | network bytes never reach a panic | `adversary::discards_random_bytes`, `calls::any_order_of_calls_is_legal_and_loses_nothing` |
 //! | three times the bytes, and no computation under load without a cookie | the rest of `amplification` |
+//! | strangers are refused for little, and keep no device out | all of `admission` and `flood` |
 //! | a ticket is used once | `thieves::a_stolen_ticket_is_found_out_whoever_uses_it_first`, `resume::a_hello_that_comes_again_at_another_node_delivers_nothing_twice` |
 //! | a live session is displaced by a proved one only | `sessions::a_session_is_displaced_only_when_the_new_one_is_proved`, `sessions::a_replayed_hello_displaces_nothing` |
 //! | low-order points are rejected | `malicious::low_order_and_repeated_rekey_requests_are_harmless` |
@@ -21,6 +22,7 @@
 //! | a command is done once, in its session and boot, in time, for who may | all of `commands` |
 //! | no clock that was set gives a wrong time silently | all of `clocks` |
 
+mod admission;
 mod adversary;
 mod amplification;
 mod app;
@@ -35,6 +37,7 @@ mod delivery;
 mod drain;
 mod entropy;
 mod facing;
+mod flood;
 mod full_storage;
 mod growth;
 mod handshakes;

@@ -157,9 +157,9 @@ fn unproved_sessions_of_one_identity_are_capped() {
     let identity = world.pki.device(0);
     world.app.store.register(identity.identity().unwrap());
     let mut puppet = crate::puppet::PuppetDevice::new(identity, world.pki.anchors(), Some(key));
-    for _ in 0..10 {
+    for path in 0..10 {
         let hello = puppet.hello();
-        world.deliver(To::Backend(1), hello);
+        world.deliver(To::Backend(path), hello);
         world.run(ms(100));
     }
     let pending = world.backend_events.iter().filter(|event| matches!(event, BackendEvent::Pending { .. }));

@@ -98,6 +98,12 @@ pub(crate) struct World {
     pub(crate) out_len: usize,
     /// What devices said about commands that they have done.
     pub(crate) done: Vec<Vec<u8>>,
+    /// Handshake jobs that can be run in a millisecond, if not any number.
+    pub(crate) capacity: Option<usize>,
+    /// When jobs were run the last time, and how many then.
+    worked: (Instant, usize),
+    /// What is sent to paths where no device is, if wanted.
+    pub(crate) elsewhere: Option<Vec<(u64, Vec<u8>)>>,
 }
 
 /// More packets than this from one end at one instant is a loop.
@@ -123,6 +129,9 @@ impl World {
             bytes: BTreeMap::new(),
             out_len: 1500,
             done: Vec::new(),
+            capacity: None,
+            worked: (at(0), 0),
+            elsewhere: None,
         }
     }
 
@@ -354,7 +363,10 @@ impl World {
         let now = self.now;
         let mut moved = 0;
         self.backend.handle_timeout(now);
-        while let Some(job) = self.backend.poll_handshake() {
+        while self.can_work()
+            && let Some(job) = self.backend.poll_handshake()
+        {
+            self.worked.1 += 1;
             let done = job.run(&mut self.rng);
             self.jobs.push((now + self.link.rng.between(self.setup.job_delay), done));
         }
@@ -383,11 +395,25 @@ impl World {
             assert!(packet.len() <= 1500);
             self.bytes.entry(path).or_default().1 += packet.len() as u64;
             let node = self.nodes.iter().position(|node| node.path == path || node.also == Some(path));
+            if node.is_none()
+                && let Some(elsewhere) = &mut self.elsewhere
+            {
+                elsewhere.push((path, packet));
+                continue;
+            }
             self.link.send(now, To::Device(node.unwrap_or(usize::MAX)), packet);
             moved += 1;
             assert!(moved < BURST + 20 * self.nodes.len(), "the backend talks without end");
         }
         moved
+    }
+
+    /// Tells whether another job can be run at this time.
+    fn can_work(&mut self) -> bool {
+        if self.worked.0 != self.now {
+            self.worked = (self.now, 0);
+        }
+        self.capacity.is_none_or(|capacity| self.worked.1 < capacity)
     }
 
     fn settle_devices(&mut self) -> usize {
