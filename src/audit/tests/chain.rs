@@ -107,8 +107,7 @@ fn who_takes_the_node_over_cannot_write_the_past_anew() {
     assert_eq!(now.public_key(), report.next_key);
     let header = report.header;
     let (mut head, mut out) = (header.hash(), header.to_bytes());
-    let mut sequence = 0;
-    for frame in frames(&sink.bytes).into_iter().skip(1) {
+    for (sequence, frame) in (0u64..).zip(frames(&sink.bytes).into_iter().skip(1)) {
         let body = &frame[2..frame.len() - 32];
         let entry = Entry::parse(body).unwrap();
         let body = match entry.kind {
@@ -121,7 +120,6 @@ fn who_takes_the_node_over_cannot_write_the_past_anew() {
         };
         head = hash_of(&head, &body);
         out.extend(framed(&body, &head));
-        sequence += 1;
     }
     assert_eq!(why(&out), Some(Why::BadSignature), "the keys of before are gone");
     // What is not signed yet he can write as he likes: it is told how many those are.

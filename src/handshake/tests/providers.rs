@@ -138,7 +138,7 @@ fn resumption(ends: Ends) -> Transcript {
         })
         .unwrap();
     seen.note("Reply", &reply[..len]);
-    let Ok(device) = seen.device(ends, || waiting.read_reply(&reply[..len])) else {
+    let Some(device) = seen.device(ends, || waiting.read_reply(&reply[..len]).ok()) else {
         panic!("the genuine Reply is read")
     };
     data(&mut seen, ends, device.secrets, backend.secrets);
