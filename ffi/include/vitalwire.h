@@ -42,12 +42,12 @@
 
 #if defined(VW_64BIT)
 // The size of a device's opaque storage, in words of 64 bits.
-#define VW_DEVICE_WORDS 560
+#define VW_DEVICE_WORDS 576
 #endif
 
 #if defined(VW_32BIT)
 // The size of a device's opaque storage, in words of 64 bits.
-#define VW_DEVICE_WORDS 528
+#define VW_DEVICE_WORDS 536
 #endif
 
 // Measurements and trends: 1 to 8 components.
