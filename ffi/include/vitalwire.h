@@ -42,7 +42,7 @@
 
 #if defined(VW_64BIT)
 // The size of a device's opaque storage, in words of 64 bits.
-#define VW_DEVICE_WORDS 576
+#define VW_DEVICE_WORDS 608
 #endif
 
 #if defined(VW_32BIT)
