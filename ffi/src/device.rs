@@ -199,6 +199,33 @@ pub unsafe extern "C" fn vw_ratchets(device: *mut vw_device, hash: *mut u32, dh:
     unsafe { with(device, work) }
 }
 
+/// Writes the device's own credential, of at most `VW_CREDENTIAL_MAX` bytes; `credential_len` tells how many.
+///
+/// `VW_ERROR_BUFFER_TOO_SMALL`: nothing was written but how many they are.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vw_credential(
+    device: *mut vw_device,
+    out: *mut u8,
+    out_len: usize,
+    credential_len: *mut usize,
+) -> vw_status {
+    let work = |inner: &mut Inner| {
+        inner.check_out(credential_len)?;
+        inner.apart(out, out_len)?;
+        let written = *inner.device.credential();
+        let bytes = written.as_bytes();
+        // SAFETY: the caller's memory, by contract.
+        let place = unsafe {
+            inner.write(credential_len, bytes.len())?;
+            memory::buffer(out, out_len)?
+        };
+        place.get_mut(..bytes.len()).ok_or(VW_ERROR_BUFFER_TOO_SMALL)?.copy_from_slice(bytes);
+        Ok(VW_OK)
+    };
+    // SAFETY: the contract of all calls.
+    unsafe { with(device, work) }
+}
+
 /// Forgets the backend that the device is pinned to, and its ticket. Only where somebody has physical access, or by an
 /// authorised command.
 #[unsafe(no_mangle)]
