@@ -1032,8 +1032,12 @@ vw_status vw_ratchets(struct vw_device *device, uint32_t *hash, uint32_t *dh);
 
 // Writes the device's own credential, of at most `VW_CREDENTIAL_MAX` bytes; `credential_len` tells how many.
 //
-// `VW_ERROR_BUFFER_TOO_SMALL`: nothing was written but how many they are.
-vw_status vw_credential(struct vw_device *device, uint8_t *out, size_t out_len, size_t *credential_len);
+// `VW_ERROR_BUFFER_TOO_SMALL`: nothing was written but how many they are. `VW_ERROR_NOT_KNOWN` from a library without the
+// feature `authorities`: its devices take no other credential than that of their configuration.
+vw_status vw_credential(struct vw_device *device,
+                        uint8_t *out,
+                        size_t out_len,
+                        size_t *credential_len);
 
 // Forgets the backend that the device is pinned to, and its ticket. Only where somebody has physical access, or by an
 // authorised command.
