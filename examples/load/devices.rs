@@ -100,7 +100,7 @@ fn drive(orders: &Orders, part: Range<usize>) -> Result<Vec<Tally>, Failure> {
         let tally = Tally { device: number, ..Tally::default() };
         beds.push(Bed { device, socket, begins: 0, next: 0, due: u64::MAX, tally });
     }
-    Ward { orders, clock, first, sockets, beds, heap: BinaryHeap::new() }.run()
+    Ward { orders, clock, first, sockets, beds, heap: BinaryHeap::new(), end: 0 }.run()
 }
 
 struct Ward<'m> {
@@ -111,6 +111,8 @@ struct Ward<'m> {
     sockets: Vec<UdpSocket>,
     beds: Vec<Bed<'m>>,
     heap: BinaryHeap<Reverse<(u64, usize)>>,
+    /// When the last measurement has been made.
+    end: u64,
 }
 
 impl Ward<'_> {
@@ -127,6 +129,7 @@ impl Ward<'_> {
             self.heap.push(Reverse((bed.due, index)));
         }
         let end = start + ramp + args.seconds * 1_000_000;
+        self.end = end;
         let mut left = self.beds.len();
         while left > 0 && self.clock.micros() < end + DRAIN {
             let received = self.receive()?;
@@ -226,11 +229,11 @@ impl Ward<'_> {
         }
         let timer = bed.device.poll_timeout().map(|at| at.as_millis().saturating_mul(1000));
         let begins = (bed.begins != 0).then_some(bed.begins);
+        let measures = bed.begins == 0 && bed.next < self.end;
         // Between the last measurement and the last commit the device is asked ten times a second.
-        let next = if bed.begins != 0 { None } else { Some(bed.next.max(now)) };
-        let ending = now + 100_000;
-        let due =
-            timer.into_iter().chain(begins).chain(next).min().unwrap_or(ending).min(ending.max(bed.next));
+        let next = if measures { bed.next } else { now + 100_000 };
+        // Never at once, so that packets are read in between.
+        let due = timer.into_iter().chain(begins).chain([next]).min().unwrap_or(next).max(now + 1000);
         if due < bed.due {
             bed.due = due;
             self.heap.push(Reverse((due, index)));

@@ -15,7 +15,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{JoinHandle, sleep};
 use std::time::Duration as Wall;
 use vitalwire::backend::{
-    Backend, BackendConfig, BackendEvent, Batch, BatchRef, Grant, Inbound, Received, shard_of,
+    AdmissionLimits, Backend, BackendConfig, BackendEvent, Batch, BatchRef, Grant, Inbound, Rate, Received,
+    shard_of,
 };
 use vitalwire::crypto::{PublicKey, SigningKey, StaticSecret};
 use vitalwire::delivery::Ledger;
@@ -131,6 +132,12 @@ impl Service {
             senders.push(sender);
             let mut config = BackendConfig::new(identity.clone(), anchors, Time::known(TODAY));
             config.shard = shard as u8;
+            // They all come from one address, and many from one port: here the rates of a path would be theirs together.
+            config.admission = AdmissionLimits {
+                per_path: Rate::UNLIMITED,
+                per_prefix: Rate::UNLIMITED,
+                ..AdmissionLimits::NODE
+            };
             let worker = Shard {
                 clock,
                 backend: Backend::new(config)?,

@@ -42,12 +42,12 @@
 
 #if defined(VW_64BIT)
 // The size of a device's opaque storage, in words of 64 bits.
-#define VW_DEVICE_WORDS 560
+#define VW_DEVICE_WORDS 608
 #endif
 
 #if defined(VW_32BIT)
 // The size of a device's opaque storage, in words of 64 bits.
-#define VW_DEVICE_WORDS 528
+#define VW_DEVICE_WORDS 536
 #endif
 
 // Measurements and trends: 1 to 8 components.
@@ -102,6 +102,10 @@
 
 // `count` events came that had no room.
 #define VW_EVENT_EVENTS_LOST 12
+
+// The device has another credential, by which it connects from now on: store `vw_credential` in the place of the one
+// before.
+#define VW_EVENT_CREDENTIAL_RENEWED 13
 
 // An event that this header does not know.
 #define VW_EVENT_OTHER 255
@@ -1025,6 +1029,15 @@ vw_status vw_rekey(struct vw_device *device);
 
 // Tells how often the present session has rekeyed: by hashing, and by Diffie-Hellman. Each may be NULL.
 vw_status vw_ratchets(struct vw_device *device, uint32_t *hash, uint32_t *dh);
+
+// Writes the device's own credential, of at most `VW_CREDENTIAL_MAX` bytes; `credential_len` tells how many.
+//
+// `VW_ERROR_BUFFER_TOO_SMALL`: nothing was written but how many they are. `VW_ERROR_NOT_KNOWN` from a library without the
+// feature `authorities`: its devices take no other credential than that of their configuration.
+vw_status vw_credential(struct vw_device *device,
+                        uint8_t *out,
+                        size_t out_len,
+                        size_t *credential_len);
 
 // Forgets the backend that the device is pinned to, and its ticket. Only where somebody has physical access, or by an
 // authorised command.

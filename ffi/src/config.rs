@@ -29,10 +29,10 @@ pub const VW_HANDSHAKE_PACKET_MAX: usize = 512;
 
 /// The size of a device's opaque storage, in words of 64 bits.
 #[cfg(target_pointer_width = "64")]
-pub const VW_DEVICE_WORDS: usize = 560;
+pub const VW_DEVICE_WORDS: usize = 608;
 /// The size of a device's opaque storage, in words of 64 bits.
 #[cfg(target_pointer_width = "32")]
-pub const VW_DEVICE_WORDS: usize = 528;
+pub const VW_DEVICE_WORDS: usize = 536;
 
 const _: () = assert!(VW_CREDENTIAL_MAX == vitalwire::limits::MAX_CREDENTIAL);
 const _: () = assert!(VW_HANDSHAKE_PACKET_MAX == vitalwire::limits::MAX_HELLO);

@@ -8,6 +8,7 @@ use crate::slot;
 use crate::status::*;
 use vitalwire::codec::BufferTooSmall;
 use vitalwire::device::{CommandId, Link, Radio};
+use vitalwire::identity::Credential;
 use vitalwire::{CallError, Discard, Duration, Instant, UnixSeconds};
 
 /// Works with a device.
@@ -193,6 +194,44 @@ pub unsafe extern "C" fn vw_ratchets(device: *mut vw_device, hash: *mut u32, dh:
             inner.write_if(hash, hash_count)?;
             inner.write_if(dh, dh_count)?;
         }
+        Ok(VW_OK)
+    };
+    // SAFETY: the contract of all calls.
+    unsafe { with(device, work) }
+}
+
+#[cfg(feature = "authorities")]
+fn own_credential(inner: &Inner) -> Result<Credential, vw_status> {
+    Ok(*inner.device.credential())
+}
+
+#[cfg(not(feature = "authorities"))]
+fn own_credential(_: &Inner) -> Result<Credential, vw_status> {
+    Err(VW_ERROR_NOT_KNOWN)
+}
+
+/// Writes the device's own credential, of at most `VW_CREDENTIAL_MAX` bytes; `credential_len` tells how many.
+///
+/// `VW_ERROR_BUFFER_TOO_SMALL`: nothing was written but how many they are. `VW_ERROR_NOT_KNOWN` from a library without the
+/// feature `authorities`: its devices take no other credential than that of their configuration.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vw_credential(
+    device: *mut vw_device,
+    out: *mut u8,
+    out_len: usize,
+    credential_len: *mut usize,
+) -> vw_status {
+    let work = |inner: &mut Inner| {
+        inner.check_out(credential_len)?;
+        inner.apart(out, out_len)?;
+        let credential = own_credential(inner)?;
+        let bytes = credential.as_bytes();
+        // SAFETY: the caller's memory, by contract.
+        let place = unsafe {
+            inner.write(credential_len, bytes.len())?;
+            memory::buffer(out, out_len)?
+        };
+        place.get_mut(..bytes.len()).ok_or(VW_ERROR_BUFFER_TOO_SMALL)?.copy_from_slice(bytes);
         Ok(VW_OK)
     };
     // SAFETY: the contract of all calls.

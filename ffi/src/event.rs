@@ -129,6 +129,9 @@ pub const VW_EVENT_COMMAND_REFUSED: u8 = 10;
 pub const VW_EVENT_TICKET_MISUSED: u8 = 11;
 /// `count` events came that had no room.
 pub const VW_EVENT_EVENTS_LOST: u8 = 12;
+/// The device has another credential, by which it connects from now on: store `vw_credential` in the place of the one
+/// before.
+pub const VW_EVENT_CREDENTIAL_RENEWED: u8 = 13;
 /// An event that this header does not know.
 pub const VW_EVENT_OTHER: u8 = 255;
 
@@ -275,6 +278,7 @@ impl From<DeviceEvent> for vw_event {
                 Self { kind: VW_EVENT_COMMAND_REFUSED, command: kind, reason: reason as u16, ..none }
             }
             DeviceEvent::TicketMisused => Self { kind: VW_EVENT_TICKET_MISUSED, ..none },
+            DeviceEvent::CredentialRenewed => Self { kind: VW_EVENT_CREDENTIAL_RENEWED, ..none },
             DeviceEvent::EventsLost(count) => Self { kind: VW_EVENT_EVENTS_LOST, count, ..none },
             _ => Self { kind: VW_EVENT_OTHER, ..none },
         }

@@ -113,6 +113,8 @@ impl From<CallError> for vw_status {
             CallError::TooManyCommands => VW_ERROR_TOO_MANY_COMMANDS,
             CallError::NoSession => VW_ERROR_NO_SESSION,
             CallError::OutOfMemory => VW_ERROR_OUT_OF_MEMORY,
+            // A backend's own: no call of a device returns them.
+            CallError::BadGrant(_) | CallError::AuditBacklog => VW_ERROR_OTHER,
             _ => VW_ERROR_OTHER,
         }
     }

@@ -312,3 +312,18 @@ fn a_set_that_is_none_is_refused() {
     assert_eq!(encode(&[strange], 64), VW_ERROR_BAD_VALUE);
     assert_eq!(encode(&[], 64), VW_OK);
 }
+
+#[test]
+fn a_devices_credential_is_written_where_there_is_room() {
+    let mut world = made();
+    let device = world.device();
+    let (mut out, mut len) = ([0xeeu8; VW_CREDENTIAL_MAX], 0usize);
+    // SAFETY: device and buffers are there, and apart.
+    unsafe {
+        assert_eq!(vw_credential(device, out.as_mut_ptr(), 10, &mut len), VW_ERROR_BUFFER_TOO_SMALL);
+        assert_eq!((len, out), (world.credential.len(), [0xee; VW_CREDENTIAL_MAX]));
+        assert_eq!(vw_credential(device, out.as_mut_ptr(), out.len(), &mut len), VW_OK);
+        assert_eq!(vw_credential(device, out.as_mut_ptr(), out.len(), null_mut()), VW_ERROR_NULL);
+    }
+    assert_eq!(&out[..len], &world.credential);
+}

@@ -55,7 +55,7 @@ mod file;
 mod log;
 mod queue;
 mod show;
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 mod tests;
 mod verifier;
 

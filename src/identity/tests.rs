@@ -1,6 +1,8 @@
 //! Credentials built by hand from SPEC.md's table, so that what an authority would never issue is tested too.
 
+#[cfg(feature = "alloc")]
 mod intermediates;
+#[cfg(feature = "alloc")]
 mod revocations;
 
 use super::*;
