@@ -9,10 +9,10 @@ use common::{authority, identity, is_test, time};
 use std::hint::black_box;
 use std::time::{Duration, Instant as Clock};
 use vitalwire::backend::{AdmissionLimits, Backend, BackendConfig, Inbound, Rate};
-use vitalwire::handshake::{AwaitingReply, Initiator, Limits};
+use vitalwire::handshake::{AwaitingReply, Initiator};
 use vitalwire::identity::{LocalIdentity, Role, TrustAnchors};
 use vitalwire::limits::MAX_HELLO;
-use vitalwire::wire::{ConnectionId, Cookie};
+use vitalwire::wire::Cookie;
 use vitalwire::{Instant, OsEntropy};
 
 const NOW: Instant = Instant::from_millis(100_000);
@@ -44,18 +44,7 @@ impl Bench {
     }
 
     fn hello(&self, cookie: Option<Cookie>) -> (AwaitingReply, Vec<u8>) {
-        let initiator = Initiator {
-            local: &self.stranger,
-            anchors: &self.anchors,
-            expected: None,
-            backend_key: None,
-            backend_credential: None,
-            psk: None,
-            connection_id: ConnectionId::EMPTY,
-            limits: Limits::DEVICE,
-            cookie,
-            anchor_index: 0,
-        };
+        let initiator = Initiator { cookie, ..Initiator::new(&self.stranger, &self.anchors) };
         let mut out = [0u8; MAX_HELLO];
         let (awaiting, len) = initiator.start(b"bench", &mut OsEntropy, &mut out).expect("room");
         (awaiting, out[..len].to_vec())

@@ -37,16 +37,9 @@ impl World {
         let rng = &mut OsEntropy;
         let secret = Psk::from_bytes([7; 32]);
         let initiator = Initiator {
-            local: &self.device,
-            anchors: &self.anchors,
-            expected: None,
             backend_key: ik.then_some(&self.backend),
-            backend_credential: None,
             psk: psk.then_some((PskId([1; 8]), &secret)),
-            connection_id: ConnectionId::EMPTY,
-            limits: Limits::DEVICE,
-            cookie: None,
-            anchor_index: 0,
+            ..Initiator::new(&self.device, &self.anchors)
         };
         let id = ConnectionId::new(&[9; 5]).expect("5 bytes");
         let (mut hello, mut reply, mut finish) = ([0u8; MAX_HELLO], [0u8; MAX_REPLY], [0u8; MAX_HELLO]);

@@ -55,16 +55,10 @@ impl World {
 
     fn initiator<'a>(&'a self, local: &'a LocalIdentity, ik: bool, psk: bool, known: bool) -> Initiator<'a> {
         Initiator {
-            local,
-            anchors: &self.anchors,
-            expected: None,
             backend_key: ik.then_some(&self.key),
             backend_credential: known.then(|| self.backend.credential()),
             psk: psk.then_some((PskId([1; 8]), &self.psk)),
-            connection_id: ConnectionId::EMPTY,
-            limits: Limits::DEVICE,
-            cookie: None,
-            anchor_index: 0,
+            ..Initiator::new(local, &self.anchors)
         }
     }
 

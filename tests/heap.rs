@@ -51,16 +51,10 @@ fn peaks(
 ) -> Peaks {
     let id = ConnectionId::new(&[9; 5]).unwrap();
     let initiator = Initiator {
-        local: device,
-        anchors,
-        expected: None,
         backend_key,
-        backend_credential: None,
         psk: psk.map(|psk| (PskId([1; 8]), psk)),
         connection_id: id,
-        limits: Limits::DEVICE,
-        cookie: None,
-        anchor_index: 0,
+        ..Initiator::new(device, anchors)
     };
     let (early, late) = if backend_key.is_some() { (None, psk) } else { (psk, None) };
     let (mut hello, mut reply, mut finish) = ([0u8; MAX_HELLO], [0u8; MAX_REPLY], [0u8; MAX_HELLO]);
@@ -101,18 +95,7 @@ fn peaks(
 
 /// The peak of a device that refuses a Reply: the forger holds a device's credential of the same authority.
 fn peak_of_refusal(device: &LocalIdentity, forger: &Responder, anchors: &TrustAnchors) -> usize {
-    let initiator = Initiator {
-        local: device,
-        anchors,
-        expected: None,
-        backend_key: None,
-        backend_credential: None,
-        psk: None,
-        connection_id: ConnectionId::EMPTY,
-        limits: Limits::DEVICE,
-        cookie: None,
-        anchor_index: 0,
-    };
+    let initiator = Initiator::new(device, anchors);
     let (mut hello, mut reply) = ([0u8; MAX_HELLO], [0u8; MAX_REPLY]);
     let ((waiting, len), first, kept) =
         measured(|| initiator.start(b"1", &mut OsEntropy, &mut hello).unwrap());

@@ -4,12 +4,11 @@
 use peak_alloc::PeakAlloc;
 use vitalwire::backend::{Backend, BackendConfig, Inbound};
 use vitalwire::crypto::{SigningKey, StaticSecret};
-use vitalwire::handshake::{Initiator, Limits};
+use vitalwire::handshake::Initiator;
 use vitalwire::identity::{
     Authority, CredentialRequest, LocalIdentity, Role, Scopes, SubjectId, Time, TrustAnchors,
 };
 use vitalwire::limits::MAX_HELLO;
-use vitalwire::wire::ConnectionId;
 use vitalwire::{Instant, OsEntropy, UnixSeconds};
 
 #[global_allocator]
@@ -33,18 +32,7 @@ fn a_flood_from_ever_new_paths_takes_no_more_heap() {
     let authority = Authority::new(SigningKey::from_bytes([1; 32]));
     let anchors = TrustAnchors::new(&[authority.public_key()]).unwrap();
     let (local, stranger) = (identity(&authority, 2, Role::Backend), identity(&authority, 3, Role::Device));
-    let initiator = Initiator {
-        local: &stranger,
-        anchors: &anchors,
-        expected: None,
-        backend_key: None,
-        backend_credential: None,
-        psk: None,
-        connection_id: ConnectionId::EMPTY,
-        limits: Limits::DEVICE,
-        cookie: None,
-        anchor_index: 0,
-    };
+    let initiator = Initiator::new(&stranger, &anchors);
     let hellos: Vec<Vec<u8>> = (0..4000)
         .map(|_| {
             let mut out = [0; MAX_HELLO];

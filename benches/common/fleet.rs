@@ -6,7 +6,7 @@ use std::time::Duration;
 use vitalwire::backend::*;
 use vitalwire::crypto::{PublicKey, hazmat};
 use vitalwire::framing::*;
-use vitalwire::handshake::{AwaitingReply, Established, Initiator, Limits, ReplyOutcome};
+use vitalwire::handshake::{AwaitingReply, Established, Initiator, ReplyOutcome};
 use vitalwire::identity::{Authority, LocalIdentity, Role, Scopes, TrustAnchors};
 use vitalwire::limits::MAX_HELLO;
 use vitalwire::session::{RekeyPolicy, Session, Side};
@@ -55,18 +55,7 @@ fn in_parallel<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) ->
 }
 
 fn initiator<'a>(local: &'a LocalIdentity, anchors: &'a TrustAnchors, key: &'a PublicKey) -> Initiator<'a> {
-    Initiator {
-        local,
-        anchors,
-        expected: None,
-        backend_key: Some(key),
-        backend_credential: None,
-        psk: None,
-        connection_id: ConnectionId::EMPTY,
-        limits: Limits::DEVICE,
-        cookie: None,
-        anchor_index: 0,
-    }
+    Initiator { backend_key: Some(key), ..Initiator::new(local, anchors) }
 }
 
 fn encode_set() -> Vec<u8> {

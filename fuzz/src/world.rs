@@ -142,16 +142,9 @@ impl World {
         key: &'a Key,
     ) -> Initiator<'a> {
         Initiator {
-            local: &self.devices[device],
-            anchors: &self.anchors,
-            expected: None,
             backend_key: pattern.ik().then_some(key),
-            backend_credential: None,
             psk: pattern.psk().then_some((PSK_ID, psk)),
-            connection_id: ConnectionId::EMPTY,
-            limits: Limits::DEVICE,
-            cookie: None,
-            anchor_index: 0,
+            ..Initiator::new(&self.devices[device], &self.anchors)
         }
     }
 }

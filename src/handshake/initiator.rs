@@ -72,6 +72,38 @@ pub enum ReplyFailure {
     Dead(HandshakeError),
 }
 
+impl<'a> Initiator<'a> {
+    /// Makes the settings of a first contact, XX: no backend is known or expected, no psk, no connection id, the usual
+    /// limits of a device.
+    ///
+    /// ```
+    /// use vitalwire::crypto::PublicKey;
+    /// use vitalwire::handshake::Initiator;
+    /// use vitalwire::identity::{LocalIdentity, TrustAnchors};
+    /// fn of_a_known_backend<'a>(
+    ///     local: &'a LocalIdentity,
+    ///     anchors: &'a TrustAnchors,
+    ///     key: &'a PublicKey,
+    /// ) -> Initiator<'a> {
+    ///     Initiator { backend_key: Some(key), ..Initiator::new(local, anchors) } // IK
+    /// }
+    /// ```
+    pub const fn new(local: &'a LocalIdentity, anchors: &'a TrustAnchors) -> Self {
+        Self {
+            local,
+            anchors,
+            expected: None,
+            backend_key: None,
+            backend_credential: None,
+            psk: None,
+            connection_id: ConnectionId::EMPTY,
+            limits: Limits::DEVICE,
+            cookie: None,
+            anchor_index: 0,
+        }
+    }
+}
+
 impl Initiator<'_> {
     /// Returns the pattern that these settings lead to.
     pub const fn pattern(&self) -> Pattern {

@@ -45,16 +45,11 @@ impl PuppetDevice {
 
     fn initiator(&self) -> Initiator<'_> {
         Initiator {
-            local: &self.identity,
-            anchors: &self.anchors,
-            expected: None,
             backend_key: self.backend_key.as_ref(),
-            backend_credential: None,
-            psk: None,
             connection_id: self.connection_id,
             limits: self.limits,
             cookie: self.cookie,
-            anchor_index: 0,
+            ..Initiator::new(&self.identity, &self.anchors)
         }
     }
 

@@ -120,18 +120,7 @@ fn ticket_keys() -> TicketKeys {
 }
 
 fn initiator<'a>(local: &'a LocalIdentity, anchors: &'a TrustAnchors, key: &'a PublicKey) -> Initiator<'a> {
-    Initiator {
-        local,
-        anchors,
-        expected: None,
-        backend_key: Some(key),
-        backend_credential: None,
-        psk: None,
-        connection_id: ConnectionId::EMPTY,
-        limits: Limits::DEVICE,
-        cookie: None,
-        anchor_index: 0,
-    }
+    Initiator { backend_key: Some(key), ..Initiator::new(local, anchors) }
 }
 
 impl Newcomer {

@@ -98,18 +98,8 @@ impl World {
     /// Runs XX or IK, to both ends' secrets; returns what it took of each.
     pub(crate) fn full(&self, ik: bool) -> [Duration; 2] {
         let rng = &mut OsEntropy;
-        let initiator = Initiator {
-            local: &self.device,
-            anchors: &self.anchors,
-            expected: None,
-            backend_key: ik.then_some(&self.key),
-            backend_credential: None,
-            psk: None,
-            connection_id: ConnectionId::EMPTY,
-            limits: Limits::DEVICE,
-            cookie: None,
-            anchor_index: 0,
-        };
+        let initiator =
+            Initiator { backend_key: ik.then_some(&self.key), ..Initiator::new(&self.device, &self.anchors) };
         let (mut hello, mut reply, mut finish) = ([0u8; MAX_HELLO], [0u8; MAX_REPLY], [0u8; MAX_HELLO]);
         let start = Instant::now();
         let (waiting, len) = initiator.start(b"1", rng, &mut hello).expect("room");

@@ -82,18 +82,7 @@ impl World {
     }
 
     fn initiator(&self) -> Initiator<'_> {
-        Initiator {
-            local: &self.device,
-            anchors: &self.anchors,
-            expected: None,
-            backend_key: None,
-            backend_credential: None,
-            psk: None,
-            connection_id: ConnectionId::EMPTY,
-            limits: Limits::DEVICE,
-            cookie: None,
-            anchor_index: 0,
-        }
+        Initiator::new(&self.device, &self.anchors)
     }
 
     /// The payload of a Hello, by hand: Limits, and in IK the device's credential.
