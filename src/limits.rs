@@ -57,6 +57,8 @@ pub const MAX_BREAK_GLASS: usize = 256;
 pub const MAX_BREAK_GLASS_LIFE: Duration = Duration::from_secs(12 * 3600);
 /// Room for the events of break-glass that wait or are to come, beside that for all others (SPEC.md, "Authorisation").
 pub const RESERVED_EVENTS: usize = 2 * MAX_BREAK_GLASS;
+/// Credentials of which a backend remembers that their signature has verified, at the most: 32 MiB. No part of the protocol.
+pub const MAX_REMEMBERED_CREDENTIALS: u32 = 1 << 20;
 /// Issuers that one revocation list names, at the most (SPEC.md, "Revocation lists").
 pub const MAX_REVOKED_ISSUERS: usize = 16;
 /// How many Replies or Finishes that fail to read one handshake survives (SPEC.md, "Handshake errors").

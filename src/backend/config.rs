@@ -99,6 +99,12 @@ pub struct BackendConfig {
     /// Handshakes under way at once, at the most: those that wait for the application, too. Above a quarter of it, a Hello
     /// needs a cookie.
     pub max_half_open: u32,
+    /// Credentials of which it is remembered that their signature has verified, at the most: 32 bytes each, up to 2^20. A
+    /// device whose credential is among them saves the backend an Ed25519 operation in each full handshake. All else is
+    /// checked each time. 0: none. Without the feature `std` none, whatever this says.
+    ///
+    /// A third more than the devices that come with full handshakes keeps nearly all of them. Those with tickets need none.
+    pub remembered_credentials: u32,
     /// How many handshakes strangers may ask for.
     pub admission: AdmissionLimits,
     /// After how long to compare clocks with a device again, when it is heard anyway; `None`: only when asked to. An
@@ -120,6 +126,7 @@ impl BackendConfig {
             max_sets: 1024,
             max_set_bytes: 1 << 20,
             max_half_open: 1024,
+            remembered_credentials: 0,
             admission: AdmissionLimits::NODE,
             time_sync: None,
         }
@@ -139,6 +146,9 @@ impl BackendConfig {
         }
         if self.max_half_open == 0 {
             return Err(CallError::InvalidConfig("max_half_open is 0"));
+        }
+        if self.remembered_credentials > crate::limits::MAX_REMEMBERED_CREDENTIALS {
+            return Err(CallError::InvalidConfig("remembered_credentials is above 2^20"));
         }
         self.admission.check()?;
         if self.limits.window() != crate::limits::BACKEND_WINDOW {

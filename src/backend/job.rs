@@ -4,8 +4,8 @@ use super::event::SlotRef;
 use crate::crypto::Psk;
 use crate::entropy::Entropy;
 use crate::handshake::{
-    AwaitingFinish, Established, FinishFailure, HandshakeError, HelloRead, OpenedTicket, ReplyWritten,
-    Responder, ResumeRead, Resumed, TicketContents, TicketId, TicketKeys,
+    AuthenticHello, AwaitingFinish, Established, FinishFailure, HandshakeError, HelloRead, OpenedTicket,
+    ReplyWritten, Responder, ResumeHello, ResumeRead, Resumed, TicketContents, TicketId,
 };
 use crate::identity::{Identity, Time};
 use crate::limits::MAX_REPLY;
@@ -23,11 +23,12 @@ pub struct HandshakeJob {
     pub(super) work: Work,
 }
 
+/// The packets are Hellos whose MAC was verified before the job was given out.
 pub(super) enum Work {
     Hello { packet: Vec<u8>, psk: Option<Arc<Enrolment>>, connection_id: ConnectionId },
     Reply { hello: HelloRead, psk: Option<Psk>, connection_id: ConnectionId },
     Finish { state: AwaitingFinish, noise: Vec<u8>, registered: Option<Identity> },
-    Resume { packet: Vec<u8>, keys: Arc<TicketKeys>, opened: OpenedTicket },
+    Resume { packet: Vec<u8>, opened: OpenedTicket },
     ReplyResume { read: ResumeRead, connection_id: ConnectionId, age: Duration },
 }
 
@@ -82,7 +83,7 @@ impl Work {
     ) -> Result<Outcome, HandshakeError> {
         match self {
             Self::Hello { packet, psk, connection_id } => {
-                let (hello, _) = responder.check_hello(&packet)?;
+                let hello = AuthenticHello::checked(&packet)?;
                 let read = responder.read_hello(&hello, psk.as_ref().map(|known| &known.psk), time, rng)?;
                 if read.peer().is_some() {
                     return Ok(Outcome::HelloIk(read));
@@ -92,8 +93,8 @@ impl Work {
             Self::Reply { hello, psk, connection_id } => {
                 write_reply(hello, responder, connection_id, psk.as_ref())
             }
-            Self::Resume { packet, keys, opened } => {
-                let hello = keys.check_hello(&packet)?;
+            Self::Resume { packet, opened } => {
+                let hello = ResumeHello::checked(&packet)?;
                 let read = responder.read_resume(&hello, &opened, rng)?;
                 Ok(Outcome::Resume { read, id: hello.id(), hello: hello.hash() })
             }

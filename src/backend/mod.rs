@@ -147,6 +147,8 @@ impl<P: Path> Backend<P> {
     pub fn new(config: BackendConfig) -> Result<Self, CallError> {
         config.check()?;
         let responder = Responder::new(config.identity.clone(), config.anchors, config.limits);
+        #[cfg(feature = "std")]
+        let responder = responder.remembering(config.remembered_credentials);
         Ok(Self {
             responder: Arc::new(responder),
             policy: Arc::new(config.rekey),

@@ -280,7 +280,7 @@ impl<P: Path> Backend<P> {
         };
         self.admit_resume(now, &path)?;
         let at = self.begin(now, path, hello.mac(), None)?;
-        self.job(at, Work::Resume { packet: packet.to_vec(), keys, opened });
+        self.job(at, Work::Resume { packet: packet.to_vec(), opened });
         Ok(())
     }
 

@@ -88,9 +88,7 @@ impl<P: Path> Backend<P> {
     /// certificate. Sessions that there are stay; to end them, revoke or [`disconnect`](Self::disconnect).
     pub fn set_anchors(&mut self, anchors: TrustAnchors) {
         self.config.anchors = anchors;
-        let config = &self.config;
-        let responder = crate::handshake::Responder::new(config.identity.clone(), anchors, config.limits);
-        self.responder = alloc::sync::Arc::new(responder);
+        self.responder = alloc::sync::Arc::new(self.responder.trusting(anchors));
     }
 
     pub(super) fn is_revoked(&self, identity: &Identity, serial: u32) -> bool {

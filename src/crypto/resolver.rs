@@ -3,13 +3,11 @@
 //! The resolver is made for one handshake. It hands snow the static key as something that can only compute
 //! (so that it may live in a secure element), with its stored public key, and one ephemeral key made beforehand.
 
-use super::provider::{self, PreparedDh};
+use super::provider::{self, Hasher, PreparedDh};
 use super::{EphemeralSecret, PublicKey, StaticDh, TAG_LEN};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use blake2::Blake2s256;
-use blake2::digest::Digest;
 use core::cell::Cell;
 use snow::params::{
     BaseChoice, CipherChoice, DHChoice, HandshakeChoice, HandshakeModifierList, HandshakePattern, HashChoice,
@@ -58,7 +56,7 @@ impl CryptoResolver for Resolver {
     }
 
     fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
-        (*choice == HashChoice::Blake2s).then(|| Box::new(Blake2s(Blake2s256::new())) as Box<dyn Hash>)
+        (*choice == HashChoice::Blake2s).then(|| Box::new(Blake2s::new()) as Box<dyn Hash>)
     }
 
     fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
@@ -198,7 +196,19 @@ fn write_out(shared: &[u8; 32], out: &mut [u8]) -> Result<(), snow::Error> {
     Ok(())
 }
 
-struct Blake2s(Blake2s256);
+/// BLAKE2s, and Noise's HKDF over it.
+enum Blake2s {
+    Hashing(Hasher),
+    /// The handshake is over: from this chaining key these two keys were split. snow splits for its own cipher states, and
+    /// again when asked for the keys; the second time costs nothing. Wiped like the hash, whose place it takes.
+    Split(Zeroizing<[u8; 32]>, Zeroizing<[u8; 64]>),
+}
+
+impl Blake2s {
+    fn new() -> Self {
+        Self::Hashing(Hasher::new())
+    }
+}
 
 impl Hash for Blake2s {
     fn name(&self) -> &'static str {
@@ -211,17 +221,69 @@ impl Hash for Blake2s {
         32
     }
     fn reset(&mut self) {
-        self.0 = Blake2s256::new();
+        *self = Self::new();
     }
     fn input(&mut self, data: &[u8]) {
-        Digest::update(&mut self.0, data);
-    }
-    fn result(&mut self, out: &mut [u8]) {
-        let hasher = core::mem::replace(&mut self.0, Blake2s256::new());
-        if let Some(out) = out.first_chunk_mut::<32>() {
-            *out = hasher.finalize().into();
+        if let Self::Hashing(hasher) = self {
+            hasher.update(data);
         }
     }
+    /// snow calls `reset` before it hashes anything more.
+    fn result(&mut self, out: &mut [u8]) {
+        if let (Self::Hashing(hasher), Some(out)) = (self, out.first_chunk_mut::<32>()) {
+            hasher.finish(out);
+        }
+    }
+
+    fn hmac(&mut self, key: &[u8], data: &[u8], out: &mut [u8]) {
+        if let Some(out) = out.first_chunk_mut::<32>() {
+            *out = provider::hmac(&padded(key), &[data]);
+        }
+    }
+
+    /// Noise's HKDF (Noise specification, section 4.3) is that of RFC 5869 with an empty `info`.
+    fn hkdf(
+        &mut self,
+        chaining_key: &[u8],
+        input_key_material: &[u8],
+        outputs: usize,
+        out1: &mut [u8],
+        out2: &mut [u8],
+        out3: &mut [u8],
+    ) {
+        let chaining_key = padded(chaining_key);
+        let is_split = input_key_material.is_empty() && outputs == 2;
+        let mut okm = Zeroizing::new([0u8; 96]);
+        match self {
+            Self::Split(from, keys) if is_split && *from == chaining_key => {
+                for (to, from) in okm.iter_mut().zip(keys.iter()) {
+                    *to = *from;
+                }
+            }
+            _ => {
+                let prk = Zeroizing::new(provider::hkdf_extract(&chaining_key, &[input_key_material]));
+                let wanted = outputs.min(3).saturating_mul(32);
+                provider::hkdf_expand(&prk, &[], okm.get_mut(..wanted).unwrap_or_default());
+            }
+        }
+        for (out, key) in [out1, out2, out3].into_iter().zip(okm.chunks(32)).take(outputs) {
+            for (to, from) in out.iter_mut().zip(key) {
+                *to = *from;
+            }
+        }
+        if is_split && let Some(keys) = okm.first_chunk() {
+            *self = Self::Split(chaining_key, Zeroizing::new(*keys));
+        }
+    }
+}
+
+/// A key of HMAC in 32 bytes, which it has: a shorter one is followed by zeros (RFC 2104, section 2).
+fn padded(key: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mut padded = Zeroizing::new([0u8; 32]);
+    for (to, from) in padded.iter_mut().zip(key) {
+        *to = *from;
+    }
+    padded
 }
 
 struct ChaChaPoly(Zeroizing<[u8; 32]>);

@@ -23,7 +23,8 @@ pub trait StaticDh: Send + Sync {
 
     /// Returns a secret that hedges this identity's ephemeral keys against a weak generator.
     ///
-    /// A key store that cannot give one returns zeros; the ephemeral keys then rest on the generator alone.
+    /// A key store that cannot give one returns zeros; the ephemeral keys then rest on the generator alone. A device asks
+    /// for it in each handshake, a backend once, when it starts.
     fn hedge_key(&self) -> HedgeKey;
 }
 

@@ -4,13 +4,18 @@ use super::noise::{Noise, NoiseSetup, NoiseSide};
 use super::payload::{MAX_PAYLOAD, Message, Payload};
 use super::{Established, HandshakeError, HelloKey, Limits, is_ik};
 use crate::codec::{BufferTooSmall, Writer};
-use crate::crypto::{EphemeralSecret, Psk, PublicKey, TAG_LEN};
+use crate::crypto::{EphemeralSecret, HedgeKey, Psk, PublicKey, TAG_LEN};
 use crate::entropy::Entropy;
+#[cfg(all(feature = "std", feature = "backend"))]
+use crate::identity::RememberedSignatures;
 use crate::identity::{
-    CredentialHash, Identity, LocalIdentity, Role, Time, TrustAnchors, VerifiedCredential,
+    CredentialError, CredentialHash, Identity, LocalIdentity, Role, Time, TrustAnchors, VerifiedCredential,
 };
+#[cfg(all(feature = "std", feature = "backend"))]
+use crate::limits::MAX_REMEMBERED_CREDENTIALS;
 use crate::limits::{MAX_FAILED_READS, MAX_HELLO, MAX_REPLY, MIN_HELLO};
 use crate::wire::{self, ConnectionId, HelloHeader, Pattern, PskId};
+use alloc::sync::Arc;
 use core::ops::RangeInclusive;
 
 /// How long a Hello may be, in bytes.
@@ -24,6 +29,10 @@ pub struct Responder {
     pub(super) local: LocalIdentity,
     anchors: TrustAnchors,
     pub(super) limits: Limits,
+    /// Asked for once: a key store may take its time.
+    pub(super) hedge: Arc<HedgeKey>,
+    #[cfg(all(feature = "std", feature = "backend"))]
+    remembered: Option<Arc<RememberedSignatures>>,
     backend_hello_key: HelloKey,
     authority_hello_keys: [Option<HelloKey>; crate::limits::MAX_AUTHORITIES],
 }
@@ -92,6 +101,18 @@ impl AuthenticHello<'_> {
     }
 }
 
+impl<'p> AuthenticHello<'p> {
+    fn of(hello: &wire::Hello<'p>) -> Self {
+        Self { header: hello.header, header_bytes: hello.header_bytes, noise: hello.noise, mac: *hello.mac }
+    }
+
+    /// Parses a Hello whose MAC [`Responder::check_hello`] has verified, once more: it was kept for a job.
+    #[cfg(feature = "backend")]
+    pub(crate) fn checked(packet: &'p [u8]) -> Result<Self, HandshakeError> {
+        Ok(Self::of(&wire::Hello::parse(packet).map_err(|_| HandshakeError::Malformed)?))
+    }
+}
+
 impl Responder {
     /// Puts a responder together; derives its Hello keys.
     pub fn new(local: LocalIdentity, anchors: TrustAnchors, limits: Limits) -> Self {
@@ -100,7 +121,62 @@ impl Responder {
         for (slot, key) in authority_hello_keys.iter_mut().zip(anchors.keys()) {
             *slot = Some(HelloKey::from_authority(key));
         }
-        Self { local, anchors, limits, backend_hello_key, authority_hello_keys }
+        let hedge = Arc::new(local.static_dh().hedge_key());
+        Self {
+            local,
+            anchors,
+            limits,
+            hedge,
+            #[cfg(all(feature = "std", feature = "backend"))]
+            remembered: None,
+            backend_hello_key,
+            authority_hello_keys,
+        }
+    }
+
+    /// Remembers of so many credentials that their signature has verified, in 32 bytes each: their devices' next full
+    /// handshakes cost no Ed25519 operation. 0: none, as [`Responder::new`] has it.
+    ///
+    /// Authority, role, validity and scopes are checked each time. Clones of the responder, on whatever thread, share the
+    /// table. What it forgets when it is full is verified anew: give it a third more than there are devices.
+    ///
+    /// ```
+    /// use vitalwire::handshake::{Limits, Responder};
+    /// # fn example(local: vitalwire::identity::LocalIdentity, anchors: vitalwire::identity::TrustAnchors) {
+    /// let responder = Responder::new(local, anchors, Limits::BACKEND).remembering(16_384); // 512 KiB
+    /// # }
+    /// ```
+    #[cfg(all(feature = "std", feature = "backend"))]
+    #[must_use]
+    pub fn remembering(mut self, credentials: u32) -> Self {
+        self.remembered =
+            RememberedSignatures::new(credentials.min(MAX_REMEMBERED_CREDENTIALS)).map(Arc::new);
+        self
+    }
+
+    /// The same end, which trusts others from now on. What it remembers of signatures stays true.
+    #[cfg(feature = "backend")]
+    pub(crate) fn trusting(&self, anchors: TrustAnchors) -> Self {
+        let fresh = Self::new(self.local.clone(), anchors, self.limits);
+        Self {
+            #[cfg(feature = "std")]
+            remembered: self.remembered.clone(),
+            ..fresh
+        }
+    }
+
+    /// Verifies a device's credential.
+    fn verify(
+        &self,
+        bytes: &[u8],
+        key: &PublicKey,
+        time: Time,
+    ) -> Result<VerifiedCredential, CredentialError> {
+        #[cfg(all(feature = "std", feature = "backend"))]
+        if let Some(remembered) = &self.remembered {
+            return self.anchors.verify_remembering(bytes, key, Role::Device, time, remembered);
+        }
+        self.anchors.verify(bytes, key, Role::Device, time)
     }
 
     /// Returns the limits that the backend announces.
@@ -133,13 +209,7 @@ impl Responder {
             .flatten()
             .find(|key| key.verify_hello(hello.covered, hello.mac))
             .ok_or(HandshakeError::HelloMac)?;
-        let authentic = AuthenticHello {
-            header: hello.header,
-            header_bytes: hello.header_bytes,
-            noise: hello.noise,
-            mac: *hello.mac,
-        };
-        Ok((authentic, key))
+        Ok((AuthenticHello::of(&hello), key))
     }
 
     /// Reads a Hello; in IK this is where Diffie-Hellman operations are spent. `psk` is the one registered for [`AuthenticHello::psk_id`], in XXpsk3.
@@ -158,15 +228,14 @@ impl Responder {
             return Err(HandshakeError::BelowFloor);
         }
         let setup = NoiseSetup { pattern, hello_header: hello.header_bytes, remote_static: None, psk };
-        let hedge = self.local.static_dh().hedge_key();
-        let ephemeral = EphemeralSecret::generate_hedged(rng, &hedge, &hello.mac)?;
+        let ephemeral = EphemeralSecret::generate_hedged(rng, &self.hedge, &hello.mac)?;
         let mut noise = Noise::new(NoiseSide::Responder, Some(&self.local), &setup, ephemeral)?;
         let mut items = [0u8; MAX_HELLO];
         let items = noise.read(hello.noise, &mut items)?;
         let message = if is_ik(pattern) { Message::HelloIk } else { Message::HelloXx };
         let payload = Payload::read(message, items)?;
         let peer = match payload.credential {
-            Some(bytes) => Some(self.anchors.verify(bytes, &noise.remote_static()?, Role::Device, time)?),
+            Some(bytes) => Some(self.verify(bytes, &noise.remote_static()?, time)?),
             None => None,
         };
         let peer_limits = payload.limits.ok_or(HandshakeError::Malformed)?;
@@ -327,7 +396,7 @@ impl AwaitingFinish {
         let payload = Payload::read(Message::Finish, items)?;
         let credential = payload.credential.ok_or(HandshakeError::Malformed)?;
         let key: PublicKey = self.noise.remote_static()?;
-        let peer = responder.anchors.verify(credential, &key, Role::Device, time)?;
+        let peer = responder.verify(credential, &key, time)?;
         //= SPEC.md#no-downgrade
         //# In XXpsk3 and IKpsk2 a backend MUST refuse a credential that does not name the identity for which the psk was registered.
         if self.header.pattern.psk_id().is_some() && registered != Some(peer.identity()) {

@@ -189,7 +189,7 @@ pub struct ResumeHello<'p> {
     ticket: &'p [u8; TICKET_LEN],
     noise: &'p [u8],
     mac: [u8; TAG_LEN],
-    hash: [u8; 32],
+    packet: &'p [u8],
 }
 
 /// A resumption's Hello was read; the ticket must be claimed, and then the Reply comes.
@@ -217,9 +217,9 @@ impl ResumeHello<'_> {
         TicketId::of(self.ticket)
     }
 
-    /// Returns BLAKE2s-256 of the whole Hello, with which the ticket is claimed.
-    pub const fn hash(&self) -> [u8; 32] {
-        self.hash
+    /// Computes BLAKE2s-256 of the whole Hello, with which the ticket is claimed.
+    pub fn hash(&self) -> [u8; 32] {
+        hash_parts(&[self.packet])
     }
 
     /// Opens the ticket.
@@ -244,14 +244,28 @@ impl TicketKeys {
         if !self.hello_key().verify_hello(hello.covered, hello.mac) {
             return Err(HandshakeError::HelloMac);
         }
-        Ok(ResumeHello {
+        Ok(ResumeHello::of(&hello, ticket, packet))
+    }
+}
+
+impl<'p> ResumeHello<'p> {
+    const fn of(hello: &wire::Hello<'p>, ticket: &'p [u8; TICKET_LEN], packet: &'p [u8]) -> Self {
+        Self {
             header: hello.header,
             header_bytes: hello.header_bytes,
             ticket,
             noise: hello.noise,
             mac: *hello.mac,
-            hash: hash_parts(&[packet]),
-        })
+            packet,
+        }
+    }
+
+    /// Parses a Hello whose MAC [`TicketKeys::check_hello`] has verified, once more: it was kept for a job.
+    #[cfg(feature = "backend")]
+    pub(crate) fn checked(packet: &'p [u8]) -> Result<Self, HandshakeError> {
+        let hello = wire::Hello::parse(packet).map_err(|_| HandshakeError::Malformed)?;
+        let ticket = hello.ticket.ok_or(HandshakeError::Malformed)?;
+        Ok(Self::of(&hello, ticket, packet))
     }
 }
 
@@ -268,8 +282,7 @@ impl Responder {
         ticket: &OpenedTicket,
         rng: &mut dyn Entropy,
     ) -> Result<ResumeRead, HandshakeError> {
-        let hedge = self.local.static_dh().hedge_key();
-        let ephemeral = EphemeralSecret::generate_hedged(rng, &hedge, &hello.mac)?;
+        let ephemeral = EphemeralSecret::generate_hedged(rng, &self.hedge, &hello.mac)?;
         let setup = setup(hello.header_bytes, &ticket.psk);
         let mut noise = Noise::new(NoiseSide::Responder, None, &setup, ephemeral)?;
         let mut items = [0u8; MAX_HELLO];

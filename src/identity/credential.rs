@@ -5,7 +5,7 @@ use super::{CredentialError, Identity, IssuerId, Role, Scopes, SubjectId};
 use crate::codec::encode_into;
 use crate::codec::{DecodeError, Reader};
 #[cfg(any(feature = "credentials", test))]
-use crate::crypto::SignatureKey;
+use crate::crypto::{Forged, SignatureKey};
 use crate::crypto::{PublicKey, hash_parts};
 use crate::limits::{MAX_CREDENTIAL, MAX_UNIX_SECONDS};
 use crate::time::UnixSeconds;
@@ -257,7 +257,7 @@ impl Credential {
         Ok((body, raw, signature))
     }
 
-    /// Checks everything, with the key that `authority` finds for the issuer.
+    /// Checks everything, with the key that `authority` finds for the issuer; `verify` is asked about the signature, last.
     #[cfg(any(feature = "credentials", test))]
     pub(super) fn verify<'k>(
         bytes: &[u8],
@@ -267,6 +267,7 @@ impl Credential {
         authority: impl FnOnce(
             &IssuerId,
         ) -> Result<(&'k SignatureKey, Option<super::Delegation>), CredentialError>,
+        verify: impl FnOnce(&SignatureKey, &[u8], &[u8; SIGNATURE_LEN]) -> Result<(), Forged>,
     ) -> Result<VerifiedCredential, CredentialError> {
         let (body, raw, signature) = Self::split(bytes)?;
         let (authority, delegation) = authority(&body.issuer)?;
@@ -276,7 +277,7 @@ impl Credential {
         //# A verifier MUST check a credential's signature over the bytes as received and the static key that Noise authenticated.
         let mut message = [0u8; MESSAGE_MAX];
         let message = signed_message(raw, static_key, &mut message)?;
-        authority.verify(message, signature).map_err(|_| CredentialError::BadSignature)?;
+        verify(authority, message, signature).map_err(|_| CredentialError::BadSignature)?;
         Ok(body.passed(static_key, role, Scopes::from_bits(body.scopes)))
     }
 

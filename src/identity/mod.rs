@@ -33,6 +33,8 @@ mod authority;
 mod credential;
 mod intermediate;
 mod local;
+#[cfg(all(feature = "std", feature = "backend"))]
+mod remembered;
 #[cfg(any(feature = "credentials", test))]
 mod revocation;
 #[cfg(all(feature = "alloc", any(feature = "credentials", test)))]
@@ -49,6 +51,8 @@ pub use intermediate::Roles;
 #[cfg(any(feature = "credentials", test))]
 pub use intermediate::{Intermediate, IntermediateRequest};
 pub use local::LocalIdentity;
+#[cfg(all(feature = "std", feature = "backend"))]
+pub(crate) use remembered::RememberedSignatures;
 #[cfg(all(feature = "alloc", any(feature = "credentials", test)))]
 pub use revocation::RevocationRequest;
 #[cfg(any(feature = "credentials", test))]

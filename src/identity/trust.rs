@@ -236,12 +236,35 @@ impl TrustAnchors {
         //= SPEC.md#credentials
         //# A verifier MUST refuse a credential of an issuer that it does not trust.
         #[cfg(any(feature = "credentials", test))]
-        return Credential::verify(bytes, static_key, role, time, |issuer| self.authority(issuer));
+        return Credential::verify(
+            bytes,
+            static_key,
+            role,
+            time,
+            |issuer| self.authority(issuer),
+            SignatureKey::verify,
+        );
         // Nobody is trusted then: there is no way to name an authority.
         #[cfg(not(any(feature = "credentials", test)))]
         {
             let _ = (bytes, static_key, role, time);
             Err(CredentialError::UnknownIssuer)
         }
+    }
+
+    /// Verifies as [`TrustAnchors::verify`] does, but for a signature that has verified before.
+    #[cfg(all(feature = "std", feature = "backend"))]
+    pub(crate) fn verify_remembering(
+        &self,
+        bytes: &[u8],
+        static_key: &PublicKey,
+        role: Role,
+        time: Time,
+        remembered: &super::RememberedSignatures,
+    ) -> Result<VerifiedCredential, CredentialError> {
+        let verify = |authority: &SignatureKey, message: &[u8], signature: &[u8; 64]| {
+            remembered.verify(authority, message, signature)
+        };
+        Credential::verify(bytes, static_key, role, time, |issuer| self.authority(issuer), verify)
     }
 }

@@ -137,6 +137,8 @@ impl World {
 
     fn make_backend(setup: &Setup, pki: &Pki, identity: &LocalIdentity) -> Backend<u64> {
         let mut config = BackendConfig::new(identity.clone(), pki.anchors(), pki.time());
+        // What a node remembers of signatures must let nobody in.
+        config.remembered_credentials = 64;
         (setup.backend)(&mut config);
         let mut backend = Backend::new(config).unwrap();
         if let Some(number) = setup.ticket_key {

@@ -22,6 +22,8 @@ use either as chosen;
 #[cfg(not(feature = "aws-lc-rs"))]
 use pure as chosen;
 
+#[cfg(feature = "handshake")]
+pub(in crate::crypto) use blake2s::Hasher;
 pub(in crate::crypto) use blake2s::{hash, hkdf_expand, hkdf_extract, hmac};
 pub(in crate::crypto) use chosen::{NAME, PreparedDh, aead_open, aead_seal};
 #[cfg(any(feature = "credentials", test))]

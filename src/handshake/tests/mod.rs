@@ -19,6 +19,8 @@ mod low_order;
 mod pinned;
 #[cfg(feature = "aws-lc-rs")]
 mod providers;
+#[cfg(all(feature = "std", feature = "backend"))]
+mod remembered;
 mod retry;
 mod tickets;
 mod vectors;
