@@ -174,3 +174,34 @@ pub struct Grant {
     /// A ticket of this device was used by two: it is told with its next ticket.
     pub ticket_misused: bool,
 }
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::super::Backend;
+    use super::*;
+    use crate::crypto::{SigningKey, StaticSecret};
+    use crate::identity::{Authority, CredentialRequest, Role, SubjectId};
+    use crate::limits::MAX_REMEMBERED_CREDENTIALS;
+    use crate::time::UnixSeconds;
+
+    #[test]
+    fn so_many_credentials_are_remembered_as_asked_for() {
+        let authority = Authority::new(SigningKey::from_bytes([1; 32]));
+        let anchors = TrustAnchors::new(&[authority.public_key()]).unwrap();
+        let now = UnixSeconds(1_750_000_000);
+        let request = CredentialRequest::new(1, SubjectId([9; 16]), Role::Backend, Scopes::PUBLISH, now, now);
+        let identity = LocalIdentity::issue(&authority, StaticSecret::from_bytes([2; 32]), &request).unwrap();
+        let room = |credentials: u32| {
+            let mut config = BackendConfig::new(identity.clone(), anchors, Time::known(now));
+            assert_eq!(config.remembered_credentials, 0, "nothing unless asked for");
+            config.remembered_credentials = credentials;
+            let mut backend = Backend::<u64>::new(config)?;
+            let (_, room) = backend.responder.remembered();
+            backend.set_anchors(anchors);
+            assert_eq!(backend.responder.remembered().1, room, "other anchors change nothing of it");
+            Ok(room)
+        };
+        assert_eq!([0, 1, 8, 9, 1000].map(room), [Ok(0), Ok(8), Ok(8), Ok(16), Ok(1000)]);
+        assert!(matches!(room(MAX_REMEMBERED_CREDENTIALS + 1), Err(CallError::InvalidConfig(_))));
+    }
+}

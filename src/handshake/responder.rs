@@ -165,6 +165,12 @@ impl Responder {
         }
     }
 
+    /// Returns how many credentials it remembers, and for how many there is room.
+    #[cfg(all(feature = "std", feature = "backend", test))]
+    pub(crate) fn remembered(&self) -> (usize, usize) {
+        self.remembered.as_ref().map_or((0, 0), |remembered| remembered.held())
+    }
+
     /// Verifies a device's credential.
     fn verify(
         &self,

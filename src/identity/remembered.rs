@@ -58,6 +58,13 @@ impl RememberedSignatures {
         }
     }
 
+    /// Returns how many it holds, and for how many there is room.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> (usize, usize) {
+        let table = self.table();
+        (table.iter().flatten().filter(|digest| **digest != [0; 32]).count(), table.len() * WAYS)
+    }
+
     /// A thread that panicked has left whole digests behind: they are written in one go.
     fn table(&self) -> MutexGuard<'_, Vec<[Digest; WAYS]>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -101,7 +108,7 @@ mod tests {
     }
 
     fn held(remembered: &RememberedSignatures) -> usize {
-        remembered.table().iter().flatten().filter(|digest| **digest != [0; 32]).count()
+        remembered.held().0
     }
 
     /// Puts a credential in as if its signature had verified, which it need not.

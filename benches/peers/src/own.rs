@@ -114,8 +114,7 @@ impl World {
         let start = Instant::now();
         let (authentic, _) = responder.check_hello(&hello[..len]).expect("genuine");
         let read = responder.read_hello(&authentic, None, time(), rng).expect("genuine");
-        let (written, len) =
-            read.write_reply(responder, connection_id(), None, &mut reply).expect("room");
+        let (written, len) = read.write_reply(responder, connection_id(), None, &mut reply).expect("room");
         let mut backend = start.elapsed();
         let start = Instant::now();
         let Ok(outcome) = waiting.read_reply(&initiator, time(), &reply[..len]) else { panic!("genuine") };

@@ -18,6 +18,7 @@ fn who_came_before_is_checked_again() {
     let first = read(&world, &responder, TIME).unwrap();
     assert_eq!(read(&world, &responder, TIME), Ok(first), "as good as the first time");
     assert_eq!(read(&world, &world.responder, TIME), Ok(first));
+    assert_eq!((responder.remembered(), world.responder.remembered()), ((1, 64), (0, 0)));
 
     let late = Time::known(UnixSeconds(NOW.0 + 1001));
     let refused = |error| Err(HandshakeError::Credential(error));
@@ -27,6 +28,7 @@ fn who_came_before_is_checked_again() {
     assert_eq!(read(&world, &trusting, TIME), refused(CredentialError::UnknownIssuer));
     let again = trusting.trusting(world.anchors);
     assert_eq!(read(&world, &again, TIME), Ok(first));
+    assert_eq!(again.remembered(), (1, 64));
 
     // Somebody else's key under the same credential, and the same key under a credential for the other end.
     let genuine = *world.device.credential();
