@@ -247,9 +247,9 @@ impl Sensor {
         self.facts.iter().filter_map(|queue| queue.front()).map(|(ready, ..)| *ready).min()
     }
 
-    /// The time of the oldest fact.
+    /// The time of the oldest fact: a block is queued when it is whole, behind what was measured while it grew.
     fn oldest(&self) -> Instant {
-        let times = self.facts.iter().filter_map(|queue| queue.front()).map(|(_, _, fact)| fact.time);
+        let times = self.facts.iter().flatten().map(|(_, _, fact)| fact.time);
         times.min().unwrap_or(Instant::ZERO)
     }
 }

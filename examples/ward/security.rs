@@ -8,6 +8,7 @@ use crate::flood::Kind;
 use crate::oracle::{self, Verdict};
 use crate::report::Report;
 use crate::signals::{Patient, Signal};
+use vitalwire::audit::AuditEvent;
 use vitalwire::framing::Lane;
 use vitalwire::identity::Identity;
 use vitalwire::{Discard, Duration};
@@ -62,6 +63,8 @@ impl Guests {
     }
 }
 
+/// The kind of event of a command that was denied, where the library logs it.
+const DENIED: &str = "command denied";
 /// What the audit log must have of each backend, exactly as often as it was counted.
 const AUDITED: [Discard; 24] = [
     Discard::TooShort,
@@ -204,6 +207,11 @@ impl Report {
             of(|term, _| term.lists) == 2,
             "the audit log has not one revocation list for each backend".into(),
         );
+        if AuditEvent::KINDS.iter().any(|(_, name)| *name == DENIED) {
+            let (logged, denied) =
+                (logged.events.get(DENIED).copied().unwrap_or(0), self.service.narrowed.denied);
+            claim(logged == denied, format!("{denied} commands were denied, the audit log has {logged}"));
+        }
         let narrowed = of(|term, guests| term.out_of_scope.get(&guests.narrowed).copied().unwrap_or(0));
         let others = of(|term, _| term.out_of_scope.values().sum()) - narrowed;
         claim(
@@ -247,7 +255,9 @@ impl Report {
     }
 
     pub fn print_security(&self) {
-        self.print_flood();
+        if self.args.strangers > 0 {
+            self.print_flood();
+        }
         self.print_revoked();
         self.print_narrowed();
         if let Some(logged) = &self.service.logged {
