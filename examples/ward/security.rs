@@ -115,12 +115,21 @@ impl Report {
     fn check_flood(&self, claim: &mut dyn FnMut(bool, String)) {
         let flood = &self.service.flood;
         claim(flood.batches == 0, format!("{} batches came from strangers' ports", flood.batches));
+        let proved = self.proved_by_nobody();
+        claim(proved == 0, format!("{proved} sessions of ward devices were proved by somebody else"));
         let most = self.most_sent_back();
         claim(most <= 3.0, format!("a stranger's port was sent {most:.2} times what it had sent"));
         let silent = Kind::ALL.iter().filter(|kind| self.flood.packets[**kind as usize] == 0);
         for kind in silent.filter(|_| self.args.strangers > 0) {
             claim(false, format!("strangers have sent no {}", kind.name().trim_start()));
         }
+    }
+
+    /// Sessions of ward devices that were proved at the backend, beyond those of which the devices know: whoever replays a
+    /// Hello gets an answer, and can do nothing with it.
+    fn proved_by_nobody(&self) -> u64 {
+        let known: usize = self.devices.iter().map(|device| device.log.sessions.len()).sum();
+        self.service.sessions.len().saturating_sub(known) as u64
     }
 
     /// The bytes that were sent to a port of the strangers for each one that came from it, at the most.
@@ -270,7 +279,8 @@ impl Report {
         let all: u64 = sent.packets.iter().sum();
         let devices: u64 = self.devices.iter().map(|device| device.log.packets_sent).sum();
         println!(
-            "\n-- strangers: {all} packets from {} ports, {:.1} for each one of the ward's devices",
+            "\n-- strangers: {all} packets, {:.0} a second, from {} ports; {:.1} for each one of the ward's devices",
+            all as f64 / self.wall_seconds,
             flood.bytes.len(),
             all as f64 / devices.max(1) as f64
         );
@@ -279,8 +289,8 @@ impl Report {
         }
         let refused: u64 = flood.discards.values().sum();
         println!(
-            "the backend read {} of them, refused {refused} at once and computed a handshake for {}; it sent back {} \
-             answers,\nto no port more than {:.2} times the bytes that came from there (3 times are allowed)",
+            "the backend read {} of them: it refused {refused} at once, and computed a handshake for {}; it sent {} \
+             answers,\nto no port more than {:.2} times the bytes that came from there (3 are allowed)",
             flood.packets,
             flood.packets - refused,
             sent.answers,
@@ -294,7 +304,7 @@ impl Report {
         }
         println!(
             "sessions, records or credentials of theirs that were taken: {}",
-            self.service.strangers + flood.batches
+            self.service.strangers + flood.batches + self.proved_by_nobody()
         );
     }
 
@@ -364,7 +374,7 @@ impl Report {
             })
             .sum();
         println!(
-            "  packets that it counts: {all}; {unlogged} more were counted in the last minute of the backend that died"
+            "  packets counted in it: {all}; {unlogged} more were counted in the last minute of the backend that died"
         );
         if let Some(file) = &logged.kept {
             println!("  cargo run --example audit -- verify {}", file.display());
