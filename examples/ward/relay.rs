@@ -64,7 +64,7 @@ struct Way {
 }
 
 /// The first byte of a Hello.
-const HELLO: u8 = 0x11;
+pub const HELLO: u8 = 0x11;
 const KEPT_FIRST: usize = 8;
 const KEPT_LATEST: usize = 400;
 

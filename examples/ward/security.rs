@@ -115,21 +115,14 @@ impl Report {
     fn check_flood(&self, claim: &mut dyn FnMut(bool, String)) {
         let flood = &self.service.flood;
         claim(flood.batches == 0, format!("{} batches came from strangers' ports", flood.batches));
-        let proved = self.proved_by_nobody();
-        claim(proved == 0, format!("{proved} sessions of ward devices were proved by somebody else"));
+        let taken = flood.taken;
+        claim(taken == 0, format!("{taken} packets from strangers' ports were taken that are no Hellos"));
         let most = self.most_sent_back();
         claim(most <= 3.0, format!("a stranger's port was sent {most:.2} times what it had sent"));
         let silent = Kind::ALL.iter().filter(|kind| self.flood.packets[**kind as usize] == 0);
         for kind in silent.filter(|_| self.args.strangers > 0) {
             claim(false, format!("strangers have sent no {}", kind.name().trim_start()));
         }
-    }
-
-    /// Sessions of ward devices that were proved at the backend, beyond those of which the devices know: whoever replays a
-    /// Hello gets an answer, and can do nothing with it.
-    fn proved_by_nobody(&self) -> u64 {
-        let known: usize = self.devices.iter().map(|device| device.log.sessions.len()).sum();
-        self.service.sessions.len().saturating_sub(known) as u64
     }
 
     /// The bytes that were sent to a port of the strangers for each one that came from it, at the most.
@@ -303,8 +296,8 @@ impl Report {
             println!("  {}", line.join(", "));
         }
         println!(
-            "sessions, records or credentials of theirs that were taken: {}",
-            self.service.strangers + flood.batches + self.proved_by_nobody()
+            "packets besides Hellos, sessions, records or credentials of theirs that were taken: {}",
+            self.service.strangers + flood.batches + flood.taken
         );
     }
 

@@ -5,6 +5,7 @@ use crate::cast::TODAY;
 use crate::charts::{Charts, OfLife, Verdict};
 use crate::clock::Clock;
 use crate::device::is_time_out;
+use crate::relay::HELLO;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -99,7 +100,8 @@ pub struct Flooded {
     pub bytes: BTreeMap<SocketAddr, u64>,
     /// Discards of these packets.
     pub discards: BTreeMap<Discard, u64>,
-    /// Batches that came in them.
+    /// Those that were taken and are no Hellos, and batches that came in any.
+    pub taken: u64,
     pub batches: u64,
 }
 
@@ -286,21 +288,31 @@ impl Node<'_> {
                 store_is_gone |= self.threads.batches.send((life, batch.to_owned())).is_err();
             }
         });
-        self.receive_flood(now, &mut theirs);
+        self.receive_flood(now, theirs);
         if store_is_gone { Err("the store has ended".to_owned()) } else { Ok(()) }
     }
 
-    /// Packets of strangers, handed in apart: so what becomes of them is known.
-    fn receive_flood(&mut self, now: Instant, packets: &mut [Inbound<'_, SocketAddr>]) {
+    /// Packets of strangers, handed in apart: so what becomes of them is known. Nothing but a Hello may be taken, and a
+    /// Hello alone makes no session.
+    fn receive_flood(&mut self, now: Instant, mut packets: Vec<Inbound<'_, SocketAddr>>) {
         let flood = &mut self.summary.flood;
-        for Inbound { path, packet } in &*packets {
+        for Inbound { path, packet } in &packets {
             flood.packets += 1;
             *flood.bytes.entry(*path).or_default() += packet.len() as u64;
         }
-        let before = self.backend.discards().clone();
-        self.backend.handle_packets(now, packets, &mut |_| flood.batches += 1);
-        for (discard, count) in self.backend.discards().iter().filter(|(of, n)| *n > before.of(*of)) {
-            *flood.discards.entry(discard).or_default() += u64::from(count - before.of(discard));
+        packets.sort_by_key(|inbound| inbound.packet.first() == Some(&HELLO));
+        let hellos = packets.partition_point(|inbound| inbound.packet.first() != Some(&HELLO));
+        let (others, hellos) = packets.split_at_mut(hellos);
+        for (part, are_hellos) in [(others, false), (hellos, true)] {
+            let before = self.backend.discards().clone();
+            self.backend.handle_packets(now, part, &mut |_| flood.batches += 1);
+            let discards = self.backend.discards();
+            for (discard, count) in discards.iter().filter(|(of, n)| *n > before.of(*of)) {
+                *flood.discards.entry(discard).or_default() += u64::from(count - before.of(discard));
+            }
+            if !are_hellos {
+                flood.taken += (part.len() as u64).saturating_sub(discards.total() - before.total());
+            }
         }
     }
 
