@@ -33,8 +33,12 @@ impl Args {
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut args = Self { devices: 10_000, shards: 2, seconds: 20, rate: 1, ramp: 10, per_socket: 20 };
         while let Some(word) = words.next() {
-            let (least, most) = match word.as_str() {
-                "--help" | "-h" => return Ok(None),
+            let (name, attached) = match word.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (word.as_str(), None),
+            };
+            let (least, most) = match name {
+                "--help" | "-h" if attached.is_none() => return Ok(None),
                 "--devices" => (1, 100_000),
                 "--shards" => (1, 16),
                 "--seconds" => (1, 3600),
@@ -43,11 +47,12 @@ impl Args {
                 "--socket" => (1, 1000),
                 _ => return Err(format!("unknown argument `{word}`")),
             };
-            let text = words.next().ok_or_else(|| format!("{word} needs a number after it"))?;
+            let text =
+                attached.or_else(|| words.next()).ok_or_else(|| format!("{name} needs a number after it"))?;
             let value = text.parse::<u64>().ok().filter(|value| (least..=most).contains(value));
             let value =
-                value.ok_or_else(|| format!("{word} takes a number from {least} to {most}, not `{text}`"))?;
-            match word.as_str() {
+                value.ok_or_else(|| format!("{name} takes a number from {least} to {most}, not `{text}`"))?;
+            match name {
                 "--devices" => args.devices = value as usize,
                 "--shards" => args.shards = value as usize,
                 "--seconds" => args.seconds = value,

@@ -5,6 +5,7 @@ use crate::histogram::Histogram;
 use crate::link::{self, Tally};
 use crate::service::{Moment, Summary};
 use std::collections::BTreeMap;
+use vitalwire::crypto::PROVIDER;
 
 /// What the operating system says of this process; nothing on systems without `/proc`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,9 +70,11 @@ pub fn print(args: &Args, summary: &Summary, tallies: &[Tally]) -> Vec<String> {
     }
 
     println!(
-        "\n{} devices, {} shards, {} of them on each socket",
-        args.devices, args.shards, args.per_socket
+        "\n{} devices, {} of them on each socket, {} shards; crypto provider: {PROVIDER}",
+        args.devices, args.per_socket, args.shards
     );
+    let shares: Vec<_> = summary.shards.iter().map(|shard| shard.charts.len().to_string()).collect();
+    println!("  shards         {} devices", shares.join(", "));
     let sessions: u64 = tallies.iter().map(|tally| u64::from(tally.sessions)).sum();
     if let Some((first, last)) = connecting(&summary.moments, args.devices as u64) {
         let seconds = (last.micros - first.micros) as f64 / 1e6;

@@ -16,7 +16,7 @@ use std::thread::{JoinHandle, sleep};
 use std::time::Duration as Wall;
 use vitalwire::backend::{
     AdmissionLimits, Backend, BackendConfig, BackendEvent, Batch, BatchRef, Grant, Inbound, Rate, Received,
-    shard_of,
+    shard_of, shard_of_hello,
 };
 use vitalwire::crypto::{PublicKey, SigningKey, StaticSecret};
 use vitalwire::delivery::Ledger;
@@ -222,7 +222,7 @@ impl Service {
 }
 
 /// Reads the socket and gives each packet to its shard, which the packet itself tells. A Hello belongs to none: it goes
-/// where its path leads, so that copies of it meet.
+/// where its path leads, so that copies of it meet. A connection id of a shard that there is not was given by nobody.
 fn route(
     socket: &UdpSocket,
     shards: &[SyncSender<Parcel>],
@@ -248,8 +248,12 @@ fn route(
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => continue,
                 Err(error) => return Err(error.into()),
             };
-            let shard = shard_of(&buffer[..len]).map_or(usize::from(path.port()), usize::from) % shards.len();
-            let parcel = &mut parcels[shard];
+            let of_path = || shard_of_hello(&path, shards.len() as u8);
+            let shard = shard_of(&buffer[..len]).unwrap_or_else(of_path);
+            let Some(parcel) = parcels.get_mut(usize::from(shard)) else {
+                Shown::add(&shown.dropped, 1);
+                continue;
+            };
             parcel.bytes.extend_from_slice(&buffer[..len]);
             parcel.packets.push((path, len));
             Shown::add(&shown.packets_in, 1);

@@ -17,15 +17,41 @@ usage: cargo run --release --example ward -- [options]
   --reorder P      percent of packets that are held back, 0 to 100             (30)
   --attack P       percent of packets upon which the relay corrupts, as many upon which it replays,
                    splices and forges, 0 to 20                                 (3)
+  --strangers N    packets that strangers send for each one of the ward's devices, 0 to 100  (20)
+  --audit FILE     keeps the audit log in FILE, for `cargo run --example audit`; else it is removed at the end
   --capture FILE   writes what the backend stored to FILE, for `cargo run --example inspect`
+  --provider       tells which crypto provider this program was compiled with, and how to choose the other
   --help           this text
 
 Of every four devices one changes between two networks, one sleeps most of the time, and one has storage and boots
-three times: its power fails, and later it is updated. Half way the backend dies and
-another one takes its place: it knows only what was stored. Who comes back resumes with a ticket. The devices, the backend, its storage and the relay share one
-clock. With the default speed, 20 seconds are 10 minutes of signal. The exit code is 0 if every record arrived exactly
-once and unaltered, but for what a device had in RAM only when its power failed, nothing was accepted that a ward device
-did not send, and the devices rekeyed as often as they should; 1 if not; 2 for wrong arguments.";
+three times: its power fails, and later it is updated. Half way the backend dies and another one takes its place: it
+knows only what was stored. Who comes back resumes with a ticket.
+
+Besides, there are a flood of strangers from many ports, two impostors, a device that is revoked after a quarter of the
+time and comes again and again, and one that sends and is commanded what its credential does not permit. The backend
+writes an audit log, which is verified at the end and compared with its counters.
+
+The devices, the backend, its storage and the relay share one clock. With the default speed, 20 seconds are 10 minutes of
+signal. The exit code is 0 if every record arrived exactly once and unaltered, but for what a device had in RAM only when
+its power failed, nothing was accepted that should not be, the audit log has what was refused, and the devices rekeyed as
+often as they should; 1 if not; 2 for wrong arguments.";
+
+/// What is known of the crypto provider.
+pub fn provider() -> String {
+    let other = match cfg!(feature = "aws-lc-rs") {
+        true => "without the feature `aws-lc-rs` it is pure Rust",
+        false => "with `--features aws-lc-rs` it is AWS-LC",
+    };
+    format!("crypto provider: {}, chosen when this was compiled; {other}", vitalwire::crypto::PROVIDER)
+}
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    Run(Args),
+    Help,
+    Provider,
+}
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -38,12 +64,14 @@ pub struct Args {
     pub duplicate: u64,
     pub reorder: u64,
     pub attack: u64,
+    pub strangers: u64,
+    pub audit: Option<PathBuf>,
     pub capture: Option<PathBuf>,
 }
 
 impl Args {
-    /// Reads the command line; `Ok(None)` means that help was asked for.
-    pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+    /// Reads the command line.
+    pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
         let mut args = Self {
             devices: 8,
             seconds: 20,
@@ -53,21 +81,29 @@ impl Args {
             duplicate: 30,
             reorder: 30,
             attack: 3,
+            strangers: 20,
+            audit: None,
             capture: None,
         };
         while let Some(word) = words.next() {
-            if word == "--help" || word == "-h" {
-                return Ok(None);
+            match word.as_str() {
+                "--help" | "-h" => return Ok(Asked::Help),
+                "--provider" => return Ok(Asked::Provider),
+                _ => {}
             }
             let known = |name: &str| OPTIONS.iter().find(|(option, ..)| *option == name);
             let (name, attached) = match word.split_once('=') {
                 Some((name, value)) => (name, Some(value.to_owned())),
                 None => (word.as_str(), None),
             };
-            if name == "--capture" {
+            if let "--capture" | "--audit" = name {
                 let file = attached.or_else(|| words.next()).filter(|file| !file.is_empty());
-                args.capture = Some(file.ok_or("--capture needs a file after it")?.into());
+                let file = file.ok_or_else(|| format!("{name} needs a file after it"))?.into();
+                *(if name == "--audit" { &mut args.audit } else { &mut args.capture }) = Some(file);
                 continue;
+            }
+            if let ("--provider" | "--help", Some(_)) = (name, &attached) {
+                return Err(format!("{name} takes no value"));
             }
             let &(name, least, most) = known(name).ok_or_else(|| format!("unknown argument `{word}`"))?;
             let text =
@@ -83,10 +119,11 @@ impl Args {
                 "--loss" => args.loss = value,
                 "--duplicate" => args.duplicate = value,
                 "--reorder" => args.reorder = value,
+                "--strangers" => args.strangers = value,
                 _ => args.attack = value,
             }
         }
-        Ok(Some(args))
+        Ok(Asked::Run(args))
     }
 
     /// How long the devices measure, by the clock on the wall.
@@ -101,7 +138,7 @@ impl Args {
 }
 
 /// Name, least and greatest value.
-const OPTIONS: [(&str, u64, u64); 8] = [
+const OPTIONS: [(&str, u64, u64); 9] = [
     ("--devices", 1, 100),
     ("--seconds", 1, 3600),
     ("--speed", 1, 60),
@@ -110,4 +147,5 @@ const OPTIONS: [(&str, u64, u64); 8] = [
     ("--duplicate", 0, 100),
     ("--reorder", 0, 100),
     ("--attack", 0, 20),
+    ("--strangers", 0, 100),
 ];

@@ -13,7 +13,7 @@ use vitalwire::framing::Lane;
 use vitalwire::handshake::Limits;
 use vitalwire::storage::{MemoryStorage, StorageKey};
 use vitalwire::wire::Pattern;
-use vitalwire::{CallError, Discards, Duration, Instant, OsEntropy};
+use vitalwire::{CallError, CloseReason, Discards, Duration, Instant, OsEntropy};
 
 /// Bytes of RAM for records: a minute of ECG, roughly.
 pub const OUTBOX: usize = 32 * 1024;
@@ -31,6 +31,10 @@ pub enum Life {
     Sleeps,
     /// It has storage, and boots three times: its power fails, and then it is updated.
     Reboots,
+    /// It comes again and again, though it is told that it is revoked.
+    Insists,
+    /// It is off line at first, and stores; then it reboots with another credential, and sends what it has stored.
+    Narrows,
 }
 
 impl Life {
@@ -50,17 +54,29 @@ impl Life {
             Self::Roams => "roams",
             Self::Sleeps => "sleeps",
             Self::Reboots => "reboots",
+            Self::Insists => "insists",
+            Self::Narrows => "narrows",
         }
     }
 
     /// When a boot ends before its time, the n-th from 1, and how.
     fn next_mishap(self, boot: usize, patient: &Patient) -> Option<(Instant, Mishap)> {
-        let (part, mishap) = match (self, boot) {
-            (Self::Reboots, 1) => (30, Mishap::PowerFailure),
-            (Self::Reboots, 2) => (65, Mishap::Update),
-            _ => return None,
-        };
-        Some((Instant::from_millis(patient.measured.as_millis() * part / 100), mishap))
+        let part = |percent| Instant::from_millis(patient.measured.as_millis() * percent / 100);
+        match (self, boot) {
+            (Self::Reboots, 1) => Some((part(30), Mishap::PowerFailure)),
+            (Self::Reboots, 2) => Some((part(65), Mishap::Update)),
+            (Self::Narrows, 1) => Some((part(20).min(OFF_LINE), Mishap::Update)),
+            _ => None,
+        }
+    }
+
+    const fn has_storage(self) -> bool {
+        matches!(self, Self::Reboots | Self::Narrows)
+    }
+
+    /// It is off line in this boot, the n-th from 1.
+    const fn is_off_line(self, boot: usize) -> bool {
+        matches!(self, Self::Narrows) && boot == 1
     }
 
     /// Until when it sleeps at this instant, if it does.
@@ -85,11 +101,16 @@ const AWAKE: Duration = Duration::from_secs(10);
 /// and asleep so long.
 const ASLEEP: Duration = Duration::from_secs(15);
 
+/// One that narrows is off line for no longer than this, so that its storage has room.
+const OFF_LINE: Instant = Instant::from_millis(120_000);
+/// One that insists waits so long before it comes again.
+const INSISTS: Duration = Duration::from_secs(1);
+
 /// Bytes of RAM of a device with storage, besides the outbox: for what is stored and read back.
 const BACKLOG: usize = 8 * 1024;
 
 /// What a device has to tell when it is done.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Logbook {
     pub accepted: Vec<Given>,
     /// The boots, one after the other.
@@ -106,6 +127,10 @@ pub struct Logbook {
     pub full: u32,
     /// Records that the backend refused for good.
     pub refused: u32,
+    /// Facts that the device did not take, as its own credential does not permit them.
+    pub out_of_scope: u32,
+    /// How often it was told that it is revoked.
+    pub revoked: u32,
     /// Of each boot.
     pub discards: Vec<Discards>,
 }
@@ -138,14 +163,15 @@ pub struct Boot {
 #[derive(Debug, Default)]
 pub struct Shown {
     pub accepted: AtomicU64,
+    pub packets: AtomicU64,
     pub hash_ratchets: AtomicU64,
     pub dh_ratchets: AtomicU64,
 }
 
 /// Plays the patient's signals until they are over and everything is committed, or until `stop`.
 pub fn run(
-    patient: &Patient,
-    config: impl Fn() -> Result<DeviceConfig, CallError>,
+    (patient, life): (&Patient, Life),
+    config: impl Fn(usize) -> Result<DeviceConfig, CallError>,
     relay: SocketAddr,
     clock: Clock,
     shown: &Shown,
@@ -156,26 +182,13 @@ pub fn run(
     let mut sensor = Sensor::new(patient);
     // A map in memory that outlives the device. `integrations/flash` has a real driver.
     let (mut flash, mut pin) = (MemoryStorage::new([REGION; 4], REGION), None);
-    let mut log = Logbook {
-        accepted: Vec::new(),
-        boots: Vec::new(),
-        drained: false,
-        sessions: Vec::new(),
-        attempts_failed: 0,
-        hash_ratchets: 0,
-        dh_ratchets: 0,
-        packets_sent: 0,
-        bytes_sent: 0,
-        full: 0,
-        refused: 0,
-        discards: Vec::new(),
-    };
+    let mut log = Logbook::default();
     loop {
         // What outlives a boot: the flash, and the pin in it.
         let (mut outbox, mut backlog) = (vec![0u8; OUTBOX], Vec::new());
-        let mut config = limited(config().map_err(text)?, patient.max_packet)?;
+        let mut config = limited(config(log.boots.len()).map_err(text)?, patient.max_packet)?;
         config.pin = config.pin.or(pin);
-        if Life::of(patient.device) == Life::Reboots {
+        if life.has_storage() {
             backlog.resize(BACKLOG, 0);
             config.storage = Some(StorageConfig::new(StorageKey::from_bytes([7; 32]), BACKLOG));
         }
@@ -186,6 +199,8 @@ pub fn run(
         log.boots.push(Boot { number: 0, from, safe: None });
         let bedside = Bedside {
             device,
+            life,
+            again: None,
             socket: &socket,
             relay,
             clock,
@@ -232,9 +247,9 @@ impl Sensor {
         self.facts.iter().filter_map(|queue| queue.front()).map(|(ready, ..)| *ready).min()
     }
 
-    /// The time of the oldest fact.
+    /// The time of the oldest fact: a block is queued when it is whole, behind what was measured while it grew.
     fn oldest(&self) -> Instant {
-        let times = self.facts.iter().filter_map(|queue| queue.front()).map(|(_, _, fact)| fact.time);
+        let times = self.facts.iter().flatten().map(|(_, _, fact)| fact.time);
         times.min().unwrap_or(Instant::ZERO)
     }
 }
@@ -254,6 +269,9 @@ fn text(error: impl std::fmt::Display) -> String {
 
 struct Bedside<'m> {
     device: Device<'m>,
+    life: Life,
+    /// When it comes again, against what it was told.
+    again: Option<Instant>,
     socket: &'m UdpSocket,
     relay: SocketAddr,
     clock: Clock,
@@ -274,11 +292,13 @@ impl Bedside<'_> {
     }
 
     fn run(mut self, patient: &Patient, sensor: &mut Sensor, stop: &AtomicBool) -> Result<End, String> {
-        let life = Life::of(patient.device);
-        let mishap = life.next_mishap(self.log.boots.len(), patient);
+        let (life, boot) = (self.life, self.log.boots.len());
+        let mishap = life.next_mishap(boot, patient);
         let now = self.now();
-        self.device.handle_link(now, Link::Up { max_packet: patient.max_packet });
-        self.device.connect(now);
+        if !life.is_off_line(boot) {
+            self.device.handle_link(now, Link::Up { max_packet: patient.max_packet });
+            self.device.connect(now);
+        }
         let mut end = End::Done;
         loop {
             if let Some(until) = life.asleep_until(self.clock.now()) {
@@ -294,6 +314,10 @@ impl Bedside<'_> {
                 }
             }
             self.serve_storage();
+            if self.again.is_some_and(|at| at <= self.now()) {
+                self.again = None;
+                self.device.connect(self.now());
+            }
             self.transmit()?;
             self.look_at_events();
             if sensor.is_empty() && self.device.is_drained() {
@@ -314,7 +338,7 @@ impl Bedside<'_> {
                 break;
             }
             let next = sensor.next().map(|at| Instant::ZERO + at.since(self.from));
-            self.wait(self.device.poll_timeout().into_iter().chain(next).min())?;
+            self.wait(self.device.poll_timeout().into_iter().chain(next).chain(self.again).min())?;
         }
         if end == End::Done {
             self.device.disconnect();
@@ -345,6 +369,10 @@ impl Bedside<'_> {
             Some(Err(CallError::LaneFull)) => {
                 self.log.full += 1;
                 Ok(false)
+            }
+            Some(Err(CallError::OutOfScope)) => {
+                self.log.out_of_scope += 1;
+                Ok(true)
             }
             Some(Err(error)) => Err(format!("a record was not accepted: {error}")),
             None => Ok(true),
@@ -389,6 +417,7 @@ impl Bedside<'_> {
         let mut out = [0u8; 1500];
         while let Some(packet) = self.device.poll_transmit(now, &mut OsEntropy, &mut out).map_err(text)? {
             self.log.packets_sent += 1;
+            self.shown.packets.fetch_add(1, Ordering::Relaxed);
             self.log.bytes_sent += packet.len() as u64;
             self.socket.send_to(packet, self.relay).map_err(text)?;
         }
@@ -404,6 +433,10 @@ impl Bedside<'_> {
                     self.log.sessions.push(pattern);
                 }
                 DeviceEvent::ConnectFailed(_) => self.log.attempts_failed += 1,
+                DeviceEvent::Disconnected(CloseReason::Revoked) => {
+                    self.log.revoked += 1;
+                    self.again = (self.life == Life::Insists).then(|| self.now() + INSISTS);
+                }
                 DeviceEvent::RecordsRefused { count, .. } => self.log.refused += count,
                 _ => {}
             }

@@ -9,25 +9,35 @@
 )]
 
 mod args;
+mod auditor;
 mod capture;
+mod cast;
+mod charts;
 mod clock;
 mod device;
+mod flood;
 mod oracle;
 mod plain;
 mod relay;
 mod report;
+mod security;
 mod service;
 mod signals;
 
-use args::{Args, HELP};
+use args::{Args, Asked, HELP};
+use auditor::Auditor;
 use capture::Capture;
+use cast::{Cast, Provisioned, TODAY, device_name};
+use charts::Charts;
 use clock::Clock;
 use device::{Life, Shown};
+use flood::Flood;
 use relay::{Deeds, Relay};
 use report::{DeviceReport, KindBytes, Report};
-use service::{Charts, Threads, Tickets};
+use security::Guests;
+use service::{Plan, Threads, Tickets};
 use signals::Patient;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,14 +45,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration as Wall, Instant as WallInstant};
+use vitalwire::Instant;
 use vitalwire::backend::BackendConfig;
-use vitalwire::crypto::{PublicKey, SigningKey, StaticSecret};
-use vitalwire::device::{BackendPin, DeviceConfig};
-use vitalwire::identity::{
-    Authority, CredentialRequest, Identity, LocalIdentity, Role, Scopes, SubjectId, Time, TrustAnchors,
-};
-use vitalwire::session::RekeyPolicy;
-use vitalwire::{CallError, Duration, Instant, OsEntropy, UnixSeconds};
+use vitalwire::identity::{Identity, Time};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -50,14 +55,16 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 const DRAIN: Wall = Wall::from_secs(60);
 /// How long threads may take to end when they are told to.
 const FAREWELL: Wall = Wall::from_secs(5);
-/// The wall clock of credentials: fixed, so that nothing here expires.
-const TODAY: UnixSeconds = UnixSeconds(1_750_000_000);
 
 fn main() -> ExitCode {
     let args = match Args::parse(std::env::args().skip(1)) {
-        Ok(Some(args)) => args,
-        Ok(None) => {
+        Ok(Asked::Run(args)) => args,
+        Ok(Asked::Help) => {
             println!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Ok(Asked::Provider) => {
+            println!("{}", args::provider());
             return ExitCode::SUCCESS;
         }
         Err(error) => {
@@ -88,75 +95,37 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Low enough that a few minutes see several rekeys of both kinds. What else holds a rekey back holds here too: a
-/// device moves on only when the previous epoch's packets are out of both ends' windows, after 128 packets or more each
-/// way. So the DH ratchet is given more than one such epoch, and the hash ratchet gets its turn.
-fn rekey_policy() -> Result<RekeyPolicy, CallError> {
-    RekeyPolicy::default().hash_after_packets(40)?.dh_after_packets(180)?.dh_interval(Duration::from_secs(10))
-}
-
-/// The authority's credential for a fresh key.
-fn identity(authority: &Authority, subject: SubjectId, role: Role) -> Result<LocalIdentity, Error> {
-    let not_after = UnixSeconds(TODAY.0 + 365 * 86_400);
-    let request = CredentialRequest::new(1, subject, role, Scopes::PUBLISH, TODAY, not_after);
-    Ok(LocalIdentity::issue(authority, StaticSecret::generate(&mut OsEntropy)?, &request)?)
-}
-
-fn device_name(device: usize) -> String {
-    format!("ward-device-{device:04}")
-}
-
-fn subject(name: &str) -> SubjectId {
-    let mut subject = [b' '; 16];
-    for (to, from) in subject.iter_mut().zip(name.bytes()) {
-        *to = from;
-    }
-    SubjectId(subject)
-}
-
-/// What a device has in its read-only memory.
-#[derive(Clone)]
-struct Provisioned {
-    identity: LocalIdentity,
-    anchors: TrustAnchors,
-    pin: Option<BackendPin>,
-}
-
-impl Provisioned {
-    /// The configuration of each boot; no clock.
-    fn configure(&self) -> Result<DeviceConfig, CallError> {
-        let floor = Time::floor_only(TODAY);
-        let mut config = DeviceConfig::new(self.identity.clone(), self.anchors, floor, 1, device::OUTBOX);
-        config.rekey = rekey_policy()?;
-        config.pin = self.pin;
-        Ok(config)
-    }
-}
-
 fn run(args: Args) -> Result<Report, Error> {
+    println!("{}", args::provider());
+    let auditor = Auditor::begin(args.audit.as_deref())?;
     let clock = Clock::start(args.speed);
-    let authority = Authority::new(SigningKey::generate(&mut OsEntropy)?);
-    let anchors = TrustAnchors::new(&[authority.public_key()])?;
-    let service = identity(&authority, subject("ward-backend"), Role::Backend)?;
-    let service_identity = service.identity().ok_or("the backend's credential is malformed")?;
-    let pin = BackendPin { key: service.public_key(), identity: service_identity, credential: None };
+    let Cast { anchors, service, ward, impostors, revoked, lists, narrowed, stranger } =
+        Cast::new(args.devices)?;
+    let identities = ward.iter().map(Provisioned::identity).collect::<Result<Vec<Identity>, _>>()?;
 
-    // The devices of the ward. Every third one has been here before: it knows the backend.
-    let mut configs = Vec::new();
-    for device in 0..args.devices {
-        let identity = identity(&authority, subject(&device_name(device)), Role::Device)?;
-        configs.push(Provisioned { identity, anchors, pin: (device % 3 == 2).then_some(pin) });
-    }
-    let identities: Vec<Identity> = configs.iter().filter_map(|config| config.identity.identity()).collect();
-    let ward: BTreeSet<Identity> = identities.iter().copied().collect();
-    let impostors = impostors(&configs[0].identity, anchors)?;
-
+    // The links: those of the ward's devices, then those of the guests.
+    let first_guest = args.devices;
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let links = args.devices + impostors.len();
-    let roams = |link| link < args.devices && Life::of(link) == Life::Roams;
-    let relay = Relay::bind(args.clone(), clock, links, socket.local_addr()?, roams)?;
+    let backend_address = socket.local_addr()?;
+    let links = args.devices + impostors.len() + 2;
+    let roams = |link| link < first_guest && Life::of(link) == Life::Roams;
+    let recorded = Arc::new(flood::Recorded::default());
+    let relay = Relay::bind(args.clone(), clock, links, (backend_address, recorded.clone()), roams)?;
     let near = (0..links).map(|link| relay.near(link)).collect::<Result<Vec<_>, _>>()?;
     let far = (0..links).map(|link| relay.far(link)).collect::<Result<Vec<_>, _>>()?;
+    let flood = Flood::bind(backend_address, stranger, anchors, service.public_key(), args.seed)?;
+    let at_part = |part| Instant::from_millis(args.measured().as_millis() * part / 100);
+    let plan = Plan {
+        ward: identities.iter().copied().collect(),
+        revoked: revoked.identity()?,
+        narrowed: narrowed.identity()?,
+        lists,
+        anchors,
+        strangers: flood.ports()?.into_iter().collect(),
+        revokes_at: at_part(25),
+        dies_at: at_part(50),
+    };
+    let (revoked_identity, narrowed_identity) = (plan.revoked, plan.narrowed);
 
     let stop = Arc::new(AtomicBool::new(false));
     let stop_devices = Arc::new(AtomicBool::new(false));
@@ -180,54 +149,69 @@ fn run(args: Args) -> Result<Report, Error> {
     let store = {
         let (charts, seed) = (charts.clone(), args.seed);
         let capture = args.capture.as_deref().map(Capture::create).transpose()?;
-        spawn("store", move || service::store(&charts, clock, seed, capture, &batches, &send_verdicts))?
+        spawn("store", move || charts::store(&charts, clock, seed, capture, &batches, &send_verdicts))?
     };
     let backend = {
         let (stop, charts) = (stop.clone(), charts.clone());
+        let admission = service::admission(args.speed);
         let config = move || {
             let mut config = BackendConfig::new(service.clone(), anchors, Time::known(TODAY));
-            config.rekey = rekey_policy()?;
+            config.rekey = cast::rekey_policy()?;
+            config.admission = admission;
             Ok(config)
         };
         let tickets = Tickets::generate()?;
-        let dies_at = Instant::from_millis(args.measured().as_millis() / 2);
         let threads = Threads { jobs: send_jobs, done, batches: send_batches, verdicts };
         spawn("backend", move || {
-            service::run(config, &tickets, &socket, (&ward, &charts), (clock, dies_at), &threads, &stop)
+            service::run(config, (&tickets, auditor), &socket, (&plan, &charts), clock, &threads, &stop)
         })?
     };
 
-    let spawn_device = |link: usize, device: Provisioned, shown: Arc<Shown>| {
+    let measured = args.measured();
+    let spawn_device = |link: usize, life: Life, patient: Patient, device: Provisioned, shown: Arc<Shown>| {
         let (stop, near) = (stop_devices.clone(), near[link]);
-        let patient = Patient::of(link, args.measured());
-        spawn("device", move || device::run(&patient, || device.configure(), near, clock, &shown, &stop))
+        spawn("device", move || {
+            device::run((&patient, life), |boot| device.configure(boot), near, clock, &shown, &stop)
+        })
     };
     let mut devices = Vec::new();
-    for (link, config) in configs.into_iter().enumerate() {
-        devices.push(spawn_device(link, config, shown.clone())?);
+    for (link, device) in ward.into_iter().enumerate() {
+        let patient = Patient::of(link, measured);
+        devices.push(spawn_device(link, Life::of(link), patient, device, shown.clone())?);
     }
     let mut strangers = Vec::new();
-    for (link, config) in (args.devices..).zip(impostors) {
-        strangers.push(spawn_device(link, config, Arc::default())?);
+    for (link, device) in (first_guest..).zip(impostors) {
+        let patient = Patient::of(link, measured);
+        strangers.push(spawn_device(link, Life::of(link), patient, device, Arc::default())?);
     }
+    let [revoked, narrowed] = [(Life::Insists, revoked), (Life::Narrows, narrowed)].map(|(life, device)| {
+        let link = first_guest + 2 + usize::from(life == Life::Narrows);
+        spawn_device(link, life, security::monitor(link, measured), device, Arc::default())
+    });
+    let (revoked, narrowed) = (revoked?, narrowed?);
+    let flood = {
+        let (stop, shown, times) = (stop_devices.clone(), shown.clone(), args.strangers);
+        spawn("flood", move || flood.run(times, &shown.packets, &recorded, &stop))?
+    };
 
     // Watch until the devices are done, at most for so long, and only while there is a service.
     let deadline = WallInstant::now() + args.playing() + DRAIN;
     let mut next_line = Wall::from_secs(1);
     let serves = || !(relay.is_done() || backend.is_done() || handshakes.is_done() || store.is_done());
-    while devices.iter().any(|device| !device.is_done()) && WallInstant::now() < deadline && serves() {
+    let work = || devices.iter().chain([&narrowed]).filter(|device| !device.is_done()).count();
+    while work() > 0 && WallInstant::now() < deadline && serves() {
         sleep(Wall::from_millis(20));
         if clock.elapsed() >= next_line {
             next_line += Wall::from_secs(1);
             let deeds = *deeds.lock().unwrap_or_else(PoisonError::into_inner);
-            let left = devices.iter().filter(|device| !device.is_done()).count();
-            print_progress(clock, &shown, &charts, &deeds, left);
+            print_progress(clock, &shown, &charts, &deeds, work());
         }
     }
     let served = serves();
     stop_devices.store(true, Ordering::Relaxed);
     let logs = devices.into_iter().map(Worker::join).collect::<Result<Vec<_>, _>>()?;
     let impostors = strangers.into_iter().map(Worker::join).collect::<Result<Vec<_>, _>>()?;
+    let (flood, revoked, narrowed) = (flood.join()?, revoked.join()?, narrowed.join()?);
     let wall_seconds = clock.elapsed().as_secs_f64();
     stop.store(true, Ordering::Relaxed);
     // The other threads of the service end when the backend does; the first to fail is the one to name.
@@ -255,26 +239,23 @@ fn run(args: Args) -> Result<Report, Error> {
         let bytes_from_backend = far[n].iter().filter_map(|path| service.bytes_sent.get(path)).sum();
         devices.push(DeviceReport { name, verdict, log, bytes_from_backend, kinds });
     }
+    let guests = Guests::judge(
+        (security::monitor(first_guest + 2, measured), charts.remove(&revoked_identity), revoked),
+        (security::monitor(first_guest + 3, measured), charts.remove(&narrowed_identity), narrowed),
+        [revoked_identity, narrowed_identity],
+    );
     Ok(Report {
         args,
         wall_seconds,
         devices,
         impostors,
+        guests,
+        flood,
         service,
         stores_failed,
         foreign_charts: charts.len(),
         relay,
     })
-}
-
-/// Two that do not belong here: one made itself an authority, the other has copied a credential, but not the key.
-fn impostors(victim: &LocalIdentity, anchors: TrustAnchors) -> Result<Vec<Provisioned>, Error> {
-    let own = Authority::new(SigningKey::generate(&mut OsEntropy)?);
-    let upstart = identity(&own, subject(&device_name(0)), Role::Device)?;
-    let secret = StaticSecret::generate(&mut OsEntropy)?;
-    let public: PublicKey = secret.public_key();
-    let thief = LocalIdentity::new(Arc::new(secret), public, *victim.credential());
-    Ok([upstart, thief].map(|identity| Provisioned { identity, anchors, pin: None }).to_vec())
 }
 
 fn print_progress(clock: Clock, shown: &Shown, charts: &Charts, deeds: &Deeds, left: usize) {

@@ -5,9 +5,11 @@
 
 use crate::args::Args;
 use crate::clock::Clock;
+use crate::flood::Recorded;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration as Wall;
 use vitalwire::wire::Side;
@@ -61,6 +63,8 @@ struct Way {
     latest: VecDeque<Vec<u8>>,
 }
 
+/// The first byte of a Hello.
+pub const HELLO: u8 = 0x11;
 const KEPT_FIRST: usize = 8;
 const KEPT_LATEST: usize = 400;
 
@@ -143,6 +147,8 @@ pub struct Relay {
     held: BinaryHeap<Held>,
     number: u64,
     deeds: Deeds,
+    /// What it has overheard for the strangers.
+    recorded: Arc<Recorded>,
 }
 
 impl Relay {
@@ -151,7 +157,7 @@ impl Relay {
         args: Args,
         clock: Clock,
         links: usize,
-        backend: SocketAddr,
+        (backend, recorded): (SocketAddr, Arc<Recorded>),
         roams: impl Fn(usize) -> bool,
     ) -> io::Result<Self> {
         let socket = || {
@@ -175,7 +181,8 @@ impl Relay {
             })
         };
         let links = (0..links).map(link).collect::<io::Result<_>>()?;
-        Ok(Self { args, clock, links, backend, held: BinaryHeap::new(), number: 0, deeds: Deeds::default() })
+        let (held, deeds) = (BinaryHeap::new(), Deeds::default());
+        Ok(Self { args, clock, links, backend, held, number: 0, deeds, recorded })
     }
 
     /// Where a device sends to.
@@ -238,6 +245,9 @@ impl Relay {
     /// Decides what becomes of a packet. The dice are thrown the same number of times for each.
     fn handle(&mut self, link: usize, from: Side, packet: &[u8]) {
         self.deeds.received += 1;
+        if from == Side::Device && link < self.args.devices && packet.first() == Some(&HELLO) {
+            self.recorded.add(packet);
+        }
         let Args { loss, duplicate, reorder, attack, .. } = self.args;
         let links = self.links.len() as u64;
         let way = self.links[link].way(from);

@@ -1,9 +1,11 @@
 //! What there is to read at the end.
 
-use crate::args::Args;
+use crate::args::{self, Args};
 use crate::device::{Life, Logbook};
+use crate::flood::Sent;
 use crate::oracle::{LOAD, Tally, Verdict};
 use crate::relay::Deeds;
+use crate::security::Guests;
 use crate::service::Summary;
 use crate::signals::Signal;
 use std::collections::BTreeMap;
@@ -62,6 +64,8 @@ pub struct Report {
     pub wall_seconds: f64,
     pub devices: Vec<DeviceReport>,
     pub impostors: Vec<Logbook>,
+    pub guests: Guests,
+    pub flood: Sent,
     pub service: Summary,
     pub stores_failed: u64,
     /// Charts of identities that the ward does not have.
@@ -100,7 +104,9 @@ impl Report {
         let Summary { strangers, scope_refused, tag_conflicts, tickets_refused, .. } = self.service;
         let foreign_charts = self.foreign_charts;
         if strangers > 0 || foreign_charts > 0 {
-            failures.push(format!("{strangers} sessions or batches, {foreign_charts} charts of strangers"));
+            failures.push(format!(
+                "{strangers} sessions, batches or verified credentials, {foreign_charts} charts of strangers"
+            ));
         }
         if scope_refused > 0 || tag_conflicts > 0 || tickets_refused > 0 {
             failures.push(format!(
@@ -111,6 +117,7 @@ impl Report {
         if admitted > 0 {
             failures.push(format!("impostors got {admitted} sessions"));
         }
+        failures.extend(self.security_failures());
         failures
     }
 
@@ -130,6 +137,7 @@ impl Report {
              reordering {reorder} %, attacks {attack} % of each kind",
             self.args.measured().as_secs()
         );
+        println!("   {}", args::provider());
         self.print_records();
         self.print_channels();
         self.print_kinds();
@@ -137,6 +145,7 @@ impl Report {
         self.print_sessions();
         self.print_latencies();
         self.print_refusals();
+        self.print_security();
     }
 
     fn print_records(&self) {
@@ -320,7 +329,7 @@ impl Report {
             };
             let of_devices = self.devices.iter().flat_map(|device| &device.log.discards);
             let devices: u64 = of_devices.map(count).sum();
-            let backend: u64 = self.service.discards.iter().map(count).sum();
+            let backend: u64 = self.service.discards().map(count).sum();
             println!("{kind:<38}{backend:>10}{devices:>10}");
         }
         let listed = |reason: &Discard| KINDS.iter().any(|(_, reasons)| reasons.contains(reason));

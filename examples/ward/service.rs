@@ -1,184 +1,27 @@
 //! The service: the run loop of `vitalwire::backend::Backend`, a thread that computes handshakes, and one that stores.
 
-use crate::TODAY;
-use crate::capture::Capture;
+use crate::auditor::{Auditor, Logged, Term};
+use crate::cast::TODAY;
+use crate::charts::{Charts, OfLife, Verdict};
 use crate::clock::Clock;
 use crate::device::is_time_out;
-use crate::relay::Dice;
-use crate::signals::Fact;
+use crate::relay::HELLO;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration as Wall;
 use vitalwire::backend::{
-    Backend, BackendConfig, BackendEvent, BatchRef, ClaimOutcome, Claims, Grant, HandshakeDone, HandshakeJob,
-    Inbound, OwnedBatch, Received, TicketClaim,
+    AdmissionLimits, Backend, BackendConfig, BackendEvent, ClaimOutcome, Command, Duty, Grant, HandshakeDone,
+    HandshakeJob, Inbound, OwnedBatch, Policy, Rate, Received, Rules, SenderId,
 };
 use vitalwire::crypto::{ServiceKey, TicketKey};
-use vitalwire::delivery::Ledger;
-use vitalwire::framing::{Lane, encode_record};
 use vitalwire::handshake::TicketKeys;
-use vitalwire::identity::{Identity, Scopes};
-use vitalwire::limits::MAX_RECORD;
+use vitalwire::identity::{Identity, RevocationError, Scopes, Time, TrustAnchors};
 use vitalwire::wire::Pattern;
 use vitalwire::{
     CallError, CloseReason, Discard, Discards, Duration, Entropy, EntropyError, Instant, OsEntropy,
 };
-
-/// What is stored of one device: records, and in the same transaction the marks that make it exactly once.
-#[derive(Debug, Default)]
-pub struct Chart {
-    ledger: Ledger,
-    pub stored: Vec<Stored>,
-    /// Records that came again though they were stored.
-    pub repeats: u64,
-}
-
-/// One record, as it was stored.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    pub boot: u32,
-    pub lane: Lane,
-    pub sequence: u64,
-    pub at: Instant,
-    pub fact: Fact,
-    /// What the record takes in a batch, without the difference of its time.
-    pub bytes: u64,
-}
-
-/// The database of the ward.
-#[derive(Debug)]
-pub struct Charts {
-    charts: Mutex<BTreeMap<Identity, Chart>>,
-    /// The tickets that were used.
-    claims: Mutex<Claims>,
-    pub stored: AtomicU64,
-    pub failed: AtomicU64,
-}
-
-/// Claims that are kept, at the most.
-const CLAIMS: usize = 100_000;
-
-impl Default for Charts {
-    fn default() -> Self {
-        Self {
-            charts: Mutex::default(),
-            claims: Mutex::new(Claims::new(CLAIMS)),
-            stored: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Charts {
-    /// One transaction: is the ticket used for the first time?
-    fn claim(&self, claim: &TicketClaim) -> ClaimOutcome {
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner).claim(TODAY, claim)
-    }
-
-    /// A thread that panicked while it stored has stored nothing: the chart is whole.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Identity, Chart>> {
-        self.charts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is known to be stored of a device, to be handed to the backend when it lets the device in.
-    fn ledger(&self, identity: &Identity) -> Ledger {
-        self.lock().get(identity).map(|chart| chart.ledger.clone()).unwrap_or_default()
-    }
-
-    /// One transaction: the records that are new, and the mark.
-    fn store(&self, now: Instant, batch: &OwnedBatch) -> Result<(), String> {
-        let batch = batch.as_batch();
-        let mark = batch.mark();
-        let mut charts = self.lock();
-        let chart = charts.entry(batch.identity()).or_default();
-        batch.closed().iter().for_each(|closed| chart.ledger.close(closed));
-        let new = chart.ledger.apply(&mark).map_err(text)?;
-        let set = batch.descriptors().set();
-        for record in batch.records() {
-            let lane = mark.stream.lane;
-            if new >> (record.sequence - mark.first) & 1 == 0 {
-                chart.repeats += 1;
-                continue;
-            }
-            let fact = Fact::of(lane, record.time, &record.record);
-            // a block that was decoded is copied as it came, so this is what lay in the packet
-            let mut bytes = [0; MAX_RECORD];
-            let bytes = encode_record(&record.record, &set, &mut bytes).map_err(text)? as u64;
-            chart.stored.push(Stored {
-                boot: mark.stream.boot,
-                lane,
-                sequence: record.sequence,
-                at: now,
-                fact,
-                bytes,
-            });
-            self.stored.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Hands out everything at the end.
-    pub fn take(&self) -> BTreeMap<Identity, Chart> {
-        std::mem::take(&mut *self.lock())
-    }
-}
-
-/// What belongs to one life of the backend: what it asked for before it died is of no use to the next one.
-pub type OfLife<T> = (u32, T);
-
-/// What the store tells the backend.
-#[derive(Clone, Copy, Debug)]
-pub enum Verdict {
-    Stored(BatchRef),
-    Failed(BatchRef),
-}
-
-/// Stores after up to 500 ms, hence not in the order of arrival, and fails in one case of a hundred.
-pub fn store(
-    charts: &Charts,
-    clock: Clock,
-    seed: u64,
-    mut capture: Option<Capture>,
-    batches: &Receiver<OfLife<OwnedBatch>>,
-    verdicts: &Sender<OfLife<Verdict>>,
-) -> Result<(), String> {
-    let mut dice = Dice::new(seed ^ 0x5707_a9e5);
-    let mut waiting: BTreeMap<(Instant, u64), OfLife<OwnedBatch>> = BTreeMap::new();
-    let mut number = 0;
-    loop {
-        let due = waiting.keys().next().map(|(due, _)| *due);
-        match batches.recv_timeout(clock.wait(due, Wall::ZERO, Wall::from_millis(50))) {
-            Ok(batch) => {
-                number += 1;
-                let due = clock.now() + Duration::from_millis(dice.below(500));
-                waiting.insert((due, number), batch);
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            // The backend has ended: so has this.
-            Err(RecvTimeoutError::Disconnected) => return capture.map_or(Ok(()), Capture::finish),
-        }
-        let now = clock.now();
-        while let Some(entry) = waiting.first_entry().filter(|entry| entry.key().0 <= now) {
-            let (life, batch) = entry.remove();
-            let verdict = if dice.percent(1) {
-                charts.failed.fetch_add(1, Ordering::Relaxed);
-                Verdict::Failed(batch.handle())
-            } else {
-                charts.store(now, &batch)?;
-                if let Some(capture) = &mut capture {
-                    capture.write(&batch.as_batch())?;
-                }
-                Verdict::Stored(batch.handle())
-            };
-            if verdicts.send((life, verdict)).is_err() {
-                return capture.map_or(Ok(()), Capture::finish);
-            }
-        }
-    }
-}
 
 /// Computes handshakes, so that they never stall data.
 pub fn handshakes(jobs: &Receiver<OfLife<HandshakeJob>>, done: &Sender<OfLife<HandshakeDone>>) {
@@ -189,12 +32,48 @@ pub fn handshakes(jobs: &Receiver<OfLife<HandshakeJob>>, done: &Sender<OfLife<Ha
     }
 }
 
+/// Whom the service knows, and what befalls it.
+pub struct Plan {
+    /// The devices of the ward.
+    pub ward: BTreeSet<Identity>,
+    /// One that is let in until it is revoked, and one whose scopes are narrow.
+    pub revoked: Identity,
+    pub narrowed: Identity,
+    /// The list that revokes, and an older one that does not.
+    pub lists: [Vec<u8>; 2],
+    pub anchors: TrustAnchors,
+    /// The ports of the strangers.
+    pub strangers: BTreeSet<SocketAddr>,
+    pub revokes_at: Instant,
+    pub dies_at: Instant,
+}
+
+impl Plan {
+    fn lets_in(&self, identity: &Identity) -> bool {
+        self.ward.contains(identity) || [self.revoked, self.narrowed].contains(identity)
+    }
+}
+
+/// The usual rates of a node are too high to be reached here, and the ward's clock is fast: these hold by the clock on
+/// the wall, but for those of single paths.
+pub fn admission(speed: u64) -> AdmissionLimits {
+    let rate = |per_second: u64| {
+        Rate::per_minute((per_second * 60 / speed).max(1) as u32, per_second.min(2000) as u32)
+    };
+    AdmissionLimits {
+        handshakes: rate(400),
+        hellos: rate(100_000),
+        retries: rate(20_000),
+        ..AdmissionLimits::NODE
+    }
+}
+
 /// What the backend has to tell at the end.
 #[derive(Debug, Default)]
 pub struct Summary {
     /// Sessions that were proved, of devices of the ward.
     pub sessions: Vec<Pattern>,
-    /// Sessions and batches of anybody else.
+    /// Sessions and batches of anybody else, and credentials that were shown to the application.
     pub strangers: u64,
     pub handshakes_refused: u64,
     /// Handshakes that had run out of time when the application decided.
@@ -205,14 +84,69 @@ pub struct Summary {
     pub tickets_refused: u64,
     pub packets_sent: u64,
     pub bytes_sent: BTreeMap<SocketAddr, u64>,
-    /// What the backends discarded, in each of their lives.
-    pub discards: Vec<Discards>,
+    pub flood: Flooded,
+    pub revocation: Revocation,
+    pub narrowed: Narrowed,
+    /// What the backends counted, in each of their lives, and what they logged.
+    pub terms: Vec<Term>,
+    pub logged: Option<Logged>,
+}
+
+/// What the backend did with packets from the strangers' ports.
+#[derive(Debug, Default)]
+pub struct Flooded {
+    pub packets: u64,
+    /// Bytes that came from each.
+    pub bytes: BTreeMap<SocketAddr, u64>,
+    /// Discards of these packets.
+    pub discards: BTreeMap<Discard, u64>,
+    /// Those that were taken and are no Hellos, and batches that came in any.
+    pub taken: u64,
+    pub batches: u64,
+}
+
+/// What became of the device that is revoked.
+#[derive(Debug, Default)]
+pub struct Revocation {
+    /// When the list was put in force, while the device had a session; and when that ended.
+    pub at: Option<Instant>,
+    pub ended: Option<Instant>,
+    /// The next backend has put the list in force, too.
+    pub kept: bool,
+    /// The older list was refused.
+    pub rollback_refused: bool,
+    pub sessions_before: u64,
+    pub sessions_after: u64,
+    pub batches_after: u64,
+}
+
+/// What became of the device whose scopes are narrow.
+#[derive(Debug, Default)]
+pub struct Narrowed {
+    pub sessions: u64,
+    /// Records that were refused as out of its scopes; copies count again.
+    pub refused: u64,
+    /// Commands for it that were refused, and those that were taken.
+    pub denied: u64,
+    pub commanded: u64,
 }
 
 impl Summary {
+    /// A batch came in.
+    fn delivered(&mut self, plan: &Plan, identity: &Identity) {
+        self.strangers += u64::from(!plan.lets_in(identity));
+        let revoked = *identity == plan.revoked && self.revocation.at.is_some();
+        self.revocation.batches_after += u64::from(revoked);
+    }
+
     /// How often packets were discarded for this reason.
     pub fn discarded(&self, reason: Discard) -> u64 {
-        self.discards.iter().map(|discards| u64::from(discards.of(reason))).sum()
+        self.discards().map(|discards| u64::from(discards.of(reason))).sum()
+    }
+
+    /// What was discarded, in each of the backend's lives.
+    pub fn discards(&self) -> impl Iterator<Item = &Discards> {
+        self.terms.iter().map(|term| &term.counters.discards)
     }
 }
 
@@ -243,47 +177,66 @@ impl Tickets {
     }
 }
 
-/// Serves until `stop`. At `dies_at` the backend dies, with all that it knows: what is left is what was stored. Another one
+/// Serves until `stop`. Half way the backend dies, with all that it knows: what is left is what was stored. Another one
 /// takes its place a second later.
 pub fn run(
     config: impl Fn() -> Result<BackendConfig, CallError>,
-    tickets: &Tickets,
+    (tickets, auditor): (&Tickets, Auditor),
     socket: &UdpSocket,
-    (ward, charts): (&BTreeSet<Identity>, &Charts),
-    (clock, dies_at): (Clock, Instant),
+    (plan, charts): (&Plan, &Charts),
+    clock: Clock,
     threads: &Threads,
     stop: &AtomicBool,
 ) -> Result<Summary, String> {
-    let make = || {
-        let mut backend = Backend::new(config()?)?;
-        backend.set_ticket_keys(tickets.keys());
-        Ok::<_, CallError>(backend)
-    };
+    let make = || Backend::new(config()?);
     let backend = make().map_err(text)?;
-    let mut node = Node { backend, life: 0, ward, charts, threads, summary: Summary::default() };
+    let summary = Summary::default();
+    let mut node =
+        Node { backend, life: 0, plan, charts, tickets, threads, auditor, policy: policy()?, summary };
+    node.start(clock.now())?;
     while !stop.load(Ordering::Relaxed) {
-        if node.life == 0 && dies_at <= clock.now() {
+        if node.life == 0 && plan.dies_at <= clock.now() {
             let dead = std::mem::replace(&mut node.backend, make().map_err(text)?);
             node.life += 1;
-            node.summary.discards.push(dead.discards().clone());
+            node.summary.terms.push(node.auditor.died(&dead));
             // What comes while nobody listens is lost: the socket keeps little, and not for long.
             let mut buffer = [0u8; 2048];
-            while clock.now() < dies_at + Duration::from_secs(1) {
+            while clock.now() < plan.dies_at + Duration::from_secs(1) {
                 std::thread::sleep(Wall::from_millis(1));
             }
             socket.set_nonblocking(true).map_err(text)?;
-            while socket.recv_from(&mut buffer).is_ok() {}
+            while clock.now() < plan.dies_at + Duration::from_secs(2) && socket.recv_from(&mut buffer).is_ok()
+            {
+            }
             socket.set_nonblocking(false).map_err(text)?;
+            node.start(clock.now())?;
         }
         node.receive(socket, clock)?;
         let now = clock.now();
         node.handshake(now);
         node.decide(now);
         node.settle(now);
+        node.revoke(now)?;
         node.transmit(now, socket)?;
+        node.auditor.run(now, &mut node.backend)?;
     }
-    node.summary.discards.push(node.backend.discards().clone());
-    Ok(node.summary)
+    let Node { mut backend, auditor, mut summary, .. } = node;
+    let (term, logged) = auditor.stop(clock.now(), &mut backend)?;
+    summary.terms.push(term);
+    summary.logged = Some(logged);
+    Ok(summary)
+}
+
+/// Who may command, and what: the nurse, a bolus.
+const NURSE: SenderId = SenderId(1);
+const BOLUS: u16 = 1;
+
+fn policy() -> Result<Rules, String> {
+    let mut rules = Rules::new(10);
+    rules.allow_devices(Scopes::PUBLISH | Scopes::COMMANDS);
+    rules.allow_commands(Duty(1), BOLUS..=BOLUS).map_err(text)?;
+    rules.assign(NURSE, Duty(1)).map_err(text)?;
+    Ok(rules)
 }
 
 /// Packets that are taken from the socket at once, at the most.
@@ -292,9 +245,12 @@ const BATCH: usize = 64;
 struct Node<'a> {
     backend: Backend<SocketAddr>,
     life: u32,
-    ward: &'a BTreeSet<Identity>,
+    plan: &'a Plan,
     charts: &'a Charts,
+    tickets: &'a Tickets,
     threads: &'a Threads,
+    auditor: Auditor,
+    policy: Rules,
     summary: Summary,
 }
 
@@ -318,18 +274,46 @@ impl Node<'_> {
         socket.set_nonblocking(false).map_err(text)?;
         let now = clock.now();
         self.backend.handle_timeout(now);
-        let mut inbound: Vec<_> =
-            packets.iter_mut().map(|(path, packet)| Inbound { path: *path, packet }).collect();
-        let (ward, life) = (self.ward, self.life);
-        let (summary, batches) = (&mut self.summary, &self.threads.batches);
+        let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+        for (path, packet) in &mut packets {
+            let of_stranger = self.plan.strangers.contains(path);
+            let inbound = Inbound { path: *path, packet };
+            if of_stranger { &mut theirs } else { &mut ours }.push(inbound);
+        }
+        let life = self.life;
         let mut store_is_gone = false;
-        self.backend.handle_packets(now, &mut inbound, &mut |received| {
+        self.backend.handle_packets(now, &mut ours, &mut |received| {
             if let Received::Batch(batch) = received {
-                summary.strangers += u64::from(!ward.contains(&batch.identity()));
-                store_is_gone |= batches.send((life, batch.to_owned())).is_err();
+                self.summary.delivered(self.plan, &batch.identity());
+                store_is_gone |= self.threads.batches.send((life, batch.to_owned())).is_err();
             }
         });
+        self.receive_flood(now, theirs);
         if store_is_gone { Err("the store has ended".to_owned()) } else { Ok(()) }
+    }
+
+    /// Packets of strangers, handed in apart: so what becomes of them is known. Nothing but a Hello may be taken, and a
+    /// Hello alone makes no session.
+    fn receive_flood(&mut self, now: Instant, mut packets: Vec<Inbound<'_, SocketAddr>>) {
+        let flood = &mut self.summary.flood;
+        for Inbound { path, packet } in &packets {
+            flood.packets += 1;
+            *flood.bytes.entry(*path).or_default() += packet.len() as u64;
+        }
+        packets.sort_by_key(|inbound| inbound.packet.first() == Some(&HELLO));
+        let hellos = packets.partition_point(|inbound| inbound.packet.first() != Some(&HELLO));
+        let (others, hellos) = packets.split_at_mut(hellos);
+        for (part, are_hellos) in [(others, false), (hellos, true)] {
+            let before = self.backend.discards().clone();
+            self.backend.handle_packets(now, part, &mut |_| flood.batches += 1);
+            let discards = self.backend.discards();
+            for (discard, count) in discards.iter().filter(|(of, n)| *n > before.of(*of)) {
+                *flood.discards.entry(discard).or_default() += u64::from(count - before.of(discard));
+            }
+            if !are_hellos {
+                flood.taken += (part.len() as u64).saturating_sub(discards.total() - before.total());
+            }
+        }
     }
 
     /// Hands out handshake jobs and takes what became of them: step 2.
@@ -344,15 +328,49 @@ impl Node<'_> {
         }
         // What rode in a resumption's Hello.
         while let Some(batch) = self.backend.poll_early() {
-            self.summary.strangers += u64::from(!self.ward.contains(&batch.as_batch().identity()));
+            self.summary.delivered(self.plan, &batch.as_batch().identity());
             // If the store has ended, the next batch says so.
             let _ = self.threads.batches.send((life, batch));
         }
     }
 
-    /// What a device of the ward may do, and what is stored of it.
+    /// A backend begins, with the list that is in force: its audit log first.
+    fn start(&mut self, now: Instant) -> Result<(), String> {
+        self.auditor.started(now, &mut self.backend);
+        self.backend.set_ticket_keys(self.tickets.keys());
+        if let Some(list) = self.charts.list() {
+            self.put_in_force(now, &list).map_err(text)?;
+            self.summary.revocation.kept = true;
+        }
+        Ok(())
+    }
+
+    fn put_in_force(&mut self, now: Instant, list: &[u8]) -> Result<(), RevocationError> {
+        let list = self.plan.anchors.verify_revocations(list, Time::known(TODAY))?;
+        self.backend.revoke(now, &list).map(drop)
+    }
+
+    /// Revokes a device, once it is time and it has a session: keeps the list, then puts it in force. Somebody who brings
+    /// an older list later is refused.
+    fn revoke(&mut self, now: Instant) -> Result<(), String> {
+        let revocation = &self.summary.revocation;
+        if revocation.at.is_some() || now < self.plan.revokes_at || revocation.sessions_before == 0 {
+            return Ok(());
+        }
+        let [list, old] = &self.plan.lists;
+        self.charts.keep_list(list);
+        self.put_in_force(now, list).map_err(text)?;
+        let rolled_back = self.put_in_force(now, old);
+        let revocation = &mut self.summary.revocation;
+        revocation.at = Some(now);
+        revocation.rollback_refused = matches!(rolled_back, Err(RevocationError::Rollback { .. }));
+        Ok(())
+    }
+
+    /// What a device may do, and what is stored of it. The library narrows it to what the device's credential permits.
     fn grant(&self, identity: &Identity) -> Grant {
-        Grant { scopes: Scopes::PUBLISH, ledger: self.charts.ledger(identity), ..Grant::default() }
+        let scopes = self.policy.scopes(identity, Scopes::from_bits(u32::MAX));
+        Grant { scopes, ledger: self.charts.ledger(identity), ..Grant::default() }
     }
 
     /// Looks at the events and decides who may come in: step 3.
@@ -369,27 +387,53 @@ impl Node<'_> {
                 }
                 BackendEvent::Pending { pending, credential, .. } => {
                     let identity = credential.identity();
-                    let decided = if self.ward.contains(&identity) {
+                    let decided = if self.plan.lets_in(&identity) {
                         let grant = self.grant(&identity);
                         self.backend.accept(now, pending, grant)
                     } else {
+                        self.summary.strangers += 1;
                         self.backend.refuse(now, pending, CloseReason::Refused)
                     };
                     // It may have expired meanwhile: then the device tries again.
                     self.summary.expired += u64::from(decided.is_err());
                 }
-                BackendEvent::Connected { identity, pattern, .. } => {
-                    if self.ward.contains(&identity) {
-                        self.summary.sessions.push(pattern);
-                    } else {
-                        self.summary.strangers += 1;
-                    }
+                BackendEvent::Connected { identity, pattern, .. } => self.connected(now, identity, pattern),
+                BackendEvent::Disconnected { identity, reason: CloseReason::Revoked }
+                    if identity == self.plan.revoked =>
+                {
+                    self.summary.revocation.ended.get_or_insert(now);
                 }
                 BackendEvent::HandshakeRefused(_) => self.summary.handshakes_refused += 1,
+                BackendEvent::ScopeRefused { identity, count, .. } if identity == self.plan.narrowed => {
+                    self.summary.narrowed.refused += u64::from(count);
+                }
                 BackendEvent::ScopeRefused { .. } => self.summary.scope_refused += 1,
+                BackendEvent::CommandDenied { identity, .. } if identity == self.plan.narrowed => {
+                    self.summary.narrowed.denied += 1;
+                }
                 BackendEvent::TagConflict { .. } => self.summary.tag_conflicts += 1,
                 _ => {}
             }
+        }
+    }
+
+    /// A device is online. Who has a narrow credential is commanded at once: that must not work.
+    fn connected(&mut self, now: Instant, identity: Identity, pattern: Pattern) {
+        let summary = &mut self.summary;
+        if self.plan.ward.contains(&identity) {
+            summary.sessions.push(pattern);
+        } else if identity == self.plan.revoked {
+            let revocation = &mut summary.revocation;
+            let since =
+                revocation.at.map_or(&mut revocation.sessions_before, |_| &mut revocation.sessions_after);
+            *since += 1;
+        } else if identity == self.plan.narrowed {
+            summary.narrowed.sessions += 1;
+            let bolus = Command { kind: BOLUS, body: &[1], ttl: Duration::from_secs(10) };
+            let given = self.backend.command_by(now, &self.policy, NURSE, &identity, bolus);
+            summary.narrowed.commanded += u64::from(given.is_ok());
+        } else {
+            summary.strangers += 1;
         }
     }
 

@@ -191,7 +191,7 @@ fn renewal_keeps_subject_role_and_key() {
     desk.issue_device("d.credential");
     desk.now += 2000 * DAY;
     let old = "verify d.credential --key device.pub --trust a/authority.pub";
-    desk.bad(1, old, "expired");
+    desk.bad(1, old, "expired: good until 2030-06-14 (1907680000), and it is 2030-12-06");
     desk.good("renew a --credential d.credential --key device.pub --out e.credential --scopes alarms");
     let verified = desk.good("verify e.credential --key device.pub --trust a/authority.pub");
     assert!(verified.contains("scopes alarms"), "{verified}");
@@ -201,7 +201,11 @@ fn renewal_keeps_subject_role_and_key() {
     };
     assert_eq!(subject("d.credential"), subject("e.credential"));
     assert!(desk.good("inspect e.credential").contains("serial      2\n"));
-    desk.bad(1, "renew a --credential d.credential --key backend.pub --out f.credential", "bad signature");
+    desk.bad(
+        1,
+        "renew a --credential d.credential --key backend.pub --out f.credential",
+        "than the one of --key",
+    );
     desk.good("create b");
     desk.bad(1, "renew b --credential d.credential --key device.pub --out f.credential", "unknown issuer");
     desk.good("revoke a --serial 1");
@@ -218,10 +222,12 @@ fn lists_grow_are_numbered_and_old_ones_are_refused() {
     desk.issue_device("d.credential");
     desk.good("issue a --key backend.pub --role backend --scopes none --out b.credential");
     let verify = "verify d.credential --key device.pub --trust a/authority.pub";
-    desk.good("revoke a --serial 100-199 --serial 7");
+    let noted = desk.good("revoke a --serial 100-199 --serial 7");
+    assert!(noted.contains("note: nothing was issued yet with serial 100-199\n"), "{noted}");
     desk.good(&format!("{verify} --list a/revocations"));
     fs::copy(desk.path("a/revocations"), desk.path("first.list")).unwrap();
     let shown = desk.good("revoke a --serial 1 --serial 2");
+    assert!(!shown.contains("note:"), "{shown}");
     assert!(shown.contains("revocation list 2\n"), "{shown}");
     assert!(
         shown.contains("backends    1 serials: 2\n")
@@ -244,7 +250,8 @@ fn lists_grow_are_numbered_and_old_ones_are_refused() {
     fs::copy(desk.path("first.list"), desk.path("a/revocations")).unwrap();
     desk.bad(1, "revoke a --serial 9", "rolled back: list 3 of this issuer is known already");
     fs::remove_file(desk.path("a/revocations")).unwrap();
-    desk.bad(1, "issue a --key device.pub --role device --scopes none --out e.credential", "revocations");
+    let gone = "is gone; the register knows of list 3";
+    desk.bad(1, "issue a --key device.pub --role device --scopes none --out e.credential", gone);
 }
 
 #[test]
@@ -275,7 +282,10 @@ fn damaged_and_foreign_files_are_refused() {
     );
     fs::write(desk.path("short.pub"), [1; 31]).unwrap();
     desk.bad(1, "issue a --key short.pub --role device --scopes none --out e.file", "a key has 32 bytes");
-    desk.bad(1, "list c.d", "authority.key: ");
+    desk.bad(1, "list c.d", "`authority create` makes an authority");
+    desk.bad(1, "verify short.pub --trust a/authority.pub", "neither a credential, nor a certificate");
+    let verify = "verify d.credential --key device.pub --trust a/authority.pub";
+    desk.bad(1, &format!("{verify} --intermediate short.pub"), "no certificate of an authority");
     fs::copy(desk.path("b/authority.pub"), desk.path("a/authority.pub")).unwrap();
     desk.bad(1, "list a", "do not belong together");
     fs::write(desk.path("b/register"), "issued 1 what\n").unwrap();
@@ -324,6 +334,8 @@ fn nothing_is_overwritten_and_no_serial_given_twice() {
     let again = "issue a --key device.pub --role device --scopes none --out d.credential";
     desk.bad(1, again, "is there already: nothing was signed");
     assert_eq!(desk.bytes("d.credential"), before);
+    let nowhere = "issue a --key device.pub --role device --scopes none --out gone.d/e.credential";
+    desk.bad(1, nowhere, "there is no directory");
     assert!(desk.issue_device("e.credential").contains("serial      2\n"));
     // Somebody else is at work, or was, and lost his power.
     fs::write(desk.path("a/lock"), "").unwrap();

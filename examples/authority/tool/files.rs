@@ -41,8 +41,17 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<[u8; 32]>, Failure> {
     if whole { Ok(key) } else { Err(at(path, "a key has 32 bytes")) }
 }
 
+/// Makes sure that a file can be written, before anything is signed or noted.
 pub fn check_new(path: &Path) -> Result<(), Failure> {
-    if path.exists() { Err(at(path, "is there already: nothing was signed")) } else { Ok(()) }
+    if path.exists() {
+        return Err(at(path, "is there already: nothing was signed"));
+    }
+    match path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
+        Some(parent) => {
+            Err(at(path, format!("there is no directory {}: nothing was signed", parent.display())))
+        }
+        None => Ok(()),
+    }
 }
 
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {

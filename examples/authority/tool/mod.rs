@@ -27,7 +27,8 @@ pub fn run(words: Vec<OsString>, now: UnixSeconds, out: &mut dyn Write, errors: 
     match result {
         Ok(()) => 0,
         Err(Failure::Usage(why)) => {
-            let _ = writeln!(errors, "authority: {why}; --help says more");
+            let joint = if why.ends_with('?') { "" } else { ";" };
+            let _ = writeln!(errors, "authority: {why}{joint} --help says more");
             2
         }
         Err(Failure::Refused(why)) => {
@@ -68,6 +69,10 @@ fn dispatch(words: Vec<OsString>, now: UnixSeconds, out: &mut String) -> Result<
 }
 
 fn open(directory: &Path) -> Result<(Authority, Register), Failure> {
+    if !directory.join("authority.key").exists() {
+        let why = "there is no authority.key in it: `authority create` makes an authority";
+        return Err(files::at(directory, why));
+    }
     let secret = read_secret(&directory.join("authority.key"))?;
     let authority = Authority::new(SigningKey::from_bytes(*secret));
     let public = read_key(&directory.join("authority.pub"))?;
@@ -84,6 +89,7 @@ fn open(directory: &Path) -> Result<(Authority, Register), Failure> {
 fn create(args: &Args, out: &mut String) -> Result<(), Failure> {
     let directory = args.directory()?;
     files::make_directory(directory)?;
+    files::check_new(&directory.join("authority.key"))?;
     let authority = Authority::new(SigningKey::generate(&mut OsEntropy).map_err(Failure::refused)?);
     files::write_secret(&directory.join("authority.key"), authority.signing_key().expose())?;
     write_new(&directory.join("authority.pub"), &authority.public_key().0)?;
@@ -183,7 +189,7 @@ fn renew(args: &Args, now: UnixSeconds, out: &mut String) -> Result<(), Failure>
         Err(CredentialError::WrongRole) => anchors.verify(&bytes, &key, Role::Backend, any_time),
         other => other,
     };
-    let old = old.map_err(|error| files::at(path, error))?;
+    let old = old.map_err(|error| files::at(path, show::why_not(error, &bytes, now)))?;
     if register.is_revoked(old.serial()) {
         return Err(Failure::Refused(format!(
             "serial {} is revoked: issue a new credential, if the holder may have one",
@@ -213,12 +219,19 @@ fn revoke(args: &Args, now: UnixSeconds, out: &mut String) -> Result<(), Failure
     let anchors = TrustAnchors::new(&[authority.public_key()]).map_err(Failure::refused)?;
     let verified = anchors.verify_revocations(&list, Time::known(now)).map_err(Failure::refused)?;
     *out = format!("{}\n{}", register.list_path().display(), show::revocations(&verified));
+    for run in runs.iter().filter(|run| !register.has_issued(run)) {
+        *out += &format!("note: nothing was issued yet with serial {}\n", show::run_text(run));
+    }
     Ok(())
 }
 
 fn list(args: &Args, now: UnixSeconds, out: &mut String) -> Result<(), Failure> {
     let (authority, register) = open(args.directory()?)?;
-    *out = format!("authority {}  list {}\n", authority.issuer(), register.number());
+    let list = match register.number() {
+        0 => "no revocation list yet".to_owned(),
+        number => format!("revocation list {number}"),
+    };
+    *out = format!("authority {}  {list}\n", authority.issuer());
     for entry in register.entries() {
         *out += &format!("{}\n", register.line(entry, now));
     }
@@ -236,7 +249,7 @@ fn inspect(args: &Args, out: &mut String) -> Result<(), Failure> {
         claims
     } else if bytes.len() == 32 {
         let id = IssuerId::of(&SignatureKey(bytes.try_into().unwrap_or_default()));
-        format!("a key; of an authority, its issuer id is {id}\n")
+        format!("a key of 32 bytes; if it is an authority's, its issuer id is {id}\n")
     } else {
         return Err(files::at(path, "neither a credential, nor a certificate, nor a revocation list"));
     };
@@ -256,7 +269,11 @@ fn verify(args: &Args, now: UnixSeconds, out: &mut String) -> Result<(), Failure
     let mut anchors = TrustAnchors::new(&keys).map_err(Failure::refused)?;
     for path in args.paths("intermediate") {
         let certificate = read_at_most(path, MAX_INTERMEDIATE)?;
-        anchors = anchors.with_intermediate(&certificate, time).map_err(|error| files::at(path, error))?;
+        if Intermediate::from_bytes(&certificate).is_err() {
+            return Err(files::at(path, "malformed: no certificate of an authority"));
+        }
+        let why = |error| files::at(path, show::why_not(error, &certificate, time.now()));
+        anchors = anchors.with_intermediate(&certificate, time).map_err(why)?;
     }
     let mut store = RevocationStore::default();
     for path in args.paths("list") {
@@ -267,7 +284,8 @@ fn verify(args: &Args, now: UnixSeconds, out: &mut String) -> Result<(), Failure
     let path = args.file("file")?;
     let bytes = read_at_most(path, MAX_REVOCATION_LIST)?;
     if let Ok(certificate) = Intermediate::from_bytes(&bytes) {
-        anchors = anchors.with_intermediate(&bytes, time).map_err(|error| files::at(path, error))?;
+        let why = |error| files::at(path, show::why_not(error, &bytes, time.now()));
+        anchors = anchors.with_intermediate(&bytes, time).map_err(why)?;
         if store.is_issuer_revoked(&anchors, &IssuerId::of(&certificate.key())) {
             return Err(files::at(path, "revoked"));
         }
@@ -275,7 +293,8 @@ fn verify(args: &Args, now: UnixSeconds, out: &mut String) -> Result<(), Failure
     } else if let Ok(credential) = Credential::from_bytes(&bytes) {
         let key = PublicKey(read_key(args.file("key")?)?);
         let role = show::claimed_role(&bytes);
-        let good = anchors.verify(&bytes, &key, role, time).map_err(|error| files::at(path, error))?;
+        let why = |error| files::at(path, show::why_not(error, &bytes, time.now()));
+        let good = anchors.verify(&bytes, &key, role, time).map_err(why)?;
         if store.is_revoked(&anchors, &good.identity().issuer, good.serial()) {
             return Err(files::at(path, "revoked"));
         }
@@ -286,7 +305,12 @@ fn verify(args: &Args, now: UnixSeconds, out: &mut String) -> Result<(), Failure
             show::credential(&credential)
         );
     } else {
-        let list = anchors.verify_revocations(&bytes, time).map_err(|error| files::at(path, error))?;
+        let list = anchors.verify_revocations(&bytes, time).map_err(|error| match error {
+            RevocationError::Malformed => {
+                files::at(path, "malformed: neither a credential, nor a certificate, nor a revocation list")
+            }
+            error => files::at(path, error),
+        })?;
         match list.form() {
             ListForm::Whole => {
                 store.take(&list).map_err(|error| files::at(path, error))?;

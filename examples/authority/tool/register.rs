@@ -94,7 +94,9 @@ impl Register {
     pub fn open(directory: &Path, authority: &Authority) -> Result<Self, Failure> {
         let lock = directory.join("lock");
         let opened = OpenOptions::new().write(true).create_new(true).open(&lock);
-        opened.map_err(|error| at(&lock, format!("{error}: is the authority in use?")))?;
+        opened.map_err(|error| {
+            at(&lock, format!("{error}: is the authority in use? If no other command runs, remove this file"))
+        })?;
         let lock = Lock(lock);
         let path = directory.join("register");
         let text = String::from_utf8(read_at_most(&path, MAX_REGISTER)?);
@@ -123,6 +125,10 @@ impl Register {
     fn read_list(&mut self, authority: &Authority) -> Result<(), Failure> {
         if self.number == 0 && File::open(&self.list_path).is_err() {
             return Ok(());
+        }
+        if !self.list_path.exists() {
+            let why = format!("is gone; the register knows of list {}: bring it back", self.number);
+            return Err(at(&self.list_path, why));
         }
         let bytes = read_at_most(&self.list_path, MAX_REVOCATION_LIST)?;
         let anchors = TrustAnchors::new(&[authority.public_key()]).map_err(Failure::refused)?;
@@ -155,6 +161,11 @@ impl Register {
 
     pub fn is_revoked(&self, serial: u32) -> bool {
         self.revoked.iter().any(|run| run.contains(&serial))
+    }
+
+    /// Tells whether anything was issued with one of these serials.
+    pub fn has_issued(&self, run: &RangeInclusive<u32>) -> bool {
+        self.entries.iter().filter_map(Entry::serial).any(|serial| run.contains(&serial))
     }
 
     pub fn next_serial(&self) -> Result<u32, Failure> {

@@ -100,6 +100,31 @@ fn fields(bytes: &[u8]) -> Option<Fields> {
     })
 }
 
+/// Says why a credential or certificate was refused, with what it claims.
+pub fn why_not(error: CredentialError, bytes: &[u8], now: UnixSeconds) -> String {
+    let certificate = Intermediate::from_bytes(bytes).ok();
+    let claims = certificate.as_ref().map(Intermediate::claims);
+    let claimed = claims.map(|claims| (claims.not_before, claims.not_after));
+    let fields = fields(bytes).filter(|_| claimed.is_none());
+    let claimed = claimed.or(fields.as_ref().map(|fields| (fields.times[1], fields.times[2])));
+    let issuer = certificate.as_ref().map(Intermediate::issuer).or(fields.map(|fields| fields.issuer));
+    match (error, issuer, claimed) {
+        (CredentialError::UnknownIssuer, Some(issuer), _) => {
+            format!("{error} {issuer}: it is no authority that is trusted here")
+        }
+        (CredentialError::BadSignature, ..) if certificate.is_none() => {
+            format!("{error}: it was altered, or is for another key than the one of --key")
+        }
+        (CredentialError::Expired, _, Some((_, until))) => {
+            format!("{error}: good until {}, and it is {}", date(until), date(now))
+        }
+        (CredentialError::NotYetValid, _, Some((from, _))) => {
+            format!("{error}: good from {}, and it is {}", date(from), date(now))
+        }
+        _ => error.to_string(),
+    }
+}
+
 pub fn claimed_role(bytes: &[u8]) -> Role {
     fields(bytes).and_then(|fields| Role::from_code(fields.role)).unwrap_or(Role::Device)
 }
@@ -140,15 +165,19 @@ pub fn certificate(certificate: &Intermediate) -> String {
     )
 }
 
+/// One serial, or the first and the last.
+pub fn run_text(run: &RangeInclusive<u32>) -> String {
+    match run.start() == run.end() {
+        true => run.start().to_string(),
+        false => format!("{}-{}", run.start(), run.end()),
+    }
+}
+
 fn runs(runs: SerialRuns<'_>) -> String {
-    let shown: Vec<_> = runs
-        .iter()
-        .take(20)
-        .map(|run| match run.start() == run.end() {
-            true => run.start().to_string(),
-            false => format!("{}-{}", run.start(), run.end()),
-        })
-        .collect();
+    if runs.count() == 0 {
+        return "none".into();
+    }
+    let shown: Vec<_> = runs.iter().take(20).map(|run| run_text(&run)).collect();
     let more = if runs.iter().nth(20).is_some() { " …" } else { "" };
     format!("{} serials: {}{more}", runs.count(), shown.join(" "))
 }
