@@ -32,6 +32,7 @@ mod revocation;
 mod sets;
 mod slots;
 mod time_sync;
+mod warm;
 
 pub use admission::{AdmissionLimit, AdmissionLimits, AdmissionStatus};
 pub use claims::{ClaimOutcome, Claims, TicketClaim};
@@ -205,11 +206,14 @@ impl<P: Path> Backend<P> {
     ) {
         self.latest = self.latest.max(now);
         self.end_due_glasses(now);
-        for inbound in packets {
-            let packet = core::mem::take(&mut inbound.packet);
-            self.totals.received(packet.len());
-            if let Err(discard) = self.handle_packet(now, inbound.path.clone(), packet, sink) {
-                self.discards.count(discard);
+        for group in packets.chunks_mut(warm::GROUP) {
+            self.warm(group);
+            for inbound in group {
+                let packet = core::mem::take(&mut inbound.packet);
+                self.totals.received(packet.len());
+                if let Err(discard) = self.handle_packet(now, inbound.path.clone(), packet, sink) {
+                    self.discards.count(discard);
+                }
             }
         }
     }

@@ -42,6 +42,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`DecodeError::Truncated`] if fewer are left; the reader stays where it was.
+    #[cfg_attr(feature = "backend", inline)]
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         //= SPEC.md#conventions
         //# A reader MUST refuse a structure that ends before its last value.
@@ -54,6 +55,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`DecodeError::Truncated`] if fewer are left.
+    #[cfg_attr(feature = "backend", inline)]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (head, tail) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated)?;
         self.rest = tail;
@@ -64,6 +66,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`DecodeError::Truncated`] at the end.
+    #[cfg_attr(feature = "backend", inline)]
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         let [byte] = self.array()?;
         Ok(byte)
@@ -90,6 +93,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::Truncated`] if it does not end, [`DecodeError::NonCanonical`] if a shorter form exists,
     /// [`DecodeError::OutOfRange`] above `u64::MAX`.
+    #[cfg_attr(feature = "backend", inline)]
     pub fn varint(&mut self) -> Result<u64, DecodeError> {
         // Most values are so small.
         if let [byte @ 0..0x80, rest @ ..] = self.rest {
@@ -125,6 +129,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// As [`Reader::varint`], and [`DecodeError::OutOfRange`] if the value does not fit.
+    #[cfg_attr(feature = "backend", inline)]
     pub fn varint_as<T: TryFrom<u64>>(&mut self) -> Result<T, DecodeError> {
         let before = self.rest;
         //= SPEC.md#conventions
@@ -139,6 +144,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// As [`Reader::varint`].
+    #[cfg_attr(feature = "backend", inline)]
     pub fn signed(&mut self) -> Result<i64, DecodeError> {
         self.varint().map(unzigzag)
     }

@@ -104,6 +104,12 @@ impl Inbox {
         Self { ledger, pending: None, generation, session: 0, next: 0 }
     }
 
+    /// Reads a little of what a batch needs; with `deep` of what lies behind that.
+    #[cfg(feature = "backend")]
+    pub(crate) fn touch(&self, deep: bool) -> u64 {
+        if deep { self.ledger.touch() } else { self.next ^ u64::from(self.generation) }
+    }
+
     /// Takes away the room for what waits, if nothing does: another inbox may have it.
     #[cfg(feature = "backend")]
     pub(crate) fn reclaim(&mut self) -> Option<Box<Pending>> {
@@ -219,7 +225,8 @@ impl Inbox {
         if fresh == 0 {
             return Offer::Awaiting;
         }
-        if self.room(stream.lane) == 0 {
+        // With so few there is room in every lane.
+        if self.outstanding() >= BULK_BATCHES && self.room(stream.lane) == 0 {
             return Offer::Full;
         }
         let mark = Mark { stream, settled_below: state.cumulative(), first, mask: fresh };
@@ -307,7 +314,10 @@ impl Inbox {
 
     fn find(&self, batch: BatchNumber) -> Option<usize> {
         let number = (batch.generation == self.generation).then_some(batch.number)?;
-        self.outstandings().iter().position(|outstanding| outstanding.number == number)
+        let all = self.outstandings();
+        // The one that came last is looked for at once.
+        let last = all.len().checked_sub(1).filter(|last| all.get(*last).is_some_and(|it| it.number == number));
+        last.or_else(|| all.iter().position(|outstanding| outstanding.number == number))
     }
 
     fn take(&mut self, batch: BatchNumber) -> Option<Outstanding> {

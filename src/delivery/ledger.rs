@@ -245,6 +245,12 @@ impl Ledger {
         self.boots.get(self.place(key).ok()?)?.state(key.lane)
     }
 
+    /// Reads a little of the newest boot, which is the last one.
+    #[cfg(feature = "backend")]
+    pub(crate) fn touch(&self) -> u64 {
+        self.boots.last().map_or(0, |boot| u64::from(boot.boot) ^ boot.next.first().copied().unwrap_or(0))
+    }
+
     /// Lists the streams in ascending order of their keys.
     pub fn streams(&self) -> impl ExactSizeIterator<Item = (StreamKey, StreamState)> + '_ {
         Streams { boots: self.boots.iter(), boot: None, lanes: Lane::ALL.iter(), left: self.count() }

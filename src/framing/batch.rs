@@ -180,6 +180,7 @@ pub struct BatchRecords<'a, 's> {
 }
 
 impl<'a> BatchRecords<'a, '_> {
+    #[cfg_attr(feature = "backend", inline)]
     fn read(&mut self) -> Result<BatchRecord<'a>, DecodeError> {
         if !core::mem::take(&mut self.first) {
             let step = self.rest.signed()?;
@@ -198,6 +199,7 @@ impl<'a> BatchRecords<'a, '_> {
 impl<'a> Iterator for BatchRecords<'a, '_> {
     type Item = Result<BatchRecord<'a>, DecodeError>;
 
+    #[cfg_attr(feature = "backend", inline)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.done {
             return None;

@@ -168,7 +168,8 @@ impl<'a> Frame<'a> {
     pub(super) fn parse(kind: u8, body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let frame = match kind {
-            0 if body.iter().all(|&byte| byte == 0) => Self::Padding(reader.rest().len()),
+            // All bytes at once: what a compiler turns into a few wide steps.
+            0 if body.iter().fold(0, |any, &byte| any | byte) == 0 => Self::Padding(reader.rest().len()),
             0 => return Err(DecodeError::NonCanonical),
             1 => Self::Ping(reader.array()?),
             2 => Self::Pong(reader.array()?),

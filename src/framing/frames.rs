@@ -28,11 +28,25 @@ impl<'a> Frames<'a> {
     /// # Errors
     /// [`DecodeError`] of the first malformed frame: nothing of the packet may then be acted on.
     pub fn parse(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::parse_if(payload, |_| true)
+    }
+
+    /// Checks every frame of a payload, and that `may_come` permits each.
+    ///
+    /// # Errors
+    /// [`DecodeError`] of the first malformed frame, [`DecodeError::UnknownMandatory`] for one that may not come.
+    #[cfg_attr(feature = "backend", inline)]
+    pub(crate) fn parse_if(
+        payload: &'a [u8],
+        may_come: impl Fn(&Frame<'a>) -> bool,
+    ) -> Result<Self, DecodeError> {
         //= SPEC.md#frames
         //# A receiver MUST check all frames of a packet before it acts on any.
         let mut reader = Reader::new(payload);
         while !reader.is_empty() {
-            Self::read(&mut reader)?;
+            if !may_come(&Self::read(&mut reader)?) {
+                return Err(DecodeError::UnknownMandatory);
+            }
         }
         Ok(Self { rest: Reader::new(payload) })
     }

@@ -132,7 +132,7 @@ pub enum PacketKind {
     Fragment,
 }
 
-const DATA_BIT: u8 = 0b1000_0000;
+pub(crate) const DATA_BIT: u8 = 0b1000_0000;
 /// The version that no packet has: it is the links' own.
 const FRAGMENT_VERSION: u8 = 0;
 
