@@ -604,14 +604,17 @@ impl<P: Path> Backend<P> {
         }
         //= SPEC.md#frames
         //# A receiver MUST check all frames of a packet before it acts on any.
-        let frames = Frames::parse_if(payload, |frame| frame.allowed_from(Sender::Device));
-        let Ok(frames) = frames else {
+        let frames = Frames::parse_split(payload, |frame| frame.allowed_from(Sender::Device));
+        let Ok((first, frames)) = frames else {
             //= SPEC.md#frames
             //# A receiver MUST close the session with reason 2 on a malformed frame or an unknown type below 64.
             self.close(at, CloseReason::ProtocolViolation);
             return Err(Discard::MalformedFrames);
         };
-        for frame in frames {
+        for frame in first.into_iter().chain(frames) {
+            if let Frame::Padding(_) = frame {
+                continue;
+            }
             self.handle_frame(now, at, counter, epoch, frame, sink);
         }
         self.after(now, at);

@@ -57,7 +57,7 @@ use crate::identity::{Identity, RevocationStore};
 use crate::limits::HALF_OPEN_LIFE;
 use crate::session::RekeyPolicy;
 use crate::time::{Duration, Instant, UnixSeconds};
-use crate::wire::{Hello, PacketKind, Pattern, PskId, Reset, Side};
+use crate::wire::{DATA_BIT, Hello, PacketKind, Pattern, PskId, Reset, Side};
 use admission::Admission;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -225,6 +225,10 @@ impl<P: Path> Backend<P> {
         packet: &'b mut [u8],
         sink: &mut dyn FnMut(Received<'b>),
     ) -> Result<(), Discard> {
+        // Nearly all are: their header is read in whole there.
+        if packet.first().is_some_and(|first| first & DATA_BIT != 0) {
+            return self.handle_data(now, path, packet, sink);
+        }
         match PacketKind::parse(packet, Side::Device)? {
             PacketKind::Data => self.handle_data(now, path, packet, sink),
             PacketKind::Hello => {

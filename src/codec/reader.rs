@@ -100,7 +100,41 @@ impl<'a> Reader<'a> {
             self.rest = rest;
             return Ok((*byte).into());
         }
+        #[cfg(feature = "backend")]
+        if let [low, high @ 1..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(u64::from(*low & 0x7f) | u64::from(*high) << 7);
+        }
+        #[cfg(feature = "backend")]
+        if let Some(read) = self.wide_varint() {
+            return read;
+        }
         self.long_varint()
+    }
+
+    /// Reads a varint without a step for each byte, if it has at most 8 and as many are left.
+    #[cfg(feature = "backend")]
+    fn wide_varint(&mut self) -> Option<Result<u64, DecodeError>> {
+        let word = u64::from_le_bytes(*self.rest.first_chunk()?);
+        let ends = !word & 0x8080_8080_8080_8080;
+        // From the lowest bit up to the one that says that no byte follows.
+        let mask = ends ^ ends.wrapping_sub(1);
+        let used = mask.count_ones() / 8;
+        if ends == 0 {
+            return None;
+        }
+        // Sevens of bits, then fourteens, then twenty-eights move together.
+        let sevens = word & mask & 0x7f7f_7f7f_7f7f_7f7f;
+        let pairs = (sevens & 0x007f_007f_007f_007f) | (sevens & 0x7f00_7f00_7f00_7f00) >> 1;
+        let fours = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+        let value = (fours & 0x0fff_ffff) | (fours >> 32) << 28;
+        //= SPEC.md#conventions
+        //# A reader MUST refuse a varint that is not the shortest encoding of its value.
+        if used > 1 && value >> used.wrapping_sub(1).wrapping_mul(7) == 0 {
+            return Some(Err(DecodeError::NonCanonical));
+        }
+        self.rest = self.rest.get(used as usize..)?;
+        Some(Ok(value))
     }
 
     fn long_varint(&mut self) -> Result<u64, DecodeError> {

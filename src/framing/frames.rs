@@ -1,3 +1,5 @@
+#[cfg(feature = "backend")]
+use super::RecordsFrame;
 use super::{Frame, FrameKind};
 use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer, varint_len};
 
@@ -51,9 +53,33 @@ impl<'a> Frames<'a> {
         Ok(Self { rest: Reader::new(payload) })
     }
 
+    /// As [`Frames::parse_if`], and hands out the first frame as it was read to be checked: often there is but one that
+    /// takes work.
+    #[cfg(feature = "backend")]
+    pub(crate) fn parse_split(
+        payload: &'a [u8],
+        may_come: impl Fn(&Frame<'a>) -> bool,
+    ) -> Result<(Option<Frame<'a>>, Self), DecodeError> {
+        if payload.is_empty() {
+            return Ok((None, Self { rest: Reader::new(payload) }));
+        }
+        let mut reader = Reader::new(payload);
+        let first = Self::read(&mut reader)?;
+        if !may_come(&first) {
+            return Err(DecodeError::UnknownMandatory);
+        }
+        let rest = Self::parse_if(reader.rest(), may_come)?;
+        Ok((Some(first), rest))
+    }
+
     fn read(reader: &mut Reader<'a>) -> Result<Frame<'a>, DecodeError> {
         let head = reader.u8()?;
         let body = if head & HAS_LENGTH != 0 { reader.prefixed(usize::MAX)? } else { reader.rest() };
+        // What comes all the time is not moved about with the others.
+        #[cfg(feature = "backend")]
+        if head & !HAS_LENGTH == FrameKind::Records as u8 {
+            return RecordsFrame::parse(body).map(Frame::Records);
+        }
         Frame::parse(head & !HAS_LENGTH, body)
     }
 }

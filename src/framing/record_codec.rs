@@ -1,7 +1,7 @@
 use super::{
-    Alarm, AlarmKind, ChannelKind, DescriptorSet, EncodeError, Encoded, Event, Gap,
-    GapReason, Lane, Measurement, Mode, Phase, Priority, Record, Shape, TrendBlock, Value, Values,
-    WaveformBlock, encode_trend, encode_waveform,
+    Alarm, AlarmKind, ChannelKind, DescriptorSet, EncodeError, Encoded, Event, Gap, GapReason, Lane,
+    Measurement, Mode, Phase, Priority, Record, Shape, TrendBlock, Value, Values, WaveformBlock,
+    encode_trend, encode_waveform,
 };
 use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer, varint_len};
 use crate::limits::MAX_RECORD;
@@ -208,17 +208,35 @@ impl<'a> Record<'a> {
     #[cfg_attr(feature = "backend", inline)]
     pub(super) fn decode(reader: &mut Reader<'a>, set: &DescriptorSet<'_>) -> Result<Self, DecodeError> {
         let (kind, number) = read_head(reader)?;
-        //= SPEC.md#records
-        //# A reader MUST refuse a record whose channel is not in the descriptor set or does not permit it.
-        if kind <= KIND_QUALIFIED {
-            let channel = set.shape(number).ok_or(DecodeError::OutOfRange)?;
-            if channel.kind != ChannelKind::Numeric {
-                return Err(DecodeError::OutOfRange);
-            }
-            // Much shorter than any limit.
-            return read_measurement(number, kind, channel.components.into(), reader).map(Self::Measurement);
+        if kind > KIND_QUALIFIED {
+            return Self::decode_other(kind, number, reader, set);
         }
-        Self::decode_other(kind, number, reader, set)
+        let mut values = Values::zeros(numeric(number, set)?).ok_or(DecodeError::OutOfRange)?;
+        let mode = read_measurement(kind, values.all_mut(), reader)?;
+        Ok(Self::Measurement(Measurement { channel: number, mode, values }))
+    }
+
+    /// Reads one record as [`Record::decode`] does, but makes nothing of a measurement.
+    #[cfg(feature = "backend")]
+    #[inline]
+    pub(super) fn check(
+        reader: &mut Reader<'a>,
+        set: &DescriptorSet<'_>,
+    ) -> Result<Option<Self>, DecodeError> {
+        let (kind, number) = read_head(reader)?;
+        match kind {
+            KIND_MEASUREMENT => {
+                for _ in 0..numeric(number, set)? {
+                    read_raw(reader)?;
+                }
+                Ok(None)
+            }
+            KIND_QUALIFIED => {
+                let mut values = Values::zeros(numeric(number, set)?).ok_or(DecodeError::OutOfRange)?;
+                read_measurement(kind, values.all_mut(), reader).map(|_| None)
+            }
+            _ => Self::decode_other(kind, number, reader, set).map(Some),
+        }
     }
 
     #[cfg_attr(feature = "backend", inline(never))]
@@ -257,18 +275,22 @@ pub(super) fn read_optional(present: bool, reader: &mut Reader<'_>) -> Result<Op
     if present { read_raw(reader).map(Some) } else { Ok(None) }
 }
 
+/// Returns how many values a measurement of this channel has, 1 to 8.
 #[cfg_attr(feature = "backend", inline)]
-fn read_measurement(
-    channel: u8,
-    kind: u8,
-    count: usize,
-    reader: &mut Reader<'_>,
-) -> Result<Measurement, DecodeError> {
-    let mut values = Values::zeros(count).ok_or(DecodeError::OutOfRange)?;
+fn numeric(number: u8, set: &DescriptorSet<'_>) -> Result<usize, DecodeError> {
+    //= SPEC.md#records
+    //# A reader MUST refuse a record whose channel is not in the descriptor set or does not permit it.
+    let channel = set.shape(number).filter(|channel| channel.kind == ChannelKind::Numeric);
+    channel.map(|channel| channel.components.into()).ok_or(DecodeError::OutOfRange)
+}
+
+/// Reads a measurement's values; they are 0 and valid before. It is always shorter than a record may be.
+#[cfg_attr(feature = "backend", inline)]
+fn read_measurement(kind: u8, values: &mut [Value], reader: &mut Reader<'_>) -> Result<Mode, DecodeError> {
     let mut mode = Mode::Real;
     if kind == KIND_QUALIFIED {
         mode = Mode::from_code(reader.u8()?)?;
-        for value in values.all_mut() {
+        for value in &mut *values {
             *value = Value::from_state(reader.u8()?)?;
         }
         //= SPEC.md#measurement
@@ -277,12 +299,12 @@ fn read_measurement(
             return Err(DecodeError::NonCanonical);
         }
     }
-    for value in values.all_mut() {
+    for value in values {
         if let Value::Present(raw, _) = value {
             *raw = read_raw(reader)?;
         }
     }
-    Ok(Measurement { channel, mode, values })
+    Ok(mode)
 }
 
 fn read_event(channel: u8, set: &DescriptorSet<'_>, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
