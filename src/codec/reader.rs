@@ -232,6 +232,17 @@ mod tests {
     }
 
     proptest! {
+        /// What is read in one step is what is read byte by byte, refusals included.
+        #[cfg(feature = "backend")]
+        #[test]
+        fn wide_reads_equal_narrow_ones(
+            bytes in proptest::collection::vec(prop_oneof![any::<u8>(), 0x80u8.., Just(0x80), Just(0)], 0..16),
+        ) {
+            let (mut reader, mut narrow) = (Reader::new(&bytes), Reader::new(&bytes));
+            prop_assert_eq!(reader.varint(), narrow.long_varint());
+            prop_assert_eq!(reader.remaining(), narrow.remaining());
+        }
+
         #[test]
         fn varint_round_trips_and_matches_postcard(value: u64) {
             let mut buf = [0u8; 10];

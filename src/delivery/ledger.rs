@@ -248,7 +248,10 @@ impl Ledger {
     /// Reads a little of the newest boot, which is the last one.
     #[cfg(feature = "backend")]
     pub(crate) fn touch(&self) -> u64 {
-        self.boots.last().map_or(0, |boot| u64::from(boot.boot) ^ boot.next.first().copied().unwrap_or(0))
+        self.boots.last().map_or(0, |boot| {
+            let [first, ..] = boot.next;
+            first ^ u64::from(boot.boot) ^ u64::from(boot.known)
+        })
     }
 
     /// Lists the streams in ascending order of their keys.

@@ -126,7 +126,10 @@ impl<S: NamedSet> StreamTable<S> {
     /// Reads a little of the first group: mostly there is no other.
     #[cfg(feature = "backend")]
     pub(crate) fn touch_groups(&self) -> u64 {
-        self.groups.first().map_or(0, |group| group.boot.into())
+        self.groups.first().map_or(0, |group| {
+            let SetHash([first, ..]) = group.set.hash();
+            u64::from(group.boot) ^ u64::from(first)
+        })
     }
 
     /// Returns what this index stands for.
