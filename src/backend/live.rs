@@ -125,11 +125,11 @@ pub(super) struct Cold<P> {
     pub(super) fence: u64,
     /// What it may do now: of what its credential permits, what is granted.
     pub(super) scopes: Scopes,
-    /// The largest packet that the device takes, in bytes.
-    pub(super) max_packet: u16,
     idle_secs: u32,
     /// For how many milliseconds the device listens after each of its packets; zero: always.
     listen: u32,
+    /// The largest packet that the device takes, in bytes.
+    pub(super) max_packet: u16,
     pub(super) peer_connection_id: ConnectionId,
     session: session::Cold,
     ratchet: Option<Box<session::Rare>>,
@@ -605,17 +605,17 @@ impl<P: Path> Backend<P> {
         //= SPEC.md#frames
         //# A receiver MUST check all frames of a packet before it acts on any.
         let frames = Frames::parse_split(payload, |frame| frame.allowed_from(Sender::Device));
-        let Ok((first, frames)) = frames else {
+        let Ok((mut next, mut frames)) = frames else {
             //= SPEC.md#frames
             //# A receiver MUST close the session with reason 2 on a malformed frame or an unknown type below 64.
             self.close(at, CloseReason::ProtocolViolation);
             return Err(Discard::MalformedFrames);
         };
-        for frame in first.into_iter().chain(frames) {
-            if let Frame::Padding(_) = frame {
-                continue;
+        while let Some(frame) = next {
+            if !matches!(frame, Frame::Padding(_)) {
+                self.handle_frame(now, at, counter, epoch, frame, sink);
             }
-            self.handle_frame(now, at, counter, epoch, frame, sink);
+            next = frames.next();
         }
         self.after(now, at);
         Ok(())

@@ -337,10 +337,14 @@ impl RefusedFrame {
 }
 
 /// Tells whether all bytes are zero.
-fn is_zero(bytes: &[u8]) -> bool {
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
+    // The last eight bytes may be looked at twice.
     let (words, rest) = bytes.as_chunks::<8>();
-    let any = words.iter().fold(0, |any, word| any | u64::from_ne_bytes(*word));
-    any == 0 && rest.iter().all(|&byte| byte == 0)
+    let rest = bytes.last_chunk().map_or_else(
+        || rest.iter().fold(0, |any, byte| any | u64::from(*byte)),
+        |last| u64::from_ne_bytes(*last),
+    );
+    words.iter().fold(rest, |any, word| any | u64::from_ne_bytes(*word)) == 0
 }
 
 /// Reads a number of records, 1 to 64, that start at the sequence `first`.

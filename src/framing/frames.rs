@@ -1,10 +1,15 @@
-#[cfg(feature = "backend")]
-use super::RecordsFrame;
 use super::{Frame, FrameKind};
+#[cfg(feature = "backend")]
+use super::{RecordsFrame, frame::is_zero};
 use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer, varint_len};
 
 /// The bit of the type byte which says that a length follows.
 const HAS_LENGTH: u8 = 0x80;
+
+#[cfg(feature = "backend")]
+const RECORDS: u8 = FrameKind::Records as u8;
+#[cfg(feature = "backend")]
+const PADDING: u8 = FrameKind::Padding as u8;
 
 /// The frames of one payload, all of them checked: an iterator that cannot fail.
 ///
@@ -77,8 +82,10 @@ impl<'a> Frames<'a> {
         let body = if head & HAS_LENGTH != 0 { reader.prefixed(usize::MAX)? } else { reader.rest() };
         // What comes all the time is not moved about with the others.
         #[cfg(feature = "backend")]
-        if head & !HAS_LENGTH == FrameKind::Records as u8 {
-            return RecordsFrame::parse(body).map(Frame::Records);
+        match head & !HAS_LENGTH {
+            RECORDS => return RecordsFrame::parse(body).map(Frame::Records),
+            PADDING if is_zero(body) => return Ok(Frame::Padding(body.len())),
+            _ => {}
         }
         Frame::parse(head & !HAS_LENGTH, body)
     }
