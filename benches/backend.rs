@@ -9,7 +9,7 @@ mod common;
 #[path = "common/fleet.rs"]
 mod fleet;
 
-use common::{Walk, is_test, key_of, side_by_side, timed};
+use common::{Walk, is_test, key_of, side_by_side, timed_by};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use fleet::{CALL, CONTENTS, Fleet, PAYLOAD};
 use std::hint::black_box;
@@ -30,7 +30,7 @@ impl Raw {
     fn open(&mut self, iterations: u64) -> Duration {
         let aad = [0x88, 1, 2, 3, 4, 5, 9];
         let Self { keys, walk } = self;
-        timed(
+        timed_by(
             iterations,
             CALL,
             |count| {

@@ -68,8 +68,17 @@ fn quantile(mut values: Vec<f64>, parts: usize) -> f64 {
     values[values.len() / parts]
 }
 
-/// Times `work` on prepared items: `prepare` fills up to `stretch` of them before each stretch, outside the clock.
+/// Times `work` on prepared items: `prepare` fills some before each stretch, outside the clock.
 pub(crate) fn timed<T>(
+    iterations: u64,
+    prepare: impl FnMut(usize) -> Vec<T>,
+    work: impl FnMut(&mut T),
+) -> Duration {
+    timed_by(iterations, 64, prepare, work)
+}
+
+/// As [`timed`], with at most so many items a stretch.
+pub(crate) fn timed_by<T>(
     iterations: u64,
     stretch: usize,
     mut prepare: impl FnMut(usize) -> Vec<T>,
