@@ -96,7 +96,7 @@ fn main() {
             let packets = packets(&mut fleets, count / SHARDS);
             let each = packets.len() as f64;
             times.push(run(&mut fleets, packets, threads).as_secs_f64() * 1e9 / each);
-            fleets.iter_mut().for_each(Fleet::settle);
+            fleets.iter_mut().for_each(|fleet| fleet.settle(NOW));
         }
     }
     let mut ratios: Vec<f64> = times[0].iter().zip(&times[1]).map(|(one, two)| one / two).collect();

@@ -7,7 +7,7 @@ use crate::identity::Scopes;
 /// does not exist.
 pub(crate) fn permits(scopes: Scopes, record: &Record<'_>) -> bool {
     match record {
-        Record::Measurement(_) | Record::Trend(_) => scopes.contains(Scopes::MEASUREMENTS),
+        Record::Measurement(_) | Record::Trend(_) => permits_measurement(scopes),
         Record::Waveform(_) => scopes.contains(Scopes::WAVEFORMS),
         Record::Event(_) | Record::Annotation(_) => scopes.contains(Scopes::EVENTS),
         Record::Alarm(_) | Record::AlarmLimits(_) => scopes.contains(Scopes::ALARMS),
@@ -16,6 +16,11 @@ pub(crate) fn permits(scopes: Scopes, record: &Record<'_>) -> bool {
         // An extension's meaning is unknown, so only a device that may publish everything may send one.
         Record::Extension(_) => scopes.contains(Scopes::PUBLISH),
     }
+}
+
+/// Tells whether `scopes` permit to publish a measurement.
+pub(crate) const fn permits_measurement(scopes: Scopes) -> bool {
+    scopes.contains(Scopes::MEASUREMENTS)
 }
 
 /// Returns the scope that a command of this kind needs, in the backend's credential and in the device's.

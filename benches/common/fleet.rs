@@ -1,6 +1,6 @@
 //! Real sessions of one shard and their devices, for the benches of the backend.
 
-use crate::common::{authority, identity, time};
+use crate::common::{Walk, authority, identity, time};
 use std::hint::black_box;
 use std::time::Duration;
 use vitalwire::backend::*;
@@ -13,7 +13,10 @@ use vitalwire::session::{RekeyPolicy, Session, Side};
 use vitalwire::wire::ConnectionId;
 use vitalwire::{Instant, OsEntropy};
 
-pub(crate) const NOW: Instant = Instant::from_millis(1000);
+/// When the sessions begin.
+const BEGIN: Instant = Instant::from_millis(1000);
+/// When packets come: what is kept of handshakes for a while is gone.
+pub(crate) const NOW: Instant = Instant::from_millis(61_000);
 pub(crate) const PAYLOAD: usize = 64;
 /// Handshakes at once.
 const BATCH: usize = 256;
@@ -33,7 +36,7 @@ pub(crate) struct Device {
 pub(crate) struct Fleet {
     pub(crate) backend: Backend<u64>,
     devices: Vec<Device>,
-    random: u64,
+    walk: Walk,
     pub(crate) batches: Vec<BatchRef>,
 }
 
@@ -70,16 +73,16 @@ fn encode_set() -> Vec<u8> {
 impl Device {
     fn new(path: u64, done: Established) -> Self {
         let window = done.peer_limits.window();
-        let session = Session::new(NOW, Side::Device, done.secrets, window, RekeyPolicy::default());
+        let session = Session::new(BEGIN, Side::Device, done.secrets, window, RekeyPolicy::default());
         Self { path, session, id: done.peer_connection_id, next: 0 }
     }
 
-    fn seal(&mut self, payload: &[u8]) -> Vec<u8> {
+    fn seal(&mut self, now: Instant, payload: &[u8]) -> Vec<u8> {
         let mut out = vec![0u8; payload.len() + 32];
         let head = self.session.header_len(&self.id);
         out[head..head + payload.len()].copy_from_slice(payload);
         let len =
-            self.session.seal(NOW, &self.id, &mut out, payload.len()).expect("far from the limits").len();
+            self.session.seal(now, &self.id, &mut out, payload.len()).expect("far from the limits").len();
         out.truncate(len);
         // As an Ack from time to time does.
         self.session.peer_acked(self.session.next_counter().saturating_sub(1));
@@ -101,7 +104,7 @@ impl Device {
         let descriptors = DescriptorsFrame { stream: 0, total: set.len() as u16, offset: 0, bytes: &set };
         writer.push(&Frame::Descriptors(descriptors)).expect("room");
         let payload = writer.finish().to_vec();
-        self.seal(&payload)
+        self.seal(BEGIN, &payload)
     }
 
     /// A batch of the next records, padded to 64 bytes.
@@ -111,7 +114,7 @@ impl Device {
             let mut writer = FrameWriter::new(&mut payload);
             writer.push(&Frame::Padding(PAYLOAD - 1)).expect("room");
             assert_eq!(writer.finish().len(), PAYLOAD);
-            return self.seal(&payload);
+            return self.seal(NOW, &payload);
         }
         let mut body = [0u8; PAYLOAD];
         let mut batch = BatchWriter::new(&mut body, 0, self.next);
@@ -128,7 +131,7 @@ impl Device {
         writer.push(&Frame::Records(records)).expect("room");
         let payload = writer.finish().to_vec();
         assert_eq!(payload.len(), PAYLOAD);
-        self.seal(&payload)
+        self.seal(NOW, &payload)
     }
 }
 
@@ -144,24 +147,30 @@ impl Fleet {
         (config.max_half_open, config.admission) = (8 * BATCH as u32, AdmissionLimits::UNLIMITED);
         config.shard = shard;
         let backend = Backend::new(config).expect("the configuration is valid");
-        let mut fleet = Self { backend, devices: Vec::with_capacity(count), random: 1, batches: Vec::new() };
+        let mut fleet = Self {
+            backend,
+            devices: Vec::with_capacity(count),
+            walk: Walk::new(count, 1),
+            batches: Vec::new(),
+        };
         while fleet.devices.len() < count {
             let first = fleet.devices.len() as u64;
             let last = count.min(fleet.devices.len() + BATCH) as u64;
             fleet.connect(&authority, &anchors, &key, (first..last).collect());
         }
+        fleet.backend.handle_timeout(NOW);
         fleet
     }
 
     fn run_jobs(&mut self) {
         let jobs: Vec<HandshakeJob> = std::iter::from_fn(|| self.backend.poll_handshake()).collect();
         for done in in_parallel(jobs, |job| job.run(&mut OsEntropy)) {
-            self.backend.handle_handshake(NOW, done);
+            self.backend.handle_handshake(BEGIN, done);
         }
     }
 
     fn deliver(&mut self, path: u64, packet: &mut [u8]) {
-        self.backend.handle_packets(NOW, &mut [Inbound { path, packet }], &mut |_| {});
+        self.backend.handle_packets(BEGIN, &mut [Inbound { path, packet }], &mut |_| {});
     }
 
     fn connect(&mut self, authority: &Authority, anchors: &TrustAnchors, key: &PublicKey, paths: Vec<u64>) {
@@ -182,13 +191,13 @@ impl Fleet {
         while let Some(event) = self.backend.poll_event() {
             if let BackendEvent::Pending { pending, .. } = event {
                 let grant = Grant { scopes: Scopes::PUBLISH, ..Grant::default() };
-                self.backend.accept(NOW, pending, grant).expect("it is pending");
+                self.backend.accept(BEGIN, pending, grant).expect("it is pending");
             }
         }
         self.run_jobs();
         let mut replies = Vec::new();
         let mut out = [0u8; 1500];
-        while let Some(sent) = self.backend.poll_transmit(NOW, &mut OsEntropy, &mut out).expect("room") {
+        while let Some(sent) = self.backend.poll_transmit(BEGIN, &mut OsEntropy, &mut out).expect("room") {
             let (local, state) = waiting[(sent.path - first) as usize].take().expect("one Reply each");
             replies.push((sent.path, local, state, sent.packet.to_vec()));
         }
@@ -203,27 +212,24 @@ impl Fleet {
             self.deliver(device.path, &mut packet);
             self.devices.push(device);
         }
-        self.settle();
+        self.settle(BEGIN);
         assert_eq!(self.devices.len() as u64, self.backend.devices() as u64);
     }
 
     /// Commits what was delivered, and takes what the backend has to say.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self, now: Instant) {
         for batch in self.batches.drain(..) {
-            assert!(matches!(self.backend.commit(NOW, batch), Committed::Settled(_)));
+            assert!(matches!(self.backend.commit(now, batch), Committed::Settled(_)));
         }
         while self.backend.poll_event().is_some() {}
         let mut out = [0u8; 1500];
-        while self.backend.poll_transmit(NOW, &mut OsEntropy, &mut out).expect("room").is_some() {}
+        while self.backend.poll_transmit(now, &mut OsEntropy, &mut out).expect("room").is_some() {}
     }
 
     /// The next packets of sessions in random order. At most 48 batches of one device may be outstanding.
     pub(crate) fn packets(&mut self, count: usize, records: usize) -> Vec<(u64, Vec<u8>)> {
         let next = |fleet: &mut Self| {
-            fleet.random =
-                fleet.random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-            let device = (fleet.random >> 33) as usize % fleet.devices.len();
-            let device = &mut fleet.devices[device];
+            let device = &mut fleet.devices[fleet.walk.next()];
             (device.path, device.records(records))
         };
         (0..count).map(|_| next(self)).collect()
@@ -249,7 +255,7 @@ impl Fleet {
             });
             total += start.elapsed();
             assert_eq!(black_box(records), inbound.len() * contents);
-            self.settle();
+            self.settle(NOW);
         }
         total
     }

@@ -71,13 +71,23 @@ fn quantile(mut values: Vec<f64>, parts: usize) -> f64 {
 /// Times `work` on prepared items: `prepare` fills some before each stretch, outside the clock.
 pub(crate) fn timed<T>(
     iterations: u64,
+    prepare: impl FnMut(usize) -> Vec<T>,
+    work: impl FnMut(&mut T),
+) -> Duration {
+    timed_by(iterations, 64, prepare, work)
+}
+
+/// As [`timed`], with at most so many items a stretch.
+pub(crate) fn timed_by<T>(
+    iterations: u64,
+    stretch: usize,
     mut prepare: impl FnMut(usize) -> Vec<T>,
     mut work: impl FnMut(&mut T),
 ) -> Duration {
     let mut total = Duration::ZERO;
     let mut left = iterations;
     while left > 0 {
-        let count = left.min(64);
+        let count = left.min(stretch as u64);
         let mut items = prepare(count as usize);
         let start = Instant::now();
         for item in &mut items {
@@ -87,6 +97,35 @@ pub(crate) fn timed<T>(
         left -= count;
     }
     total
+}
+
+/// A random permutation of so many sessions, gone through again and again: at many sessions, what the next one needs is in
+/// no cache.
+pub(crate) struct Walk {
+    order: Vec<u32>,
+    at: usize,
+}
+
+impl Walk {
+    pub(crate) fn new(count: usize, mut seed: u64) -> Self {
+        let mut order: Vec<u32> = (0..u32::try_from(count).expect("fewer than 2^32 sessions")).collect();
+        for at in (1..count).rev() {
+            seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            order.swap(at, (seed >> 33) as usize % (at + 1));
+        }
+        Self { order, at: 0 }
+    }
+
+    pub(crate) fn next(&mut self) -> usize {
+        self.at = (self.at + 1) % self.order.len();
+        self.order[self.at] as usize
+    }
+}
+
+/// The key of a session of a bare cipher.
+pub(crate) fn key_of(number: usize) -> [u8; 32] {
+    let bytes = number.to_le_bytes();
+    std::array::from_fn(|at| bytes[at % bytes.len()] ^ at as u8)
 }
 
 /// snow's builder on the crates that this library uses by default, so that a comparison shows the protocols and not the ciphers.

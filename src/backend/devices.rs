@@ -50,6 +50,12 @@ impl Device {
         before
     }
 
+    /// Reads a little of each line of memory that a delivery needs; with `deep` of what lies behind that.
+    pub(super) fn touch(&self, deep: bool) -> u64 {
+        let [first, ..] = self.identity.issuer.0;
+        self.inbox.touch(deep) ^ u64::from(first) ^ u64::from(self.next) ^ u64::from(self.proved)
+    }
+
     /// A session is proved, unless one that was accepted later has been: the device has made no use of the earlier one
     /// since, so its packets are late.
     //= SPEC.md#handshake-timers

@@ -17,7 +17,7 @@ use crate::identity::{Identity, Scopes};
 use crate::limits::{AMPLIFICATION, HALF_OPEN_LIFE, INITIAL_CREDIT, MIN_MAX_PACKET, PATH_MEMORY};
 use crate::session::{self, Driver, Keep, RekeyAnswer, RekeyPolicy, Session, Side};
 use crate::time::{Duration, Instant};
-use crate::wire::{ConnectionId, DataHeader, Pattern};
+use crate::wire::{ConnectionId, DataHeader, EpochBits, Pattern};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -91,8 +91,10 @@ pub(super) struct Joined {
 }
 
 /// One session: what a data packet touches. It lies in its slot; the rest is [`Cold`], and read through this.
+///
+/// In this order, what every packet touches lies together: all before the session's window.
+#[repr(C)]
 pub(super) struct Live<P> {
-    pub(super) session: Session<16, Box<Cold<P>>>,
     pub(super) path: P,
     last_heard: Instant,
     /// Its device's entry, or [`NO_DEVICE`].
@@ -109,27 +111,31 @@ pub(super) struct Live<P> {
     pub(super) queued: bool,
     /// There is a [`Rare`].
     has_rare: bool,
+    pub(super) session: Session<16, Box<Cold<P>>>,
 }
 
 /// What a session has besides.
+///
+/// In this order, what a delivery looks at lies together: all up to the scopes.
+#[repr(C)]
 pub(super) struct Cold<P> {
+    /// The stream indices, and the descriptor sets as far as they are known.
+    pub(super) streams: StreamTable<SetSlot>,
+    /// The application's own number for this session.
+    pub(super) fence: u64,
+    /// What it may do now: of what its credential permits, what is granted.
+    pub(super) scopes: Scopes,
+    idle_secs: u32,
+    /// For how many milliseconds the device listens after each of its packets; zero: always.
+    listen: u32,
+    /// The largest packet that the device takes, in bytes.
+    pub(super) max_packet: u16,
+    pub(super) peer_connection_id: ConnectionId,
     session: session::Cold,
     ratchet: Option<Box<session::Rare>>,
     policy: Arc<RekeyPolicy>,
     rare: Option<Box<Rare<P>>>,
-    pub(super) peer_connection_id: ConnectionId,
-    /// The largest packet that the device takes, in bytes.
-    pub(super) max_packet: u16,
-    idle_secs: u32,
-    /// What it may do now: of what its credential permits, what is granted.
-    pub(super) scopes: Scopes,
-    /// The application's own number for this session.
-    pub(super) fence: u64,
-    /// The stream indices, and the descriptor sets as far as they are known.
-    pub(super) streams: StreamTable<SetSlot>,
     pub(super) descent: Descent,
-    /// For how many milliseconds the device listens after each of its packets; zero: always.
-    listen: u32,
 }
 
 /// What a session has at times: when it is young, changes its path, or has more to say than an Ack.
@@ -344,6 +350,16 @@ impl<P: Path> Live<P> {
         }
     }
 
+    /// Reads a little of each line of memory that opening a packet needs.
+    pub(super) const fn touch(&self) -> u64 {
+        self.last_heard.as_millis() ^ self.device as u64 ^ self.session.touch()
+    }
+
+    /// The same of what lies behind that, by now: the word of the window, and what a delivery needs.
+    pub(super) fn touch_cold(&self) -> u64 {
+        self.session.touch_window() ^ self.fence ^ self.streams.touch()
+    }
+
     /// Returns the entry of its device, unless it is there only to be closed.
     pub(super) fn device(&self) -> Option<u32> {
         (self.device != NO_DEVICE).then_some(self.device)
@@ -543,7 +559,9 @@ impl<P: Path> Backend<P> {
             return Err(Discard::UnknownConnection);
         };
         let live = self.slots.live_mut(at).ok_or(Discard::NotAccepted)?;
-        let ratchets = live.session.dh_ratchets();
+        // What is not looked at need not be fetched: only a packet of another epoch can be the first of its own.
+        let is_current = header.epoch() == EpochBits::of(live.session.epoch());
+        let ratchets = if is_current { 0 } else { live.session.dh_ratchets() };
         let opened = live.session.open(now, &header, packet);
         if let Some(reason) = live.session.closed() {
             self.end_session(at, reason);
@@ -568,7 +586,9 @@ impl<P: Path> Backend<P> {
         live.confirmed();
         let closing = live.closing.is_some();
         let payload: &'b [u8] = opened.payload;
-        if let Some((ratchets, identity)) = rekeyed.zip(self.identity_of(at)) {
+        if let Some(ratchets) = rekeyed
+            && let Some(identity) = self.identity_of(at)
+        {
             self.audit.note(now, AuditEvent::Rekeyed { identity, ratchets });
         }
         // Else the timers that there are come early enough.
@@ -584,17 +604,18 @@ impl<P: Path> Backend<P> {
         }
         //= SPEC.md#frames
         //# A receiver MUST check all frames of a packet before it acts on any.
-        let frames = Frames::parse(payload)
-            .ok()
-            .filter(|frames| frames.clone().all(|frame| frame.allowed_from(Sender::Device)));
-        let Some(frames) = frames else {
+        let frames = Frames::parse_split(payload, |frame| frame.allowed_from(Sender::Device));
+        let Ok((mut next, mut frames)) = frames else {
             //= SPEC.md#frames
             //# A receiver MUST close the session with reason 2 on a malformed frame or an unknown type below 64.
             self.close(at, CloseReason::ProtocolViolation);
             return Err(Discard::MalformedFrames);
         };
-        for frame in frames {
-            self.handle_frame(now, at, counter, epoch, frame, sink);
+        while let Some(frame) = next {
+            if !matches!(frame, Frame::Padding(_)) {
+                self.handle_frame(now, at, counter, epoch, frame, sink);
+            }
+            next = frames.next();
         }
         self.after(now, at);
         Ok(())

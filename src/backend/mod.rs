@@ -32,6 +32,7 @@ mod revocation;
 mod sets;
 mod slots;
 mod time_sync;
+mod warm;
 
 pub use admission::{AdmissionLimit, AdmissionLimits, AdmissionStatus};
 pub use claims::{ClaimOutcome, Claims, TicketClaim};
@@ -56,7 +57,7 @@ use crate::identity::{Identity, RevocationStore};
 use crate::limits::HALF_OPEN_LIFE;
 use crate::session::RekeyPolicy;
 use crate::time::{Duration, Instant, UnixSeconds};
-use crate::wire::{Hello, PacketKind, Pattern, PskId, Reset, Side};
+use crate::wire::{DATA_BIT, Hello, PacketKind, Pattern, PskId, Reset, Side};
 use admission::Admission;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -207,11 +208,14 @@ impl<P: Path> Backend<P> {
     ) {
         self.latest = self.latest.max(now);
         self.end_due_glasses(now);
-        for inbound in packets {
-            let packet = core::mem::take(&mut inbound.packet);
-            self.totals.received(packet.len());
-            if let Err(discard) = self.handle_packet(now, inbound.path.clone(), packet, sink) {
-                self.discards.count(discard);
+        for group in packets.chunks_mut(warm::GROUP) {
+            self.warm(group);
+            for inbound in group {
+                let packet = core::mem::take(&mut inbound.packet);
+                self.totals.received(packet.len());
+                if let Err(discard) = self.handle_packet(now, inbound.path.clone(), packet, sink) {
+                    self.discards.count(discard);
+                }
             }
         }
     }
@@ -223,6 +227,10 @@ impl<P: Path> Backend<P> {
         packet: &'b mut [u8],
         sink: &mut dyn FnMut(Received<'b>),
     ) -> Result<(), Discard> {
+        // Nearly all are: their header is read in whole there.
+        if packet.first().is_some_and(|first| first & DATA_BIT != 0) {
+            return self.handle_data(now, path, packet, sink);
+        }
         match PacketKind::parse(packet, Side::Device)? {
             PacketKind::Data => self.handle_data(now, path, packet, sink),
             PacketKind::Hello => {

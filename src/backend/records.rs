@@ -4,9 +4,9 @@ use super::event::{BackendEvent, Batch, BatchRef, Received, SlotRef};
 use super::{Backend, Path};
 use crate::delivery::{Offer, StreamKey};
 use crate::error::Discard;
-use crate::framing::{DescriptorSet, RecordsFrame, RefusedFrame, RefusedReason};
+use crate::framing::{DescriptorSet, Record, RecordsFrame, RefusedFrame, RefusedReason};
 use crate::identity::{Identity, Scopes};
-use crate::permission::permits;
+use crate::permission::{permits, permits_measurement};
 
 impl<P: Path> Backend<P> {
     pub(super) fn handle_records<'b>(
@@ -75,10 +75,18 @@ impl<P: Path> Backend<P> {
 /// Decodes every record and checks its scope; returns the first run that must be refused.
 fn check_records(frame: &RecordsFrame<'_>, set: &DescriptorSet<'_>, scopes: Scopes) -> Option<RefusedFrame> {
     let mut run: Option<RefusedFrame> = None;
-    for (record, offset) in frame.records(set).zip(0u8..) {
-        let reason = match &record {
-            Ok(record) if permits(scopes, &record.record) => None,
-            Ok(_) => Some(RefusedReason::OutOfScope),
+    let (mut records, mut next) = (frame.records(set), 0u8);
+    let may = |other: Option<&Record<'_>>| match other {
+        None => permits_measurement(scopes),
+        Some(record) => permits(scopes, record),
+    };
+    while let Some(permitted) = records.check_next(may) {
+        let offset = next;
+        // There are at most 64, and one error.
+        next = next.saturating_add(1);
+        let reason = match permitted {
+            Ok(true) => None,
+            Ok(false) => Some(RefusedReason::OutOfScope),
             Err(_) => Some(RefusedReason::Undecodable),
         };
         let RecordsFrame { stream, first, count, .. } = *frame;

@@ -432,9 +432,7 @@ impl<P: Path> Backend<P> {
         let may_ride = |frame: &Frame<'_>| {
             matches!(frame, Frame::Streams(_) | Frame::Records(_) | Frame::Descriptors(_) | Frame::Padding(_))
         };
-        let frames =
-            Frames::parse(payload).ok().filter(|frames| frames.clone().all(|frame| may_ride(&frame)));
-        let Some(frames) = frames else {
+        let Ok(frames) = Frames::parse_if(payload, may_ride) else {
             //= SPEC.md#early-records
             //# A backend MUST close a session with reason 2 whose early records hold another frame than Streams, Records, Descriptors and Padding, or a malformed one.
             self.discards.count(Discard::MalformedFrames);

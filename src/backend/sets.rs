@@ -2,7 +2,8 @@
 
 use crate::crypto::hash_parts;
 use crate::error::CallError;
-use crate::framing::{DescriptorSet, SetHash};
+use crate::framing::{DescriptorSet, SetHash, Shape};
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,23 +13,25 @@ use alloc::vec::Vec;
 pub struct SharedSet {
     hash: SetHash,
     bytes: Vec<u8>,
+    /// So that a record's channel need not be read anew each time.
+    shapes: Box<[Shape]>,
 }
 
 impl SharedSet {
     /// Checks an encoded set; `None` if it is none.
     pub(super) fn new(bytes: Vec<u8>) -> Option<Self> {
-        DescriptorSet::parse(&bytes).ok()?;
-        Some(Self { hash: SetHash::from_digest(hash_parts(&[&bytes])), bytes })
+        let shapes = DescriptorSet::parse(&bytes).ok()?.shapes();
+        Some(Self { hash: SetHash::from_digest(hash_parts(&[&bytes])), bytes, shapes })
     }
 
     /// Names a set that has not arrived: no set is empty.
-    pub(super) const fn awaited(hash: SetHash) -> Self {
-        Self { hash, bytes: Vec::new() }
+    pub(super) fn awaited(hash: SetHash) -> Self {
+        Self { hash, bytes: Vec::new(), shapes: Box::default() }
     }
 
     /// Returns the set.
     pub fn set(&self) -> DescriptorSet<'_> {
-        DescriptorSet::checked_before(&self.bytes)
+        DescriptorSet::checked_before(&self.bytes, &self.shapes)
     }
 
     /// Returns its hash: under this an application may store it, once for all records that refer to it.

@@ -6,7 +6,7 @@ use super::event::SlotRef;
 use super::halfopen::HalfOpen;
 use super::live::Live;
 use crate::time::Instant;
-use crate::wire::ConnectionId;
+use crate::wire::{ConnectionId, DATA_BIT};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
@@ -43,14 +43,31 @@ impl Timer {
     }
 }
 
+/// In this order, what every packet touches lies together.
+#[repr(C)]
 pub(super) struct Slot<P> {
-    used: Use<P>,
     /// How often the slot was used before: tells stale references.
     uses: u32,
     /// Its place in the timers.
     timer: u32,
     /// What tells its connection ids, over restarts too.
     generation: u16,
+    used: Use<P>,
+}
+
+impl<P: Path> Slot<P> {
+    /// Reads a little of each line of memory that opening a packet needs.
+    pub(super) fn touch(&self) -> u64 {
+        u64::from(self.uses) ^ self.live_here().map_or(0, Live::touch)
+    }
+
+    /// Returns the session that is in it.
+    pub(super) const fn live_here(&self) -> Option<&Live<P>> {
+        match &self.used {
+            Use::Live(live) => Some(live),
+            _ => None,
+        }
+    }
 }
 
 /// What a packet touches of a session lies in six cache lines.
@@ -68,7 +85,7 @@ pub(super) struct Slots<P> {
     used: u32,
 }
 
-impl<P> Slots<P> {
+impl<P: Path> Slots<P> {
     pub(super) const fn new(cap: u32, shard: u8) -> Self {
         Self { slots: Chunked::new(), free: VecDeque::new(), cap, shard, timers: Chunked::new(), used: 0 }
     }
@@ -83,7 +100,7 @@ impl<P> Slots<P> {
         let used = Use::HalfOpen(half);
         let grown = u32::try_from(self.slots.len()).ok()?;
         let at = if grown < self.cap {
-            self.slots.push(Slot { used, uses: 0, timer: NONE, generation: salt });
+            self.slots.push(Slot { uses: 0, timer: NONE, generation: salt, used });
             SlotRef { slot: grown, uses: 0 }
         } else {
             let slot = self.free.pop_front()?;
@@ -190,6 +207,14 @@ impl<P> Slots<P> {
         let entry = self.slots.get(slot)?;
         let used = shard == self.shard && generation == entry.generation && !matches!(entry.used, Use::Free);
         used.then_some(SlotRef { slot, uses: entry.uses })
+    }
+
+    /// Returns the slot that a data packet names, whatever is in it.
+    pub(super) fn peek(&self, packet: &[u8]) -> Option<&Slot<P>> {
+        let (first, rest) = packet.split_first()?;
+        let [a, b, c, ..] = *rest.first_chunk::<CONNECTION_ID_LEN>()?;
+        let slot = u32::from_le_bytes([a, b, c, 0]) & ((1 << SLOT_BITS) - 1);
+        if first & DATA_BIT == 0 { None } else { self.slots.get(slot) }
     }
 
     /// Lists the slots in use: for what concerns all of them, which is rare.
@@ -346,7 +371,7 @@ mod tests {
         const SLOTS: u32 = 200;
         let mut slots = Slots::<u64>::new(SLOTS, 0);
         for _ in 0..SLOTS {
-            slots.slots.push(Slot { used: Use::Free, uses: 0, timer: NONE, generation: 0 });
+            slots.slots.push(Slot { uses: 0, timer: NONE, generation: 0, used: Use::Free });
         }
         let mut due = std::collections::BTreeMap::new();
         let mut random = 1u64;

@@ -42,6 +42,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`DecodeError::Truncated`] if fewer are left; the reader stays where it was.
+    #[cfg_attr(feature = "backend", inline)]
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         //= SPEC.md#conventions
         //# A reader MUST refuse a structure that ends before its last value.
@@ -54,6 +55,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`DecodeError::Truncated`] if fewer are left.
+    #[cfg_attr(feature = "backend", inline)]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (head, tail) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated)?;
         self.rest = tail;
@@ -64,6 +66,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`DecodeError::Truncated`] at the end.
+    #[cfg_attr(feature = "backend", inline)]
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         let [byte] = self.array()?;
         Ok(byte)
@@ -90,13 +93,48 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::Truncated`] if it does not end, [`DecodeError::NonCanonical`] if a shorter form exists,
     /// [`DecodeError::OutOfRange`] above `u64::MAX`.
+    #[cfg_attr(feature = "backend", inline)]
     pub fn varint(&mut self) -> Result<u64, DecodeError> {
         // Most values are so small.
         if let [byte @ 0..0x80, rest @ ..] = self.rest {
             self.rest = rest;
             return Ok((*byte).into());
         }
+        #[cfg(feature = "backend")]
+        if let [low, high @ 1..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(u64::from(*low & 0x7f) | u64::from(*high) << 7);
+        }
+        #[cfg(feature = "backend")]
+        if let Some(read) = self.wide_varint() {
+            return read;
+        }
         self.long_varint()
+    }
+
+    /// Reads a varint without a step for each byte, if it has at most 8 and as many are left.
+    #[cfg(feature = "backend")]
+    fn wide_varint(&mut self) -> Option<Result<u64, DecodeError>> {
+        let word = u64::from_le_bytes(*self.rest.first_chunk()?);
+        let ends = !word & 0x8080_8080_8080_8080;
+        // From the lowest bit up to the one that says that no byte follows.
+        let mask = ends ^ ends.wrapping_sub(1);
+        let used = mask.count_ones() / 8;
+        if ends == 0 {
+            return None;
+        }
+        // Sevens of bits, then fourteens, then twenty-eights move together.
+        let sevens = word & mask & 0x7f7f_7f7f_7f7f_7f7f;
+        let pairs = (sevens & 0x007f_007f_007f_007f) | (sevens & 0x7f00_7f00_7f00_7f00) >> 1;
+        let fours = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+        let value = (fours & 0x0fff_ffff) | (fours >> 32) << 28;
+        //= SPEC.md#conventions
+        //# A reader MUST refuse a varint that is not the shortest encoding of its value.
+        if used > 1 && value >> used.wrapping_sub(1).wrapping_mul(7) == 0 {
+            return Some(Err(DecodeError::NonCanonical));
+        }
+        self.rest = self.rest.get(used as usize..)?;
+        Some(Ok(value))
     }
 
     fn long_varint(&mut self) -> Result<u64, DecodeError> {
@@ -125,6 +163,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// As [`Reader::varint`], and [`DecodeError::OutOfRange`] if the value does not fit.
+    #[cfg_attr(feature = "backend", inline)]
     pub fn varint_as<T: TryFrom<u64>>(&mut self) -> Result<T, DecodeError> {
         let before = self.rest;
         //= SPEC.md#conventions
@@ -139,6 +178,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// As [`Reader::varint`].
+    #[cfg_attr(feature = "backend", inline)]
     pub fn signed(&mut self) -> Result<i64, DecodeError> {
         self.varint().map(unzigzag)
     }
@@ -192,6 +232,17 @@ mod tests {
     }
 
     proptest! {
+        /// What is read in one step is what is read byte by byte, refusals included.
+        #[cfg(feature = "backend")]
+        #[test]
+        fn wide_reads_equal_narrow_ones(
+            bytes in proptest::collection::vec(prop_oneof![any::<u8>(), 0x80u8.., Just(0x80), Just(0)], 0..16),
+        ) {
+            let (mut reader, mut narrow) = (Reader::new(&bytes), Reader::new(&bytes));
+            prop_assert_eq!(reader.varint(), narrow.long_varint());
+            prop_assert_eq!(reader.remaining(), narrow.remaining());
+        }
+
         #[test]
         fn varint_round_trips_and_matches_postcard(value: u64) {
             let mut buf = [0u8; 10];

@@ -29,6 +29,19 @@ pub(crate) struct Pending {
     closed: Vec<(u64, ClosedStream)>,
     /// How many were closed since there was anything here.
     closings: u64,
+    /// Of each lane, a sequence above those of all outstanding batches.
+    ends: [u64; Lane::ALL.len()],
+}
+
+impl Pending {
+    /// Returns which of the 64 sequences from `first` on are delivered and wait for their commit.
+    fn awaiting(&self, stream: &StreamKey, first: u64) -> u64 {
+        if self.ends.get(stream.lane.index()).is_some_and(|end| first >= *end) {
+            return 0; // as mostly, when they come in order
+        }
+        let same_stream = self.outstanding.iter().filter(|batch| batch.mark.stream == *stream);
+        same_stream.fold(0, |mask, batch| mask | batch.mark.seen_from(first))
+    }
 }
 
 /// For so many batches an idle [`Pending`] keeps room.
@@ -104,6 +117,12 @@ impl Inbox {
         Self { ledger, pending: None, generation, session: 0, next: 0 }
     }
 
+    /// Reads a little of what a batch needs; with `deep` of what lies behind that.
+    #[cfg(feature = "backend")]
+    pub(crate) fn touch(&self, deep: bool) -> u64 {
+        if deep { self.ledger.touch() } else { self.next ^ u64::from(self.generation) }
+    }
+
     /// Takes away the room for what waits, if nothing does: another inbox may have it.
     #[cfg(feature = "backend")]
     pub(crate) fn reclaim(&mut self) -> Option<Box<Pending>> {
@@ -112,6 +131,7 @@ impl Inbox {
         idle.outstanding.shrink_to(IDLE_ROOM);
         idle.closed.shrink_to(0);
         idle.closings = 0;
+        idle.ends = [0; _];
         Some(idle)
     }
 
@@ -213,13 +233,13 @@ impl Inbox {
         }
         //= SPEC.md#commit
         //# A backend MUST NOT deliver a record again while an earlier delivery of it is neither committed nor released.
-        let same_stream = self.outstandings().iter().filter(|batch| batch.mark.stream == stream);
-        let awaiting = same_stream.fold(0u64, |mask, batch| mask | batch.mark.seen_from(first));
+        let awaiting = self.pending.as_ref().map_or(0, |pending| pending.awaiting(&stream, first));
         let fresh = unsettled & !awaiting;
         if fresh == 0 {
             return Offer::Awaiting;
         }
-        if self.room(stream.lane) == 0 {
+        // With so few there is room in every lane.
+        if self.outstanding() >= BULK_BATCHES && self.room(stream.lane) == 0 {
             return Offer::Full;
         }
         let mark = Mark { stream, settled_below: state.cumulative(), first, mask: fresh };
@@ -228,6 +248,9 @@ impl Inbox {
         let session = self.session;
         let pending = self.pending.get_or_insert_default();
         let closings = pending.closings;
+        if let Some(end) = pending.ends.get_mut(stream.lane.index()) {
+            *end = first.saturating_add(count).max(*end);
+        }
         pending.outstanding.push(Outstanding { number, session, mark, closings });
         Offer::Deliver { batch: BatchNumber { generation: self.generation, number }, fresh }
     }
@@ -307,7 +330,11 @@ impl Inbox {
 
     fn find(&self, batch: BatchNumber) -> Option<usize> {
         let number = (batch.generation == self.generation).then_some(batch.number)?;
-        self.outstandings().iter().position(|outstanding| outstanding.number == number)
+        let all = self.outstandings();
+        // The one that came last is looked for at once.
+        let last =
+            all.len().checked_sub(1).filter(|last| all.get(*last).is_some_and(|it| it.number == number));
+        last.or_else(|| all.iter().position(|outstanding| outstanding.number == number))
     }
 
     fn take(&mut self, batch: BatchNumber) -> Option<Outstanding> {

@@ -245,6 +245,15 @@ impl Ledger {
         self.boots.get(self.place(key).ok()?)?.state(key.lane)
     }
 
+    /// Reads a little of the newest boot, which is the last one.
+    #[cfg(feature = "backend")]
+    pub(crate) fn touch(&self) -> u64 {
+        self.boots.last().map_or(0, |boot| {
+            let [first, ..] = boot.next;
+            first ^ u64::from(boot.boot) ^ u64::from(boot.known)
+        })
+    }
+
     /// Lists the streams in ascending order of their keys.
     pub fn streams(&self) -> impl ExactSizeIterator<Item = (StreamKey, StreamState)> + '_ {
         Streams { boots: self.boots.iter(), boot: None, lanes: Lane::ALL.iter(), left: self.count() }

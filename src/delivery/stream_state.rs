@@ -84,6 +84,9 @@ impl StreamState {
     /// Returns which of the 64 sequences from `first` on are settled: bit i stands for `first + i`.
     pub fn mask(&self, first: u64) -> u64 {
         let below = low_bits(self.next.saturating_sub(first));
+        if self.settled == [0; 4] {
+            return below;
+        }
         let base = self.next.saturating_add(1);
         let above = match base.checked_sub(first) {
             Some(up) => u32::try_from(up).ok().and_then(|up| self.bits_from(0).checked_shl(up)).unwrap_or(0),

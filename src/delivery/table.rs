@@ -117,6 +117,21 @@ impl<S: NamedSet> StreamTable<S> {
         StreamsCheck::Taken
     }
 
+    /// Reads a little of what is looked at to find an index.
+    #[cfg(feature = "backend")]
+    pub(crate) const fn touch(&self) -> u64 {
+        self.groups.len() as u64 ^ self.newest
+    }
+
+    /// Reads a little of the first group: mostly there is no other.
+    #[cfg(feature = "backend")]
+    pub(crate) fn touch_groups(&self) -> u64 {
+        self.groups.first().map_or(0, |group| {
+            let SetHash([first, ..]) = group.set.hash();
+            u64::from(group.boot) ^ u64::from(first)
+        })
+    }
+
     /// Returns what this index stands for.
     pub fn get(&self, index: u8) -> Option<IndexedStream> {
         let (key, set) = self.find(index)?;

@@ -55,10 +55,8 @@ impl Device<'_> {
         }
         //= SPEC.md#frames
         //# A receiver MUST check all frames of a packet before it acts on any.
-        let frames = Frames::parse(payload)
-            .ok()
-            .filter(|frames| frames.clone().all(|frame| frame.allowed_from(Sender::Backend)));
-        let Some(frames) = frames else {
+        let frames = Frames::parse_if(payload, |frame| frame.allowed_from(Sender::Backend));
+        let Ok(frames) = frames else {
             //= SPEC.md#frames
             //# A receiver MUST close the session with reason 2 on a malformed frame or an unknown type below 64.
             if let Some(live) = &mut self.live {

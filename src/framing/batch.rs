@@ -180,7 +180,8 @@ pub struct BatchRecords<'a, 's> {
 }
 
 impl<'a> BatchRecords<'a, '_> {
-    fn read(&mut self) -> Result<BatchRecord<'a>, DecodeError> {
+    #[cfg_attr(feature = "backend", inline)]
+    fn read_time(&mut self) -> Result<(), DecodeError> {
         if !core::mem::take(&mut self.first) {
             let step = self.rest.signed()?;
             //= SPEC.md#records-frame
@@ -188,24 +189,31 @@ impl<'a> BatchRecords<'a, '_> {
             let time = self.time.as_millis().checked_add_signed(step).ok_or(DecodeError::OutOfRange)?;
             self.time = Instant::from_millis(time);
         }
+        Ok(())
+    }
+
+    #[cfg_attr(feature = "backend", inline)]
+    fn read(&mut self) -> Result<BatchRecord<'a>, DecodeError> {
+        self.read_time()?;
         let record = Record::decode(&mut self.rest, &self.set)?;
         let sequence = self.sequence;
         self.sequence = sequence.saturating_add(1);
         Ok(BatchRecord { sequence, time: self.time, record })
     }
-}
 
-impl<'a> Iterator for BatchRecords<'a, '_> {
-    type Item = Result<BatchRecord<'a>, DecodeError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
+    /// Goes on to what comes next: a record, which `read` reads, or the error at the end.
+    #[cfg_attr(feature = "backend", inline)]
+    fn step<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
+    ) -> Option<Result<T, DecodeError>> {
         if self.done {
             return None;
         }
         let item = match self.left.checked_sub(1) {
             Some(left) => {
                 self.left = left;
-                Some(self.read())
+                Some(read(self))
             }
             None => {
                 self.done = true;
@@ -214,5 +222,28 @@ impl<'a> Iterator for BatchRecords<'a, '_> {
         };
         self.done |= matches!(item, Some(Err(_)));
         item
+    }
+
+    /// Reads what comes next as the iterator does, and tells what `permits` says of the record: of `None` if it is a
+    /// measurement, whose values are read and not kept, as most records are measurements.
+    #[cfg(feature = "backend")]
+    #[inline]
+    pub(crate) fn check_next(
+        &mut self,
+        permits: impl FnOnce(Option<&Record<'a>>) -> bool,
+    ) -> Option<Result<bool, DecodeError>> {
+        self.step(|records| {
+            records.read_time()?;
+            Record::check(&mut records.rest, &records.set).map(|other| permits(other.as_ref()))
+        })
+    }
+}
+
+impl<'a> Iterator for BatchRecords<'a, '_> {
+    type Item = Result<BatchRecord<'a>, DecodeError>;
+
+    #[cfg_attr(feature = "backend", inline)]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step(Self::read)
     }
 }

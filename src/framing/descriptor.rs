@@ -344,15 +344,57 @@ fn check_extensions(bytes: &[u8]) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// The channels of a device: a view of an encoded set that was checked once.
+/// What of a channel says how most of its records are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    number: u8,
+    pub(super) kind: ChannelKind,
+    /// How many components it has.
+    pub(super) components: u8,
+}
+
+impl Shape {
+    const fn of(channel: &ChannelDescriptor<'_>) -> Self {
+        // At most 12.
+        let components = channel.components.len() as u8;
+        Self { number: channel.number, kind: channel.kind, components }
+    }
+}
+
+/// The channels of a device: a view of an encoded set that was checked once.
+#[derive(Clone, Copy)]
 pub struct DescriptorSet<'a> {
     bytes: &'a [u8],
+    /// Those of all channels in the same order, or none: then they are read from the bytes.
+    #[cfg(feature = "backend")]
+    shapes: &'a [Shape],
+}
+
+impl PartialEq for DescriptorSet<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for DescriptorSet<'_> {}
+
+impl core::fmt::Debug for DescriptorSet<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("DescriptorSet").field("bytes", &self.bytes).finish()
+    }
 }
 
 impl<'a> DescriptorSet<'a> {
     /// The set without channels.
-    pub const EMPTY: DescriptorSet<'static> = DescriptorSet { bytes: &[FORMAT] };
+    pub const EMPTY: DescriptorSet<'static> = DescriptorSet::of_bytes(&[FORMAT]);
+
+    const fn of_bytes(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            #[cfg(feature = "backend")]
+            shapes: &[],
+        }
+    }
 
     /// Checks an encoded set.
     ///
@@ -381,13 +423,31 @@ impl<'a> DescriptorSet<'a> {
             }
             previous = Some(channel.number);
         }
-        Ok(Self { bytes })
+        Ok(Self::of_bytes(bytes))
     }
 
-    /// Takes a set that [`DescriptorSet::parse`] has accepted before: of other bytes, channels would be missing.
+    /// Lists the shapes of the channels, to be kept beside the bytes.
     #[cfg(feature = "backend")]
-    pub(crate) const fn checked_before(bytes: &'a [u8]) -> Self {
-        Self { bytes }
+    pub(crate) fn shapes(&self) -> alloc::boxed::Box<[Shape]> {
+        self.channels().map(|channel| Shape::of(&channel)).collect()
+    }
+
+    /// Takes a set that [`DescriptorSet::parse`] has accepted before, and its shapes: of other bytes, channels would be
+    /// missing.
+    #[cfg(feature = "backend")]
+    pub(crate) const fn checked_before(bytes: &'a [u8], shapes: &'a [Shape]) -> Self {
+        Self { bytes, shapes }
+    }
+
+    /// Finds what says how most records of a channel are read.
+    #[cfg_attr(feature = "backend", inline)]
+    pub(super) fn shape(&self, number: u8) -> Option<Shape> {
+        #[cfg(feature = "backend")]
+        if !self.shapes.is_empty() {
+            let at = self.shapes.binary_search_by_key(&number, |shape| shape.number).ok()?;
+            return self.shapes.get(at).copied();
+        }
+        self.channel(number).map(|channel| Shape::of(&channel))
     }
 
     /// Tells whether this set has every channel of `older`, unchanged byte for byte: what was encoded with that one

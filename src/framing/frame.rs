@@ -168,7 +168,7 @@ impl<'a> Frame<'a> {
     pub(super) fn parse(kind: u8, body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let frame = match kind {
-            0 if body.iter().all(|&byte| byte == 0) => Self::Padding(reader.rest().len()),
+            0 if is_zero(body) => Self::Padding(reader.rest().len()),
             0 => return Err(DecodeError::NonCanonical),
             1 => Self::Ping(reader.array()?),
             2 => Self::Pong(reader.array()?),
@@ -334,6 +334,17 @@ impl RefusedFrame {
         out.varint(self.count.into())?;
         out.u8(self.reason as u8)
     }
+}
+
+/// Tells whether all bytes are zero.
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
+    // The last eight bytes may be looked at twice.
+    let (words, rest) = bytes.as_chunks::<8>();
+    let rest = bytes.last_chunk().map_or_else(
+        || rest.iter().fold(0, |any, byte| any | u64::from(*byte)),
+        |last| u64::from_ne_bytes(*last),
+    );
+    words.iter().fold(rest, |any, word| any | u64::from_ne_bytes(*word)) == 0
 }
 
 /// Reads a number of records, 1 to 64, that start at the sequence `first`.

@@ -1,8 +1,15 @@
 use super::{Frame, FrameKind};
+#[cfg(feature = "backend")]
+use super::{RecordsFrame, frame::is_zero};
 use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer, varint_len};
 
 /// The bit of the type byte which says that a length follows.
 const HAS_LENGTH: u8 = 0x80;
+
+#[cfg(feature = "backend")]
+const RECORDS: u8 = FrameKind::Records as u8;
+#[cfg(feature = "backend")]
+const PADDING: u8 = FrameKind::Padding as u8;
 
 /// The frames of one payload, all of them checked: an iterator that cannot fail.
 ///
@@ -28,18 +35,58 @@ impl<'a> Frames<'a> {
     /// # Errors
     /// [`DecodeError`] of the first malformed frame: nothing of the packet may then be acted on.
     pub fn parse(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::parse_if(payload, |_| true)
+    }
+
+    /// Checks every frame of a payload, and that `may_come` permits each.
+    ///
+    /// # Errors
+    /// [`DecodeError`] of the first malformed frame, [`DecodeError::UnknownMandatory`] for one that may not come.
+    #[cfg_attr(feature = "backend", inline)]
+    pub(crate) fn parse_if(
+        payload: &'a [u8],
+        may_come: impl Fn(&Frame<'a>) -> bool,
+    ) -> Result<Self, DecodeError> {
         //= SPEC.md#frames
         //# A receiver MUST check all frames of a packet before it acts on any.
         let mut reader = Reader::new(payload);
         while !reader.is_empty() {
-            Self::read(&mut reader)?;
+            if !may_come(&Self::read(&mut reader)?) {
+                return Err(DecodeError::UnknownMandatory);
+            }
         }
         Ok(Self { rest: Reader::new(payload) })
+    }
+
+    /// As [`Frames::parse_if`], and hands out the first frame as it was read to be checked: often there is but one that
+    /// takes work.
+    #[cfg(feature = "backend")]
+    pub(crate) fn parse_split(
+        payload: &'a [u8],
+        may_come: impl Fn(&Frame<'a>) -> bool,
+    ) -> Result<(Option<Frame<'a>>, Self), DecodeError> {
+        if payload.is_empty() {
+            return Ok((None, Self { rest: Reader::new(payload) }));
+        }
+        let mut reader = Reader::new(payload);
+        let first = Self::read(&mut reader)?;
+        if !may_come(&first) {
+            return Err(DecodeError::UnknownMandatory);
+        }
+        let rest = Self::parse_if(reader.rest(), may_come)?;
+        Ok((Some(first), rest))
     }
 
     fn read(reader: &mut Reader<'a>) -> Result<Frame<'a>, DecodeError> {
         let head = reader.u8()?;
         let body = if head & HAS_LENGTH != 0 { reader.prefixed(usize::MAX)? } else { reader.rest() };
+        // What comes all the time is not moved about with the others.
+        #[cfg(feature = "backend")]
+        match head & !HAS_LENGTH {
+            RECORDS => return RecordsFrame::parse(body).map(Frame::Records),
+            PADDING if is_zero(body) => return Ok(Frame::Padding(body.len())),
+            _ => {}
+        }
         Frame::parse(head & !HAS_LENGTH, body)
     }
 }

@@ -41,6 +41,7 @@ pub use ack::{AckFrame, AckWriter, Settled, StreamAck};
 pub use batch::{BatchRecord, BatchRecords, BatchWriter, RecordsFrame};
 pub use command::{CONFIGURATION_KIND, CommandFrame, CommandRefusal, CommandResult, CommandResultFrame};
 pub use decimal::Decimal;
+pub(crate) use descriptor::Shape;
 pub use descriptor::{
     ChannelDescriptor, ChannelKind, Component, Components, DescriptorSet, Rate, encode_descriptors,
 };

@@ -1,7 +1,7 @@
 use super::{
-    Alarm, AlarmKind, ChannelDescriptor, ChannelKind, DescriptorSet, EncodeError, Encoded, Event, Gap,
-    GapReason, Lane, Measurement, Mode, Phase, Priority, Quality, Record, TrendBlock, Value, Values,
-    WaveformBlock, encode_trend, encode_waveform,
+    Alarm, AlarmKind, ChannelKind, DescriptorSet, EncodeError, Encoded, Event, Gap, GapReason, Lane,
+    Measurement, Mode, Phase, Priority, Record, Shape, TrendBlock, Value, Values, WaveformBlock,
+    encode_trend, encode_waveform,
 };
 use crate::codec::{BufferTooSmall, DecodeError, Reader, Writer, varint_len};
 use crate::limits::MAX_RECORD;
@@ -31,6 +31,7 @@ pub(super) fn write_head(kind: u8, number: u8, out: &mut Writer<'_>) -> Result<(
     if number < ESCAPED { Ok(()) } else { out.varint(number.into()) }
 }
 
+#[cfg_attr(feature = "backend", inline)]
 fn read_head(reader: &mut Reader<'_>) -> Result<(u8, u8), DecodeError> {
     let head = reader.u8()?;
     let number = match head & ESCAPED {
@@ -123,22 +124,22 @@ fn write_record(
     set: &DescriptorSet<'_>,
     out: &mut Writer<'_>,
 ) -> Result<(), EncodeError> {
-    let find = |number| set.channel(number).ok_or(EncodeError::UnknownChannel);
+    let find = |number| set.shape(number).ok_or(EncodeError::UnknownChannel);
     let check = |fits: bool| if fits { Ok(()) } else { Err(EncodeError::WrongKind) };
     match record {
         Record::Measurement(measurement) => {
-            check(measurement_fits(&find(measurement.channel)?, measurement.values.len()))?;
+            check(measurement_fits(find(measurement.channel)?, measurement.values.len()))?;
             write_measurement(measurement, out)?;
         }
         Record::Event(event) => {
-            check(event_fits(&find(event.channel)?, event.value.is_some()))?;
+            check(event_fits(find(event.channel)?, event.value.is_some()))?;
             write_head(KIND_EVENT, event.channel, out)?;
             out.u8(event.mode as u8 | u8::from(event.value.is_some()) << 2)?;
             out.varint(event.code.into())?;
             write_optional(event.value, out)?;
         }
         Record::Alarm(alarm) => {
-            check(alarm_fits(&find(alarm.channel)?, alarm_values(alarm).iter().any(Option::is_some)))?;
+            check(alarm_fits(find(alarm.channel)?, alarm_values(alarm).iter().any(Option::is_some)))?;
             write_alarm(alarm, out)?;
         }
         Record::Gap(gap) => write_gap(gap, out)?,
@@ -190,34 +191,63 @@ fn write_alarm(alarm: &Alarm, out: &mut Writer<'_>) -> Result<(), BufferTooSmall
     [value, low, high].into_iter().try_for_each(|value| write_optional(value, out))
 }
 
-fn measurement_fits(channel: &ChannelDescriptor<'_>, values: usize) -> bool {
-    channel.kind == ChannelKind::Numeric && channel.components.len() == values
+fn measurement_fits(channel: Shape, values: usize) -> bool {
+    channel.kind == ChannelKind::Numeric && usize::from(channel.components) == values
 }
 
-fn event_fits(channel: &ChannelDescriptor<'_>, value: bool) -> bool {
-    channel.kind == ChannelKind::Event && (!value || !channel.components.is_empty())
+fn event_fits(channel: Shape, value: bool) -> bool {
+    channel.kind == ChannelKind::Event && (!value || channel.components > 0)
 }
 
-fn alarm_fits(channel: &ChannelDescriptor<'_>, values: bool) -> bool {
-    !values || !channel.components.is_empty()
+const fn alarm_fits(channel: Shape, values: bool) -> bool {
+    !values || channel.components > 0
 }
 
 impl<'a> Record<'a> {
     /// Reads one record; how far it reaches follows from the channel's descriptor.
+    #[cfg_attr(feature = "backend", inline)]
     pub(super) fn decode(reader: &mut Reader<'a>, set: &DescriptorSet<'_>) -> Result<Self, DecodeError> {
-        let start = reader.remaining();
         let (kind, number) = read_head(reader)?;
-        //= SPEC.md#records
-        //# A reader MUST refuse a record whose channel is not in the descriptor set or does not permit it.
-        let record = match kind {
-            KIND_MEASUREMENT | KIND_QUALIFIED => {
-                let channel = set.channel(number).ok_or(DecodeError::OutOfRange)?;
-                let count = channel.components.len();
-                if !measurement_fits(&channel, count) {
-                    return Err(DecodeError::OutOfRange);
+        if kind > KIND_QUALIFIED {
+            return Self::decode_other(kind, number, reader, set);
+        }
+        let mut values = Values::zeros(numeric(number, set)?).ok_or(DecodeError::OutOfRange)?;
+        let mode = read_measurement(kind, values.all_mut(), reader)?;
+        Ok(Self::Measurement(Measurement { channel: number, mode, values }))
+    }
+
+    /// Reads one record as [`Record::decode`] does, but makes nothing of a measurement.
+    #[cfg(feature = "backend")]
+    #[inline]
+    pub(super) fn check(
+        reader: &mut Reader<'a>,
+        set: &DescriptorSet<'_>,
+    ) -> Result<Option<Self>, DecodeError> {
+        let (kind, number) = read_head(reader)?;
+        match kind {
+            KIND_MEASUREMENT => {
+                for _ in 0..numeric(number, set)? {
+                    read_raw(reader)?;
                 }
-                Self::Measurement(read_measurement(number, kind, count, reader)?)
+                Ok(None)
             }
+            KIND_QUALIFIED => {
+                let mut values = Values::zeros(numeric(number, set)?).ok_or(DecodeError::OutOfRange)?;
+                read_measurement(kind, values.all_mut(), reader).map(|_| None)
+            }
+            _ => Self::decode_other(kind, number, reader, set).map(Some),
+        }
+    }
+
+    #[cfg_attr(feature = "backend", inline(never))]
+    fn decode_other(
+        kind: u8,
+        number: u8,
+        reader: &mut Reader<'a>,
+        set: &DescriptorSet<'_>,
+    ) -> Result<Self, DecodeError> {
+        let start = reader.remaining().saturating_add(head_len(number));
+        let record = match kind {
             KIND_TREND => Self::Trend(TrendBlock::read(number, reader, set)?),
             KIND_WAVEFORM => Self::Waveform(WaveformBlock::read(number, reader, set)?),
             KIND_EVENT => Self::Event(read_event(number, set, reader)?),
@@ -236,6 +266,7 @@ impl<'a> Record<'a> {
     }
 }
 
+#[cfg_attr(feature = "backend", inline)]
 fn read_raw(reader: &mut Reader<'_>) -> Result<i32, DecodeError> {
     i32::try_from(reader.signed()?).map_err(|_| DecodeError::OutOfRange)
 }
@@ -244,18 +275,22 @@ pub(super) fn read_optional(present: bool, reader: &mut Reader<'_>) -> Result<Op
     if present { read_raw(reader).map(Some) } else { Ok(None) }
 }
 
-fn read_measurement(
-    channel: u8,
-    kind: u8,
-    count: usize,
-    reader: &mut Reader<'_>,
-) -> Result<Measurement, DecodeError> {
-    let mut all = [Value::Present(0, Quality::Valid); crate::limits::MAX_COMPONENTS];
-    let values = all.get_mut(..count).ok_or(DecodeError::OutOfRange)?;
+/// Returns how many values a measurement of this channel has, 1 to 8.
+#[cfg_attr(feature = "backend", inline)]
+fn numeric(number: u8, set: &DescriptorSet<'_>) -> Result<usize, DecodeError> {
+    //= SPEC.md#records
+    //# A reader MUST refuse a record whose channel is not in the descriptor set or does not permit it.
+    let channel = set.shape(number).filter(|channel| channel.kind == ChannelKind::Numeric);
+    channel.map(|channel| channel.components.into()).ok_or(DecodeError::OutOfRange)
+}
+
+/// Reads a measurement's values; they are 0 and valid before. It is always shorter than a record may be.
+#[cfg_attr(feature = "backend", inline)]
+fn read_measurement(kind: u8, values: &mut [Value], reader: &mut Reader<'_>) -> Result<Mode, DecodeError> {
     let mut mode = Mode::Real;
     if kind == KIND_QUALIFIED {
         mode = Mode::from_code(reader.u8()?)?;
-        for value in values.iter_mut() {
+        for value in &mut *values {
             *value = Value::from_state(reader.u8()?)?;
         }
         //= SPEC.md#measurement
@@ -264,19 +299,18 @@ fn read_measurement(
             return Err(DecodeError::NonCanonical);
         }
     }
-    for value in values.iter_mut() {
+    for value in values {
         if let Value::Present(raw, _) = value {
             *raw = read_raw(reader)?;
         }
     }
-    let values = Values::new(values).map_err(|_| DecodeError::OutOfRange)?;
-    Ok(Measurement { channel, mode, values })
+    Ok(mode)
 }
 
 fn read_event(channel: u8, set: &DescriptorSet<'_>, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
     let flags = reader.u8()?;
     let has_value = flags & 4 != 0;
-    let fits = set.channel(channel).is_some_and(|channel| event_fits(&channel, has_value));
+    let fits = set.shape(channel).is_some_and(|channel| event_fits(channel, has_value));
     //= SPEC.md#event
     //# A reader MUST refuse an event whose reserved flags are not zero.
     if flags > 7 || !fits {
@@ -293,7 +327,7 @@ fn read_event(channel: u8, set: &DescriptorSet<'_>, reader: &mut Reader<'_>) -> 
 fn read_alarm(channel: u8, set: &DescriptorSet<'_>, reader: &mut Reader<'_>) -> Result<Alarm, DecodeError> {
     let flags = reader.u8()?;
     let present = reader.u8()?;
-    let fits = set.channel(channel).is_some_and(|channel| alarm_fits(&channel, present != 0));
+    let fits = set.shape(channel).is_some_and(|channel| alarm_fits(channel, present != 0));
     //= SPEC.md#alarm
     //# A reader MUST refuse an alarm of unknown phase, or whose reserved flags are not zero.
     if present > 7 || !fits {

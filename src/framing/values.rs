@@ -168,6 +168,19 @@ impl Values {
         if values.is_empty() { Err(EncodeError::OutOfRange) } else { Ok(all) }
     }
 
+    /// Makes so many values that are all 0 and valid; `None` unless there are 1 to 8.
+    pub(super) const fn zeros(len: usize) -> Option<Self> {
+        if len == 0 || len > MAX_COMPONENTS {
+            return None;
+        }
+        Some(Self { values: [Value::Present(0, Quality::Valid); MAX_COMPONENTS], len: len as u8 })
+    }
+
+    /// Returns them, to be changed.
+    pub(super) fn all_mut(&mut self) -> &mut [Value] {
+        self.values.get_mut(..self.len.into()).unwrap_or_default()
+    }
+
     /// Makes so many values that are absent, 1 to 8 of them.
     pub(super) const fn absent(len: usize) -> Self {
         let len = if len < MAX_COMPONENTS { len } else { MAX_COMPONENTS };
@@ -176,8 +189,7 @@ impl Values {
 
     /// Changes a value, if there is such a one.
     pub(super) fn set(&mut self, component: usize, value: Value) {
-        let values = self.values.get_mut(..self.len.into()).unwrap_or_default();
-        if let Some(place) = values.get_mut(component) {
+        if let Some(place) = self.all_mut().get_mut(component) {
             *place = value;
         }
     }

@@ -81,22 +81,24 @@ use rekey::{Exchange, NextEpoch};
 /// every order of calls is legal.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
+// With many sessions, what opening touches lies together: all up to the window.
+#[cfg_attr(feature = "backend", repr(C))]
 pub struct Session<const WORDS: usize, K = Inline> {
-    sending: Sending,
-    receiving: Receiving<WORDS>,
-    /// One needs some packets at least, so there are never so many within a session's age.
-    epoch: u32,
+    pub(crate) keep: K,
     /// When the session reaches its greatest age.
     expires: Instant,
-    /// Packets per epoch and direction, at the most.
-    packet_limit: u32,
     /// Packets opened in the current epoch.
     opened: u32,
+    /// Packets per epoch and direction, at the most.
+    packet_limit: u32,
+    /// One needs some packets at least, so there are never so many within a session's age.
+    epoch: u32,
     /// The previous epoch's key may be alive: [`Rare`] is worth a look.
     previous_lives: bool,
     side: Side,
     closed: Option<CloseReason>,
-    pub(crate) keep: K,
+    receiving: Receiving<WORDS>,
+    sending: Sending,
 }
 
 /// What sealing touches.
@@ -115,6 +117,7 @@ struct Sending {
 /// What opening touches.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
+#[cfg_attr(feature = "backend", repr(C))]
 struct Receiving<const WORDS: usize> {
     key: AeadKey,
     window: ReplayWindow<WORDS>,
@@ -212,6 +215,19 @@ impl<const WORDS: usize, K: Keep> Session<WORDS, K> {
             closed: None,
             keep: keep(cold),
         }
+    }
+
+    /// Reads a little of each line of memory that opening a packet needs, but for the window. It reads no key: that
+    /// lies between what it reads, and is no longer than a line.
+    #[cfg(feature = "backend")]
+    pub(crate) const fn touch(&self) -> u64 {
+        self.expires.as_millis() ^ self.epoch as u64 ^ self.receiving.window.touch()
+    }
+
+    /// Reads the word of the window that the next packet needs.
+    #[cfg(feature = "backend")]
+    pub(crate) fn touch_window(&self) -> u64 {
+        self.receiving.window.touch_next()
     }
 
     /// Returns which end this is.

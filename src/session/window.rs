@@ -23,6 +23,7 @@ const WORD: u64 = u64::BITS as u64;
 /// # Ok::<(), Discard>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "backend", repr(C))]
 pub struct ReplayWindow<const WORDS: usize> {
     // The highest counter marked so far: its bit is set, unless none is marked.
     top: u64,
@@ -40,6 +41,18 @@ impl<const WORDS: usize> ReplayWindow<WORDS> {
     /// Makes a window that has seen nothing.
     pub const fn new() -> Self {
         Self { top: 0, bits: [0; WORDS] }
+    }
+
+    /// Reads what tells where the rest is.
+    #[cfg(feature = "backend")]
+    pub(super) const fn touch(&self) -> u64 {
+        self.top
+    }
+
+    /// Reads the word of the counter that comes next.
+    #[cfg(feature = "backend")]
+    pub(super) fn touch_next(&self) -> u64 {
+        self.bits.get(Self::word(self.top.wrapping_add(1) / WORD)).copied().unwrap_or(0)
     }
 
     /// Returns the highest counter marked so far.

@@ -49,13 +49,7 @@ impl DataHeader {
 
     /// Makes the header of the packet with this epoch and counter, both of which it truncates.
     pub const fn new(epoch: u64, counter: u64, counter_len: CounterLen, connection_id: ConnectionId) -> Self {
-        let mask = match counter_len {
-            CounterLen::One => 0xff,
-            CounterLen::Two => 0xffff,
-            CounterLen::Three => 0xff_ffff,
-            CounterLen::Four => 0xffff_ffff,
-        };
-        let truncated = (counter & mask) as u32;
+        let truncated = counter as u32 & mask(counter_len);
         Self { epoch: EpochBits::of(epoch), counter_len, truncated, connection_id }
     }
 
@@ -64,12 +58,12 @@ impl DataHeader {
     /// # Errors
     /// [`Discard::TooShort`] if there is no room for header and tag, [`Discard::TooLong`] above [`MAX_PACKET`],
     /// [`Discard::MalformedHeader`] if it is no data packet, if reserved bits are set, or if `connection_id_len` is above 8.
+    #[cfg_attr(feature = "backend", inline)]
     pub fn parse(packet: &[u8], connection_id_len: usize) -> Result<Self, Discard> {
         if packet.len() > MAX_PACKET {
             return Err(Discard::TooLong);
         }
-        let mut reader = Reader::new(packet);
-        let first = reader.u8().map_err(|_| Discard::TooShort)?;
+        let (&first, rest) = packet.split_first().ok_or(Discard::TooShort)?;
         if first & DATA_BIT == 0 {
             return Err(Discard::MalformedHeader);
         }
@@ -80,16 +74,18 @@ impl DataHeader {
             2 => CounterLen::Three,
             _ => CounterLen::Four,
         };
-        let connection_id = read_connection_id(&mut reader, connection_id_len)?;
-        let mut truncated = [0u8; 4];
-        let low = reader.bytes(counter_len.bytes()).map_err(|_| Discard::TooShort)?;
-        for (to, from) in truncated.iter_mut().zip(low) {
-            *to = *from;
+        if connection_id_len > MAX_CONNECTION_ID {
+            return Err(Discard::MalformedHeader);
         }
-        if reader.remaining() < TAG_LEN {
+        let (id, rest) = rest.split_at_checked(connection_id_len).ok_or(Discard::TooShort)?;
+        let connection_id = ConnectionId::new(id).ok_or(Discard::MalformedHeader)?;
+        // The tag is longer than a counter, so these four bytes are there if the packet is long enough.
+        let low = *rest.first_chunk().ok_or(Discard::TooShort)?;
+        if rest.len() < counter_len.bytes().saturating_add(TAG_LEN) {
             return Err(Discard::TooShort);
         }
-        Ok(Self { epoch, counter_len, truncated: u32::from_le_bytes(truncated), connection_id })
+        let truncated = u32::from_le_bytes(low) & mask(counter_len);
+        Ok(Self { epoch, counter_len, truncated, connection_id })
     }
 
     /// Writes the header to the front of `out` and returns its length.
@@ -138,6 +134,16 @@ impl DataHeader {
     /// Returns the connection id.
     pub const fn connection_id(&self) -> ConnectionId {
         self.connection_id
+    }
+}
+
+/// The bits of a counter that are sent.
+const fn mask(len: CounterLen) -> u32 {
+    match len {
+        CounterLen::One => 0xff,
+        CounterLen::Two => 0xffff,
+        CounterLen::Three => 0xff_ffff,
+        CounterLen::Four => 0xffff_ffff,
     }
 }
 

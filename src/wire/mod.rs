@@ -80,9 +80,12 @@ impl ConnectionId {
     pub const EMPTY: Self = Self { bytes: [0; MAX_CONNECTION_ID], len: 0 };
 
     /// Makes a connection id, or `None` above 8 bytes.
+    #[cfg_attr(feature = "backend", inline)]
     pub fn new(bytes: &[u8]) -> Option<Self> {
         let mut id = Self { bytes: [0; MAX_CONNECTION_ID], len: u8::try_from(bytes.len()).ok()? };
-        id.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        let space = id.bytes.get_mut(..bytes.len())?;
+        // So few that a call to copy them would take longer.
+        space.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
         Some(id)
     }
 
@@ -132,7 +135,7 @@ pub enum PacketKind {
     Fragment,
 }
 
-const DATA_BIT: u8 = 0b1000_0000;
+pub(crate) const DATA_BIT: u8 = 0b1000_0000;
 /// The version that no packet has: it is the links' own.
 const FRAGMENT_VERSION: u8 = 0;
 

@@ -7,7 +7,7 @@ use crate::records::{measurement, write_batch, write_introduction};
 use std::time::Duration;
 use vitalwire::backend::*;
 use vitalwire::crypto::{Psk, PublicKey, ServiceKey, SessionSecrets, TicketKey};
-use vitalwire::framing::{Frame, FrameWriter};
+use vitalwire::framing::{AckWriter, Frame, FrameKind, FrameWriter};
 use vitalwire::handshake::*;
 use vitalwire::identity::{Authority, LocalIdentity, Role, Scopes, TrustAnchors};
 use vitalwire::limits::{MAX_HELLO, TICKET_LEN};
@@ -276,7 +276,30 @@ impl Fleet {
     pub(crate) fn new(count: usize) -> Self {
         let mut fleet = Self::empty(count);
         fleet.admit(count, Coming::Resume, Cores::All);
+        fleet.grow_up();
         fleet
+    }
+
+    /// Lets the devices acknowledge their tickets, and a minute pass: what is kept of handshakes for a while is gone then,
+    /// as it is for most sessions of a service.
+    fn grow_up(&mut self) {
+        let now = self.now;
+        let ack = |device: &mut Device| {
+            let mut packet = vec![0u8; BUFFER];
+            let len = device.seal(now, &mut packet, |writer| {
+                let written = writer
+                    .frame_with(FrameKind::Ack, |body| AckWriter::new(body, 0).ok().map(AckWriter::finish));
+                assert!(written);
+            });
+            packet.truncate(len);
+            (device.path, packet)
+        };
+        let mut packets: Vec<_> = self.devices.iter_mut().map(ack).collect();
+        self.deliver(&mut packets);
+        self.settle();
+        self.now = self.now + vitalwire::Duration::from_secs(60);
+        self.backend.handle_timeout(self.now);
+        self.settle();
     }
 
     /// Lets so many new devices come, in waves; each sends its first record, which is committed and acknowledged.

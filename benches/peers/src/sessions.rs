@@ -1,6 +1,7 @@
 //! Table 2: opening packets of many sessions, in random order.
 
 use crate::aead::{self, TAG};
+use crate::common::{Walk, key_of};
 use crate::fleet::{BUFFER, CALL, Contents, Fleet};
 use crate::measure::{Contender, Effort, Figures, print_aim, print_columns};
 use crate::own;
@@ -14,28 +15,6 @@ const SESSION: &str = "vitalwire, Session::open";
 const NOTHING: &str = "vitalwire, Backend, padding";
 const DELIVERED: &str = "vitalwire, Backend, a record";
 const COMMITTED: &str = "vitalwire, Backend, a record committed";
-
-/// A random permutation, gone through again and again.
-struct Walk {
-    order: Vec<u32>,
-    at: usize,
-}
-
-impl Walk {
-    fn new(count: usize, mut seed: u64) -> Self {
-        let mut order: Vec<u32> = (0..u32::try_from(count).expect("fewer than 2^32 sessions")).collect();
-        for at in (1..count).rev() {
-            seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-            order.swap(at, (seed >> 33) as usize % (at + 1));
-        }
-        Self { order, at: 0 }
-    }
-
-    fn next(&mut self) -> usize {
-        self.at = (self.at + 1) % self.order.len();
-        self.order[self.at] as usize
-    }
-}
 
 /// Seals packets outside the clock, and times their opening: `seal` says which session's packet it has written, and how
 /// long that is.
@@ -59,17 +38,12 @@ fn opening(
     took
 }
 
-fn key(number: usize) -> [u8; 32] {
-    let bytes = number.to_le_bytes();
-    std::array::from_fn(|at| bytes[at % bytes.len()] ^ at as u8)
-}
-
 fn buffers() -> Vec<[u8; BUFFER]> {
     vec![[0x55; BUFFER]; CALL]
 }
 
 fn raw(count: usize) -> Contender<'static> {
-    let keys: Vec<[u8; 32]> = (0..count).map(key).collect();
+    let keys: Vec<[u8; 32]> = (0..count).map(key_of).collect();
     let (mut walk, mut buffers) = (Walk::new(count, 1), buffers());
     Contender::new(aead::provider(), move |items| {
         opening(
@@ -78,7 +52,7 @@ fn raw(count: usize) -> Contender<'static> {
             |buffer| {
                 let next = walk.next();
                 // The key is made anew, so that the table's is not in the cache because of this.
-                aead::seal(&key(next), 1, &mut buffer[..LEN + TAG]);
+                aead::seal(&key_of(next), 1, &mut buffer[..LEN + TAG]);
                 (next, LEN + TAG)
             },
             |next, packet| aead::open(&keys[next], 1, packet),
@@ -87,7 +61,7 @@ fn raw(count: usize) -> Contender<'static> {
 }
 
 fn kept(count: usize) -> Contender<'static> {
-    let keys: Vec<_> = (0..count).map(|number| aead::ring::Key::new(&key(number))).collect();
+    let keys: Vec<_> = (0..count).map(|number| aead::ring::Key::new(&key_of(number))).collect();
     let (mut walk, mut buffers) = (Walk::new(count, 2), buffers());
     Contender::new(aead::RING, move |items| {
         opening(
@@ -95,7 +69,7 @@ fn kept(count: usize) -> Contender<'static> {
             &mut buffers,
             |buffer| {
                 let next = walk.next();
-                aead::ring::Key::new(&key(next)).seal(1, &mut buffer[..LEN + TAG]);
+                aead::ring::Key::new(&key_of(next)).seal(1, &mut buffer[..LEN + TAG]);
                 (next, LEN + TAG)
             },
             |next, packet| keys[next].open(1, packet),

@@ -1,5 +1,7 @@
 //! Tests of frames, records and codecs: one set of channels serves all.
 
+#[cfg(feature = "backend")]
+mod checked;
 mod extensions;
 mod frames;
 mod records;
