@@ -4,6 +4,7 @@
 //! never opens a socket, reads a clock or keeps a generator; the application decides whom to let in, and stores.
 //! See [`Backend`] for the run loop.
 
+mod accept;
 mod admission;
 mod audit;
 mod chunked;
