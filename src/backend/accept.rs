@@ -5,16 +5,98 @@ use super::event::{BackendEvent, PendingId, SlotRef};
 use super::halfopen::{HalfOpen, Stage, Verdict};
 use super::job::Work;
 use super::live::{Joined, Live, PathState, Start};
+use super::resume::Lineage;
 use super::slots::Use;
-use super::{Backend, Grant, Path};
+use super::{Backend, BackendConfig, Grant, Path};
 use crate::audit::AuditEvent;
 use crate::error::{CallError, CloseReason, Discard};
-use crate::handshake::Established;
-use crate::identity::Identity;
+use crate::handshake::{Established, Resumed, TicketContents};
+use crate::identity::{Identity, Scopes, VerifiedCredential};
 use crate::limits::{HALF_OPEN_LIFE, MAX_HALF_OPEN_PER_IDENTITY, PENDING_LIFE};
-use crate::time::Instant;
-use crate::wire::ConnectionId;
+use crate::session::RekeyPolicy;
+use crate::time::{Duration, Instant, UnixSeconds};
+use crate::wire::{ConnectionId, Pattern};
 use alloc::vec::Vec;
+
+impl Joined {
+    /// What a full handshake gives; `clock` is its time, `revocation` the number of the list that it was held against.
+    pub(super) fn full(
+        established: Established,
+        clock: Option<UnixSeconds>,
+        rekey: RekeyPolicy,
+        revocation: u64,
+    ) -> Self {
+        let Established { secrets, peer, peer_connection_id, peer_limits, pattern } = established;
+        let contents = clock.map(|origin| contents_of(&peer, pattern, origin, revocation));
+        Self {
+            secrets,
+            identity: peer.identity(),
+            scopes: peer.scopes(),
+            serial: peer.serial(),
+            peer_connection_id,
+            peer_limits,
+            pattern,
+            rekey,
+            lineage: Lineage { contents, resumed: false },
+        }
+    }
+
+    /// What a resumption gives: the same identity and scopes, of the full handshake before it.
+    pub(super) fn resumed(resumed: Resumed, contents: TicketContents, rekey: RekeyPolicy) -> Self {
+        let Resumed { secrets, peer_connection_id, peer_limits, .. } = resumed;
+        Self {
+            secrets,
+            identity: contents.identity,
+            scopes: contents.scopes,
+            serial: contents.serial,
+            peer_connection_id,
+            peer_limits,
+            pattern: Pattern::Resume,
+            rekey,
+            //= SPEC.md#tickets
+            //# A ticket given in a resumed session MUST have the origin of the ticket that it was resumed with.
+            lineage: Lineage { contents: Some(contents), resumed: true },
+        }
+    }
+
+    /// Lowers what the handshake gives to what its issuer may give by now, and to the time that the credential has left;
+    /// `false` if the issuer is no longer trusted.
+    //= SPEC.md#intermediate-authorities
+    //# A backend MUST hold the sessions that there are, and tickets, to the certificates that it has now.
+    fn limit(&mut self, config: &BackendConfig) -> bool {
+        let Some((scopes, not_after)) = config.anchors.most_for_devices(&self.identity.issuer) else {
+            self.scopes = Scopes::NONE;
+            return false;
+        };
+        self.scopes = self.scopes & scopes;
+        if let Some(contents) = &mut self.lineage.contents {
+            contents.not_after = contents.not_after.min(not_after);
+            //= SPEC.md#validity
+            //# A backend with a clock MUST end a session when the time is over that its device's credential had left at its beginning.
+            let left = contents.not_after.0.saturating_sub(config.time.now().0).saturating_add(1);
+            let left = Duration::from_secs(left).min(self.rekey.longest_session());
+            self.rekey = self.rekey.session_age(left).unwrap_or(self.rekey);
+        }
+        true
+    }
+}
+
+fn contents_of(
+    peer: &VerifiedCredential,
+    pattern: Pattern,
+    origin: UnixSeconds,
+    revocation: u64,
+) -> TicketContents {
+    TicketContents {
+        identity: peer.identity(),
+        serial: peer.serial(),
+        scopes: peer.scopes(),
+        not_after: peer.not_after(),
+        revocation,
+        origin,
+        psk_proved: matches!(pattern, Pattern::XxPsk3(_) | Pattern::IkPsk2),
+    }
+}
 
 impl<P: Path> Backend<P> {
     /// The device is known: asks the application, unless its credential is revoked.
@@ -173,6 +255,8 @@ impl<P: Path> Backend<P> {
         //= SPEC.md#handshake-timers
         //# A backend MUST complete the handshake of a device that its application refuses, and close that session with the reason.
         let proved = reply.is_none();
+        let mut joined = joined;
+        let trusted = joined.limit(&self.config);
         let (grant, closing) = match verdict {
             Verdict::Accepted(grant) => (grant, None),
             Verdict::Refused(reason) => (Grant::default(), Some(reason)),
@@ -184,6 +268,7 @@ impl<P: Path> Backend<P> {
                 self.note_revoked(identity, joined.serial);
                 Some(CloseReason::Revoked)
             }
+            None if !trusted => Some(CloseReason::Refused),
             closing => closing,
         };
         let seat = match closing {
@@ -216,6 +301,16 @@ impl<P: Path> Backend<P> {
         if proved {
             self.prove(at);
         }
+    }
+
+    /// The time of a handshake is over. If the application was asked, it is told that it has not decided.
+    pub(super) fn expire(&mut self, at: SlotRef) {
+        let asked = |half: &HalfOpen<P>| !matches!(half.stage, Stage::Working | Stage::AwaitingFinish(_));
+        if self.slots.half_open(at).is_some_and(asked) {
+            self.discards.count(Discard::NotAccepted);
+            self.push_event(BackendEvent::HandshakeRefused(Discard::NotAccepted));
+        }
+        self.drop_half_open(at);
     }
 
     /// One handshake or unproved session less of this identity.
