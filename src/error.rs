@@ -153,7 +153,7 @@ counted! {
         CookieRequired => "cookie required",
         /// A Hello, while this node sends its devices away: another node will answer it.
         Draining => "the node is draining",
-        /// The application has not accepted this session yet.
+        /// The application has not accepted this session yet, or has not decided about its handshake in time.
         NotAccepted => "not accepted yet",
         /// Records of a stream that was not named yet.
         UnknownStream => "unknown stream",

@@ -15,7 +15,8 @@ use crate::codec::Writer;
 use crate::crypto::TAG_LEN;
 use crate::entropy::Entropy;
 use crate::error::{CallError, Discard};
-use crate::handshake::HelloKey;
+use crate::handshake::{HelloKey, TicketId};
+use crate::identity::Identity;
 use crate::limits::{HALF_OPEN_GRACE, LIMIT_REPORT_INTERVAL};
 use crate::time::Instant;
 use crate::wire::{ConnectionId, RetryHeader};
@@ -47,17 +48,23 @@ pub struct AdmissionLimits {
     /// Handshakes with a cookie of all paths with one prefix ([`Path::with_prefix_bytes`]), like `per_path`: who has
     /// many addresses can prove them all.
     pub per_prefix: Rate,
+    /// Resumptions that the store of claims is asked about, to the millisecond: so many of one device with tickets that
+    /// are new, and so many of one ticket that was claimed before. Below two a second, many devices at once may have to
+    /// wait for each other.
+    pub claims: Rate,
 }
 
 impl AdmissionLimits {
     /// The usual limits: 2 000 handshakes, 100 000 Hellos and 20 000 Retries a second; 8 handshakes at once from one path
-    /// and one every 2 s; 2 000 at once from one prefix and 200 a second.
+    /// and one every 2 s; 2 000 at once from one prefix and 200 a second; 8 claims at once for one device or ticket and two a
+    /// second.
     pub const NODE: Self = Self {
         handshakes: Rate::per_second(2_000, 2_000),
         hellos: Rate::per_second(100_000, 100_000),
         retries: Rate::per_second(20_000, 20_000),
         per_path: Rate::per_minute(30, 8),
         per_prefix: Rate::per_second(200, 2_000),
+        claims: Rate::per_second(2, 8),
     };
     /// No rate is limited: for measurements, and where something in front of the shard does this. The caps of
     /// handshakes hold.
@@ -67,10 +74,12 @@ impl AdmissionLimits {
         retries: Rate::UNLIMITED,
         per_path: Rate::UNLIMITED,
         per_prefix: Rate::UNLIMITED,
+        claims: Rate::UNLIMITED,
     };
 
     pub(super) fn check(&self) -> Result<(), CallError> {
-        let rates = [self.handshakes, self.hellos, self.retries, self.per_path, self.per_prefix];
+        let Self { handshakes, hellos, retries, per_path, per_prefix, claims } = *self;
+        let rates = [handshakes, hellos, retries, per_path, per_prefix, claims];
         match rates.into_iter().all(Rate::is_valid) {
             true => Ok(()),
             false => Err(CallError::InvalidConfig("a rate of admission is 0")),
@@ -100,11 +109,13 @@ pub enum AdmissionLimit {
     Identity,
     /// A cookie was asked for: under load, or as a path had used up what it may without one.
     Cookie,
+    /// [`AdmissionLimits::claims`]: Hellos with a ticket were discarded.
+    Claims,
 }
 
 impl AdmissionLimit {
     /// Every value, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Hellos,
         Self::Retries,
         Self::Handshakes,
@@ -113,6 +124,7 @@ impl AdmissionLimit {
         Self::HalfOpen,
         Self::Identity,
         Self::Cookie,
+        Self::Claims,
     ];
 }
 
@@ -143,7 +155,7 @@ struct Reached {
     told: Option<Instant>,
 }
 
-/// What the admission remembers: half a megabyte, whoever comes.
+/// What the admission remembers: 544 KiB, whoever comes.
 pub(super) struct Admission {
     limits: AdmissionLimits,
     /// So that nobody can choose paths that share their places. Until it is drawn nothing was sent.
@@ -155,6 +167,8 @@ pub(super) struct Admission {
     resuming: Sketch,
     proven: Sketch,
     prefixes: Sketch,
+    /// By device and by ticket.
+    claims: Sketch,
     reached: [Reached; AdmissionLimit::ALL.len()],
     /// Handshakes of XX, in the order of their Replies, with when these were written; stale ones among them.
     awaiting: VecDeque<(Instant, SlotRef)>,
@@ -180,6 +194,7 @@ impl Admission {
             resuming: Sketch::new(limits.per_path),
             proven: Sketch::new(limits.per_path),
             prefixes: Sketch::new(limits.per_prefix),
+            claims: Sketch::small(limits.claims),
             reached: [Reached::default(); AdmissionLimit::ALL.len()],
             awaiting: VecDeque::new(),
         }
@@ -243,7 +258,27 @@ impl Admission {
         Admitted::Yes
     }
 
-    fn resume<P: Path>(&mut self, now: Instant, path: &P) -> Result<(), AdmissionLimit> {
+    fn of_device(&self, device: &Identity) -> Places {
+        Places::of(&self.salt.unwrap_or_default(), &[device.issuer.0.as_slice(), &device.subject.0].concat())
+    }
+
+    fn of_ticket(&self, id: &TicketId) -> Places {
+        Places::of(&self.salt.unwrap_or_default(), &id.0)
+    }
+
+    // The path of a resumption is not proved, so nothing is counted for its prefix: who has recorded one Hello could use
+    // up the rate of a whole hospital. What is dear is the claim; so that is limited for who is named in the ticket.
+    fn resume<P: Path>(
+        &mut self,
+        now: Instant,
+        path: &P,
+        device: &Identity,
+        id: &TicketId,
+    ) -> Result<(), AdmissionLimit> {
+        let (of_device, of_ticket) = (self.of_device(device), self.of_ticket(id));
+        if !self.claims.has(now, &of_ticket) || !self.claims.has(now, &of_device) {
+            return Err(AdmissionLimit::Claims);
+        }
         let places = self.places(path);
         if !self.resuming.has(now, &places) {
             return Err(AdmissionLimit::Path);
@@ -329,11 +364,27 @@ impl<P: Path> Backend<P> {
     // In silence: the device repeats its Hello, and has its ticket until it goes on with a full handshake.
     //= SPEC.md#admission
     //# A backend MUST NOT refuse a ticket because a limit is reached.
-    pub(super) fn admit_resume(&mut self, now: Instant, path: &P) -> Result<(), Discard> {
-        match self.admission.resume(now, path) {
+    pub(super) fn admit_resume(
+        &mut self,
+        now: Instant,
+        path: &P,
+        device: &Identity,
+        id: &TicketId,
+    ) -> Result<(), Discard> {
+        match self.admission.resume(now, path, device, id) {
             Ok(()) => self.make_room(now),
             Err(limit) => Err(self.limited(now, limit)),
         }
+    }
+
+    /// Takes note of a claim. `new`: only who has the ticket's psk can make it, so the device pays; others may have sent a
+    /// Hello again that they have seen, so that ticket does.
+    //= SPEC.md#admission
+    //# A backend MUST limit how often it has tickets claimed for one device and for one ticket, and MUST NOT count for the device what a copy of a Hello brings about.
+    pub(super) fn charge_claim(&mut self, now: Instant, device: &Identity, id: &TicketId, new: bool) {
+        let admission = &mut self.admission;
+        let places = if new { admission.of_device(device) } else { admission.of_ticket(id) };
+        admission.claims.charge(now, &places);
     }
 
     /// Asks for a cookie, or refuses a ticket, if there is room for another Retry.

@@ -13,8 +13,9 @@ pub trait Path: Clone + PartialEq {
     fn with_bytes<R>(&self, with: impl FnOnce(&[u8]) -> R) -> R;
 
     /// Hands the bytes that this path has in common with all others of one host or network to `with`, or returns `None`
-    /// if nothing is known of that: they share a rate of handshakes
-    /// ([`AdmissionLimits::per_prefix`](super::AdmissionLimits::per_prefix)).
+    /// if nothing is known of that: they share a rate of full
+    /// handshakes ([`AdmissionLimits::per_prefix`](super::AdmissionLimits::per_prefix)), not of resumptions: whose paths are
+    /// not proved, and a hospital behind one address comes back with them after an outage.
     ///
     /// Of a [`SocketAddr`](core::net::SocketAddr) it is the address of IPv4, and the first 56 bits of one of IPv6, which is
     /// the least that a provider should give to a site (RIPE-690).

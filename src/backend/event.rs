@@ -99,7 +99,8 @@ pub enum BackendEvent {
         /// Why.
         reason: CloseReason,
     },
-    /// A handshake of somebody who knew the Hello key was refused.
+    /// A handshake of somebody who knew the Hello key was refused; [`Discard::NotAccepted`]: the application has not
+    /// decided within 30 s.
     HandshakeRefused(Discard),
     /// A device sent records outside its scopes; they were refused.
     ScopeRefused {

@@ -25,6 +25,7 @@ use crate::time::{Instant, UnixSeconds};
 use crate::wire::{ConnectionId, Pattern};
 use allocation_counter::{AllocationInfo, measure};
 use core::net::{Ipv4Addr, SocketAddr};
+use std::sync::LazyLock;
 
 const NOW: Instant = Instant::from_millis(1000);
 const CLOCK: UnixSeconds = UnixSeconds(1_750_000_000);
@@ -41,8 +42,14 @@ impl Entropy for Counting {
     }
 }
 
+fn authority() -> Authority {
+    Authority::new(SigningKey::from_bytes([1; 32]))
+}
+
+static ISSUER: LazyLock<IssuerId> = LazyLock::new(|| authority().issuer());
+
 fn backend<P: Path>() -> Backend<P> {
-    let authority = Authority::new(SigningKey::from_bytes([1; 32]));
+    let authority = authority();
     let anchors = TrustAnchors::new(&[authority.public_key()]).unwrap();
     let request = CredentialRequest::new(1, SubjectId([9; 16]), Role::Backend, Scopes::PUBLISH, CLOCK, CLOCK);
     let local = LocalIdentity::issue(&authority, StaticSecret::from_bytes([2; 32]), &request).unwrap();
@@ -52,7 +59,7 @@ fn backend<P: Path>() -> Backend<P> {
 fn identity(number: u32) -> Identity {
     let mut subject = [0; 16];
     subject[..4].copy_from_slice(&number.to_be_bytes());
-    Identity { issuer: IssuerId([1; 8]), subject: SubjectId(subject) }
+    Identity { issuer: *ISSUER, subject: SubjectId(subject) }
 }
 
 /// A device, as far as its session goes: one boot, a stream in each lane, all with one descriptor set.

@@ -32,6 +32,8 @@ pub struct BreakGlass {
 struct Glass {
     granted: BreakGlass,
     until: Instant,
+    /// The serial number of the credential that the device's latest session descends from.
+    serial: u32,
 }
 
 /// All that are in force, and the room for their events.
@@ -53,6 +55,13 @@ impl Glasses {
         let glass = self.in_force.remove(identity)?;
         self.due = self.in_force.values().map(|glass| glass.until).min();
         Some(glass)
+    }
+
+    /// A session of the device is proved.
+    pub(super) fn proved(&mut self, identity: &Identity, serial: u32) {
+        if let Some(glass) = self.in_force.get_mut(identity) {
+            glass.serial = serial;
+        }
     }
 
     /// The application has taken an event: one of break-glass gives its place back.
@@ -186,8 +195,9 @@ impl<P: Path> Backend<P> {
         }
         self.end_glass(now, identity);
         let until = now + grant.life;
+        let serial = self.slots.live(at).map_or(0, |live| live.descent.serial());
         self.glasses.reserved = self.glasses.reserved.saturating_add(2);
-        self.glasses.in_force.insert(*identity, Glass { granted: grant, until });
+        self.glasses.in_force.insert(*identity, Glass { granted: grant, until, serial });
         self.glasses.due = Some(self.glasses.due.map_or(until, |due| due.min(until)));
         let BreakGlass { scopes, by, reason, life } = grant;
         self.tell(BackendEvent::BreakGlassUsed { identity: *identity, by, reason, scopes, life });
@@ -214,6 +224,16 @@ impl<P: Path> Backend<P> {
             }
         }
         true
+    }
+
+    /// Ends the break-glass grants of devices whose credential is revoked, whether they have a session or not.
+    pub(super) fn end_revoked_glasses(&mut self, now: Instant) {
+        let glasses = self.glasses.in_force.iter();
+        let revoked = glasses.filter(|(identity, glass)| self.is_revoked(identity, glass.serial));
+        let revoked: Vec<Identity> = revoked.map(|(identity, _)| *identity).collect();
+        for identity in revoked {
+            self.end_glass(now, &identity);
+        }
     }
 
     /// Pushes an event for which a place was kept: it is never lost.

@@ -1,12 +1,10 @@
-//! Handshakes under way: Hello, cookies, jobs, and the application's word.
+//! Handshakes under way: Hello, cookies, jobs, Finish. What the application says of them is in `accept`.
 
 use super::admission::{AdmissionLimit, Admitted};
-use super::event::{BackendEvent, PendingId, SlotRef};
+use super::event::{BackendEvent, SlotRef};
 use super::job::{Enrolment, HandshakeDone, HandshakeJob, Outcome, Work};
-use super::live::{Joined, Live, PathState, Start};
 use super::slots::{CONNECTION_ID_LEN, Use};
 use super::{Backend, Grant, Path};
-use crate::audit::AuditEvent;
 use crate::crypto::TAG_LEN;
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason, Discard};
@@ -14,11 +12,9 @@ use crate::handshake::{
     AwaitingFinish, Established, HandshakeError, HelloRead, ResumeRead, TicketId, path_cookie,
 };
 use crate::identity::Identity;
-use crate::limits::{
-    COOKIE_KEY_LIFE, HALF_OPEN_LIFE, MAX_FINISH_ANSWERS, MAX_HALF_OPEN_PER_IDENTITY, PENDING_LIFE,
-};
+use crate::limits::{COOKIE_KEY_LIFE, HALF_OPEN_LIFE, MAX_FINISH_ANSWERS};
 use crate::time::{Duration, Instant};
-use crate::wire::{ConnectionId, Cookie, Finish};
+use crate::wire::{Cookie, Finish};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -29,12 +25,12 @@ pub(super) struct HalfOpen<P> {
     pub(super) origin: Origin,
     pub(super) stage: Stage,
     /// Where the Finish at hand came from, and its length.
-    finish: Option<(P, u64)>,
+    pub(super) finish: Option<(P, u64)>,
     /// Whom the psk of XXpsk3 was registered for.
-    registered: Option<Identity>,
-    identity: Option<Identity>,
+    pub(super) registered: Option<Identity>,
+    pub(super) identity: Option<Identity>,
     /// The device's entry, kept for this handshake.
-    held: Option<u32>,
+    pub(super) held: Option<u32>,
     pub(super) verdict: Option<Verdict>,
     /// A resumption's early records, once the ticket is claimed.
     pub(super) early: Vec<u8>,
@@ -305,216 +301,6 @@ impl<P: Path> Backend<P> {
                 self.discards.count(error.discard());
                 self.push_event(BackendEvent::HandshakeRefused(error.discard()));
                 self.drop_half_open(at);
-            }
-        }
-    }
-
-    fn await_accept(&mut self, now: Instant, at: SlotRef, stage: Stage) {
-        let (credential, pattern) = match &stage {
-            Stage::AcceptHello(hello) => match hello.peer() {
-                Some(peer) => (*peer, hello.pattern()),
-                None => return,
-            },
-            Stage::AcceptFinish(established) => (established.peer, established.pattern),
-            _ => return,
-        };
-        if self.hold_pending(now, at, credential.identity(), stage) {
-            let (identity, serial) = (credential.identity(), credential.serial());
-            if self.is_revoked(&identity, serial) {
-                self.note_revoked(identity, serial);
-                let _ = self.decide(now, PendingId(at), Verdict::Refused(CloseReason::Revoked));
-                return;
-            }
-            self.push_event(BackendEvent::Pending { pending: PendingId(at), credential, pattern });
-        }
-    }
-
-    /// Keeps a handshake of a known identity for the application to decide; tells whether there is room.
-    pub(super) fn hold_pending(
-        &mut self,
-        now: Instant,
-        at: SlotRef,
-        identity: Identity,
-        stage: Stage,
-    ) -> bool {
-        // Anybody can send an old Hello of IK or of a resumption again, but nobody an XX Finish: it finds room.
-        let most = match &stage {
-            Stage::AcceptFinish(_) => MAX_HALF_OPEN_PER_IDENTITY.saturating_mul(2),
-            _ => MAX_HALF_OPEN_PER_IDENTITY,
-        };
-        let pending = self.pending_of.entry(identity).or_default();
-        if *pending >= most {
-            let discard = self.limited(now, AdmissionLimit::Identity);
-            self.discards.count(discard);
-            self.drop_half_open(at);
-            return false;
-        }
-        *pending = pending.saturating_add(1);
-        let held = self.devices.hold(&identity);
-        if let Some(half) = self.slots.half_open_mut(at) {
-            half.held = held;
-            half.stage = stage;
-            half.identity = Some(identity);
-            half.expires = now + PENDING_LIFE;
-        }
-        self.slots.schedule(at, now + PENDING_LIFE);
-        true
-    }
-
-    /// Lets a device in, with what it may do and what is known of its records.
-    ///
-    /// # Errors
-    /// [`CallError::StaleHandle`] if it has expired or was decided already; nothing has changed then.
-    pub fn accept(&mut self, now: Instant, pending: PendingId, grant: Grant) -> Result<(), CallError> {
-        self.decide(now, pending, Verdict::Accepted(grant))
-    }
-
-    /// Turns a device away: with a Close inside a session of its own, never by silence.
-    ///
-    /// # Errors
-    /// As [`Backend::accept`].
-    pub fn refuse(&mut self, now: Instant, pending: PendingId, reason: CloseReason) -> Result<(), CallError> {
-        self.decide(now, pending, Verdict::Refused(reason))
-    }
-
-    pub(super) fn decide(
-        &mut self,
-        now: Instant,
-        pending: PendingId,
-        verdict: Verdict,
-    ) -> Result<(), CallError> {
-        let at = pending.0;
-        let half = self.slots.half_open_mut(at).ok_or(CallError::StaleHandle)?;
-        let turned_away = match (&verdict, &half.stage, half.identity) {
-            (_, Stage::Working | Stage::AwaitingFinish(_), _) | (Verdict::Accepted(_), ..) | (.., None) => {
-                None
-            }
-            (Verdict::Refused(reason), _, Some(identity)) => {
-                Some(AuditEvent::TurnedAway { identity, reason: *reason })
-            }
-        };
-        if let Some(event) = turned_away {
-            self.audit.note(now, event);
-        }
-        match core::mem::replace(&mut half.stage, Stage::Working) {
-            Stage::AcceptHello(hello) => {
-                let psk = match &verdict {
-                    Verdict::Accepted(grant) => grant.psk.as_ref().map(crate::crypto::Psk::duplicate),
-                    Verdict::Refused(_) => None,
-                };
-                half.verdict = Some(verdict);
-                let connection_id: ConnectionId = self.slots.connection_id(at);
-                self.job(at, Work::Reply { hello, psk, connection_id });
-                Ok(())
-            }
-            Stage::AcceptFinish(established) => {
-                //= SPEC.md#no-downgrade
-                //# A backend MUST refuse an identity for which its application registered a psk, in a pattern without one.
-                let floor = matches!(&verdict, Verdict::Accepted(grant) if grant.psk.is_some());
-                let verdict = if floor && established.pattern.psk_id().is_none() {
-                    self.discards.count(Discard::BelowFloor);
-                    self.push_event(BackendEvent::HandshakeRefused(Discard::BelowFloor));
-                    Verdict::Refused(CloseReason::Refused)
-                } else {
-                    verdict
-                };
-                let joined = self.full(established);
-                self.establish(now, at, joined, verdict, None);
-                Ok(())
-            }
-            // A ticket is claimed before anybody is let in.
-            Stage::AcceptResume(read, _) if matches!(verdict, Verdict::Refused(_)) => {
-                half.verdict = Some(verdict);
-                self.write_resume_reply(at, read);
-                Ok(())
-            }
-            other => {
-                half.stage = other;
-                Err(CallError::StaleHandle)
-            }
-        }
-    }
-
-    /// IK: the Reply is written.
-    fn replied(&mut self, now: Instant, at: SlotRef, established: Established, reply: Vec<u8>) {
-        let Some(half) = self.slots.half_open_mut(at) else { return };
-        let path = half.path.clone();
-        let verdict = half.verdict.take().unwrap_or(Verdict::Refused(CloseReason::Refused));
-        let joined = self.full(established);
-        self.establish(now, at, joined, verdict, Some(reply.clone()));
-        self.send_raw(path, reply);
-    }
-
-    /// Takes note of an accepted credential.
-    fn full(&mut self, established: Established) -> Joined {
-        self.config.time.raise_floor(&established.peer);
-        let revocation = self.list_number(&established.peer.identity().issuer);
-        Joined::full(established, self.config.time.clock(), self.config.rekey, revocation)
-    }
-
-    /// Turns a handshake into a session, in its slot. `reply` is IK's or a resumption's: such a session is not proved yet.
-    pub(super) fn establish(
-        &mut self,
-        now: Instant,
-        at: SlotRef,
-        joined: Joined,
-        verdict: Verdict,
-        reply: Option<Vec<u8>>,
-    ) {
-        //= SPEC.md#handshake-timers
-        //# A backend MUST complete the handshake of a device that its application refuses, and close that session with the reason.
-        let proved = reply.is_none();
-        let (grant, closing) = match verdict {
-            Verdict::Accepted(grant) => (grant, None),
-            Verdict::Refused(reason) => (Grant::default(), Some(reason)),
-        };
-        let identity = joined.identity;
-        // A list may have come while the Reply was computed.
-        let closing = match closing {
-            None if self.is_revoked(&identity, joined.serial) => {
-                self.note_revoked(identity, joined.serial);
-                Some(CloseReason::Revoked)
-            }
-            closing => closing,
-        };
-        let seat = match closing {
-            None => self.devices.enter(identity, grant.ledger),
-            Some(_) => None,
-        };
-        let closing = closing.or(seat.is_none().then_some(CloseReason::Refused));
-        let Some(slot) = self.slots.get_mut(at) else { return };
-        let Use::HalfOpen(half) = core::mem::replace(slot, Use::Free) else { return };
-        let HalfOpen { path, mut origin, finish, held, .. } = *half;
-        let (path, path_state) = match finish {
-            //= SPEC.md#admission
-            //# A backend MUST NOT take a path as validated by a Finish or a first packet from there if the Reply went to another path as well.
-            // Whoever wrote the Finish has read the Reply.
-            Some((from, _)) if from == path && origin.sole_path => (path, PathState::Validated),
-            Some((from, received)) => (from, PathState::unvalidated(received)),
-            None => (path, PathState::unvalidated(0)),
-        };
-        origin.reply = reply.unwrap_or_default();
-        let (granted, fence, misused) = (grant.scopes, grant.fence, grant.ticket_misused);
-        let policy = self.policy.clone();
-        let start = Start { path, path_state, granted, seat, fence, origin, closing, misused, policy };
-        *slot = Use::Live(Live::new(now, joined, start));
-        self.review_scopes(now, at);
-        self.half_open = self.half_open.saturating_sub(1);
-        if let Some(held) = held {
-            self.devices.leave(held, at);
-        }
-        self.slots.schedule(at, now + HALF_OPEN_LIFE);
-        if proved {
-            self.prove(at);
-        }
-    }
-
-    /// One handshake or unproved session less of this identity.
-    pub(super) fn forget_pending(&mut self, identity: Identity) {
-        if let Some(pending) = self.pending_of.get_mut(&identity) {
-            *pending = pending.saturating_sub(1);
-            if *pending == 0 {
-                self.pending_of.remove(&identity);
             }
         }
     }

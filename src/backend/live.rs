@@ -450,7 +450,9 @@ impl<P: Path> Live<P> {
 
     /// Takes note of an authentic packet of `len` bytes from `path`; `first`: of this session.
     fn follow(&mut self, now: Instant, path: &P, len: u64, newest: bool, first: bool) {
-        let last_heard = core::mem::replace(&mut self.last_heard, now);
+        // A clock that has gone back must not make the session seem idle when it is right again.
+        let heard = self.last_heard.max(now);
+        let last_heard = core::mem::replace(&mut self.last_heard, heard);
         if self.path == *path {
             //= SPEC.md#admission
             //# A backend MUST NOT take a path as validated by a Finish or a first packet from there if the Reply went to another path as well.
@@ -700,12 +702,13 @@ impl<P: Path> Backend<P> {
         let (names_all, pattern) = live
             .youth_mut()
             .map_or((false, Pattern::Xx), |youth| (core::mem::take(&mut youth.names_all), youth.pattern));
-        let (device, path) = (live.device(), live.path.clone());
+        let (device, path, serial) = (live.device(), live.path.clone(), live.descent.serial());
         self.forget_pending(identity);
         self.wake(at);
         // Without a device it is there only to be closed.
         let Some(device) = device.and_then(|device| self.devices.get_mut(device)) else { return true };
         device.inbox.handle_session();
+        self.glasses.proved(&identity, serial);
         if names_all {
             device.inbox.close_others(early.iter().copied());
         }

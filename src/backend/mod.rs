@@ -4,6 +4,7 @@
 //! never opens a socket, reads a clock or keeps a generator; the application decides whom to let in, and stores.
 //! See [`Backend`] for the run loop.
 
+mod accept;
 mod admission;
 mod audit;
 mod chunked;
@@ -308,7 +309,7 @@ impl<P: Path> Backend<P> {
                 Some(Use::HalfOpen(half)) => {
                     let expires = half.expires;
                     if expires <= now {
-                        self.drop_half_open(at);
+                        self.expire(at);
                     } else {
                         self.slots.schedule(at, expires);
                     }
@@ -404,7 +405,10 @@ impl<P: Path> Backend<P> {
     /// Lets the device know why, then ends its session.
     fn close(&mut self, at: SlotRef, reason: CloseReason) {
         if let Some(live) = self.slots.live_mut(at) {
-            live.closing.get_or_insert(reason);
+            // What is more than a drain does not wait as that may.
+            if live.closing.is_none_or(|closing| closing == CloseReason::Draining) {
+                live.closing = Some(reason);
+            }
             self.wake(at);
         }
     }

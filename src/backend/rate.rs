@@ -91,25 +91,26 @@ impl Bucket {
 const ROWS: usize = 4;
 /// The places of a row, a power of two.
 const CELLS: usize = 8192;
+/// Those of a row where each time costs less.
+const FEW_CELLS: usize = CELLS / 4;
 
 /// Where a key's places are: nobody can tell without the salt.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Places([usize; ROWS]);
+pub(super) struct Places([u32; ROWS]);
 
 impl Places {
     pub(super) fn of(salt: &[u8; 32], key: &[u8]) -> Self {
         let digest = hash_parts(&[salt, key]);
         let mut places = [0; ROWS];
         let mut words = digest.chunks_exact(4).filter_map(<[u8]>::first_chunk::<4>);
-        for (row, place) in places.iter_mut().enumerate() {
-            let word = words.next().map_or(0, |word| u32::from_le_bytes(*word)) as usize;
-            *place = row.saturating_mul(CELLS).saturating_add(word % CELLS);
+        for place in &mut places {
+            *place = words.next().map_or(0, |word| u32::from_le_bytes(*word));
         }
         Self(places)
     }
 }
 
-/// A rate for each of any number of keys, in 128 KiB.
+/// A rate for each of any number of keys, in 128 KiB, or 32.
 ///
 /// Each key has a place in each of four rows; a place has the time at which all that it was charged for is worked off
 /// (as in the generic cell rate algorithm, ITU-T I.371). A key counts by the least of its places, and only what is below
@@ -121,6 +122,8 @@ impl Places {
 pub(super) struct Sketch {
     rate: Rate,
     base: Instant,
+    /// The places of a row.
+    row: usize,
     /// Milliseconds since `base`.
     cells: Box<[u32]>,
 }
@@ -132,7 +135,23 @@ const MAX_DEBT: u64 = 1 << 30;
 
 impl Sketch {
     pub(super) fn new(rate: Rate) -> Self {
-        Self { rate, base: Instant::ZERO, cells: vec![0; ROWS.saturating_mul(CELLS)].into_boxed_slice() }
+        Self::with_rows(rate, CELLS)
+    }
+
+    /// For a rate of at least twice a second: times that cost a quarter need a quarter of the places.
+    pub(super) fn small(rate: Rate) -> Self {
+        Self::with_rows(rate, FEW_CELLS)
+    }
+
+    fn with_rows(rate: Rate, row: usize) -> Self {
+        Self { rate, base: Instant::ZERO, row, cells: vec![0; ROWS.saturating_mul(row)].into_boxed_slice() }
+    }
+
+    fn indices(&self, places: &Places) -> impl Iterator<Item = usize> + use<> {
+        let row = self.row;
+        let within = |place: u32| (place as usize).checked_rem(row).unwrap_or(0);
+        let of_rows = places.0.map(within).into_iter().enumerate();
+        of_rows.map(move |(number, place)| number.saturating_mul(row).saturating_add(place))
     }
 
     /// What one time costs, in milliseconds; 0: nothing.
@@ -154,7 +173,7 @@ impl Sketch {
     }
 
     fn busy_until(&self, places: &Places) -> u64 {
-        let cells = places.0.iter().filter_map(|&place| self.cells.get(place));
+        let cells = self.indices(places).filter_map(|place| self.cells.get(place));
         cells.min().copied().unwrap_or(0).into()
     }
 
@@ -171,7 +190,7 @@ impl Sketch {
         let tick = self.tick(now);
         let free = self.busy_until(places).max(tick).saturating_add(self.cost().min(MAX_DEBT));
         let free = u32::try_from(free).unwrap_or(u32::MAX);
-        for &place in &places.0 {
+        for place in self.indices(places) {
             if let Some(cell) = self.cells.get_mut(place) {
                 *cell = (*cell).max(free);
             }
@@ -254,14 +273,15 @@ mod tests {
     #[test]
     fn a_reconnect_storm_of_all_devices_is_allowed() {
         // 100 000 devices at 2 000 a second, each once or twice: nobody pays for another.
-        let mut sketch = Sketch::new(Rate::per_minute(30, 8));
-        let refused = (0..100_000u64)
-            .filter(|device| {
+        let path = Sketch::new(Rate::per_minute(30, 8));
+        let device = Sketch::small(Rate::per_second(2, 8));
+        for mut sketch in [path, device] {
+            let refused = (0..100_000u64).filter(|device| {
                 let now = at(1_000 + device / 2);
                 !allowed(&mut sketch, now, *device) || device % 2 == 0 && !allowed(&mut sketch, now, *device)
-            })
-            .count();
-        assert_eq!(refused, 0);
+            });
+            assert_eq!(refused.count(), 0);
+        }
     }
 
     #[test]

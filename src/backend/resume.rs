@@ -11,14 +11,11 @@ use crate::crypto::{TAG_LEN, hash_parts};
 use crate::entropy::Entropy;
 use crate::error::{CallError, CloseReason, Discard};
 use crate::framing::{Frame, Frames, StreamsFrame, TicketFrame};
-use crate::handshake::{
-    Established, HandshakeError, ResumeRead, Resumed, TicketContents, TicketId, TicketKeys,
-};
-use crate::identity::{Identity, Scopes, VerifiedCredential};
+use crate::handshake::{HandshakeError, ResumeRead, Resumed, TicketContents, TicketId, TicketKeys};
+use crate::identity::{CredentialError, Identity, Scopes};
 use crate::limits::{CLOCK_TOLERANCE_SECS, MAX_RTO, TICKET_LEN, TICKET_SENDS};
-use crate::session::RekeyPolicy;
 use crate::time::{Duration, Instant, UnixSeconds};
-use crate::wire::{ConnectionId, Pattern};
+use crate::wire::ConnectionId;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -74,6 +71,12 @@ impl Descent {
     /// Returns what that credential permits.
     pub(super) const fn scopes(&self) -> Scopes {
         self.scopes
+    }
+
+    /// Lowers what that credential permits, and until when.
+    pub(super) fn narrow(&mut self, (scopes, not_after): (Scopes, UnixSeconds)) {
+        self.scopes = self.scopes & scopes;
+        self.not_after = self.not_after.min(not_after);
     }
 
     /// Returns what the session's tickets say.
@@ -171,64 +174,6 @@ impl<P: Path> Live<P> {
     }
 }
 
-impl Joined {
-    /// What a full handshake gives; `clock` is its time, `revocation` the number of the list that it was held against.
-    pub(super) fn full(
-        established: Established,
-        clock: Option<UnixSeconds>,
-        rekey: RekeyPolicy,
-        revocation: u64,
-    ) -> Self {
-        let Established { secrets, peer, peer_connection_id, peer_limits, pattern } = established;
-        let contents = clock.map(|origin| contents_of(&peer, pattern, origin, revocation));
-        Self {
-            secrets,
-            identity: peer.identity(),
-            scopes: peer.scopes(),
-            serial: peer.serial(),
-            peer_connection_id,
-            peer_limits,
-            pattern,
-            rekey,
-            lineage: Lineage { contents, resumed: false },
-        }
-    }
-
-    fn resumed(resumed: Resumed, contents: TicketContents, rekey: RekeyPolicy) -> Self {
-        let Resumed { secrets, peer_connection_id, peer_limits, .. } = resumed;
-        Self {
-            secrets,
-            identity: contents.identity,
-            scopes: contents.scopes,
-            serial: contents.serial,
-            peer_connection_id,
-            peer_limits,
-            pattern: Pattern::Resume,
-            rekey,
-            //= SPEC.md#tickets
-            //# A ticket given in a resumed session MUST have the origin of the ticket that it was resumed with.
-            lineage: Lineage { contents: Some(contents), resumed: true },
-        }
-    }
-}
-
-fn contents_of(
-    peer: &VerifiedCredential,
-    pattern: Pattern,
-    origin: UnixSeconds,
-    revocation: u64,
-) -> TicketContents {
-    TicketContents {
-        identity: peer.identity(),
-        serial: peer.serial(),
-        scopes: peer.scopes(),
-        not_after: peer.not_after(),
-        revocation,
-        origin,
-        psk_proved: matches!(pattern, Pattern::XxPsk3(_) | Pattern::IkPsk2),
-    }
-}
-
 impl<P: Path> Live<P> {
     fn descends_from(&self, origin: UnixSeconds) -> bool {
         let Descent { known, resumed, origin: own, .. } = self.descent;
@@ -264,12 +209,14 @@ impl<P: Path> Backend<P> {
         }
         self.may_resume(now)?;
         let opened = hello.open(&keys, clock).and_then(|opened| {
+            let TicketContents { identity, origin, not_after, .. } = opened.contents;
+            let most = self.config.anchors.most_for_devices(&identity.issuer);
+            let (_, of_issuer) = most.ok_or(HandshakeError::Credential(CredentialError::UnknownIssuer))?;
             // SPEC.md, "Tickets": a session of that origin would be too old already.
-            let age = age_of(opened.contents.origin, clock);
-            match self.config.rekey.resumed_after(age) {
-                Some(_) => Ok(opened),
-                None => Err(HandshakeError::ExpiredTicket),
-            }
+            let is_young = self.config.rekey.resumed_after(age_of(origin, clock)).is_some();
+            // The clock may have been set back.
+            let is_valid = not_after.min(of_issuer) >= self.config.time.now();
+            if is_young && is_valid { Ok(opened) } else { Err(HandshakeError::ExpiredTicket) }
         });
         let opened = match opened {
             Ok(opened) => opened,
@@ -278,7 +225,7 @@ impl<P: Path> Backend<P> {
                 return Err(error.discard());
             }
         };
-        self.admit_resume(now, &path)?;
+        self.admit_resume(now, &path, &opened.contents.identity, &hello.id())?;
         let at = self.begin(now, path, hello.mac(), None)?;
         self.job(at, Work::Resume { packet: packet.to_vec(), opened });
         Ok(())
@@ -342,6 +289,8 @@ impl<P: Path> Backend<P> {
             }
         };
         let contents = *read.contents();
+        let (path, mac) = (half.path.clone(), half.origin.mac);
+        self.charge_claim(now, &contents.identity, &id, outcome == ClaimOutcome::New);
         let refused = match outcome {
             //= SPEC.md#resumption
             //# A backend MUST refuse a ticket whose full handshake proved no psk for an identity for which its application registered one.
@@ -354,7 +303,6 @@ impl<P: Path> Backend<P> {
             ClaimOutcome::Unavailable => Some(Discard::TicketUnclaimed),
         };
         if let Some(discard) = refused {
-            let (path, mac) = (half.path.clone(), half.origin.mac);
             self.discards.count(discard);
             self.push_event(BackendEvent::HandshakeRefused(discard));
             self.drop_half_open(at);
@@ -367,6 +315,7 @@ impl<P: Path> Backend<P> {
         //= SPEC.md#early-records
         //# A backend MUST NOT deliver early records unless the claim was new.
         let early = read.take_early();
+        let Some(half) = self.slots.half_open_mut(at) else { return Err(CallError::StaleHandle) };
         half.early = if outcome == ClaimOutcome::New { early } else { Vec::new() };
         half.verdict = Some(Verdict::Accepted(grant));
         self.write_resume_reply(at, read);

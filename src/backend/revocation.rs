@@ -31,10 +31,10 @@ impl<P: Path> Backend<P> {
     ///
     /// Give the same list to each shard of each node, in any order: one that has missed a list needs only a later one. Keep
     /// [`Backend::revocations`] durably, and put it in force again before the first packet after a restart. Looks at each
-    /// session once.
+    /// session once. Where there is no room for another issuer's list, those of issuers that are no longer trusted go.
     ///
     /// # Errors
-    /// As [`RevocationStore::take`]; nothing has changed then.
+    /// As [`RevocationStore::take`]; nothing has changed then that is of use.
     ///
     /// ```
     /// use vitalwire::backend::Backend;
@@ -53,7 +53,7 @@ impl<P: Path> Backend<P> {
         now: Instant,
         list: &VerifiedRevocations<'_>,
     ) -> Result<ListTaken, RevocationError> {
-        if self.revocations.take(list)? == ListTaken::Known {
+        if self.take_list(list)? == ListTaken::Known {
             return Ok(ListTaken::Known);
         }
         self.config.time.raise_floor_to_list(list);
@@ -76,7 +76,19 @@ impl<P: Path> Backend<P> {
         for (at, identity, serial) in revoked {
             self.end_revoked(now, at, identity, serial);
         }
+        self.end_revoked_glasses(now);
         Ok(ListTaken::New)
+    }
+
+    fn take_list(&mut self, list: &VerifiedRevocations<'_>) -> Result<ListTaken, RevocationError> {
+        match self.revocations.take(list) {
+            // As many authorities as can be trusted at once have gone since the first list.
+            Err(RevocationError::TooManyIssuers) => {
+                self.revocations.forget_untrusted(&self.config.anchors);
+                self.revocations.take(list)
+            }
+            taken => taken,
+        }
     }
 
     /// Returns the revocation lists in force: their bytes are to be kept durably.
@@ -84,11 +96,32 @@ impl<P: Path> Backend<P> {
         &self.revocations
     }
 
-    /// Changes whom the backend trusts, for handshakes that begin from now on: after an intermediate authority got another
-    /// certificate. Sessions that there are stay; to end them, revoke or [`disconnect`](Self::disconnect).
+    /// Changes whom the backend trusts, at once: after an intermediate authority got another certificate, or an authority
+    /// is to go.
+    ///
+    /// Sessions whose issuer may give fewer scopes now are narrowed ([`BackendEvent::ScopesChanged`]); those whose issuer
+    /// is no longer trusted end with [`CloseReason::Refused`]. Tickets are held against it, too. What is given anew holds
+    /// from a device's next full handshake on, as does an earlier end of validity. Looks at each session once.
     pub fn set_anchors(&mut self, anchors: TrustAnchors) {
         self.config.anchors = anchors;
         self.responder = alloc::sync::Arc::new(self.responder.trusting(anchors));
+        let all: Vec<SlotRef> = self.slots.in_use().collect();
+        all.into_iter().for_each(|at| self.review_issuer(at));
+    }
+
+    /// Holds a session against the anchors that there are now. A handshake is, when it becomes one.
+    fn review_issuer(&mut self, at: SlotRef) {
+        let Some(identity) = self.identity_of(at) else { return };
+        let most = self.config.anchors.most_for_devices(&identity.issuer);
+        let Some(live) = self.slots.live_mut(at) else { return };
+        match most {
+            Some(most) => {
+                live.descent.narrow(most);
+                self.review_scopes(self.latest, at);
+            }
+            None if live.proved => self.close(at, CloseReason::Refused),
+            None => self.end_session(at, CloseReason::Refused),
+        }
     }
 
     pub(super) fn is_revoked(&self, identity: &Identity, serial: u32) -> bool {
@@ -108,7 +141,6 @@ impl<P: Path> Backend<P> {
 
     fn end_revoked(&mut self, now: Instant, at: SlotRef, identity: Identity, serial: u32) {
         self.note_revoked(identity, serial);
-        self.end_glass(now, &identity);
         match self.slots.get_mut(at) {
             Some(Use::HalfOpen(half)) if matches!(half.stage, Stage::AcceptResume(..)) => {
                 self.refuse_revoked_ticket(at);

@@ -86,6 +86,12 @@ impl RevocationStore {
         Ok(ListTaken::New)
     }
 
+    /// Makes room: forgets the lists of issuers that are no longer trusted, and how far they had come.
+    #[cfg(feature = "backend")]
+    pub(crate) fn forget_untrusted(&mut self, anchors: &TrustAnchors) {
+        self.lists.retain(|issuer, _| anchors.authority(issuer).is_ok());
+    }
+
     /// Tells whether a credential is revoked: by its serial, or its whole issuer by the authority above it.
     ///
     /// A serial counts in whichever part it stands. Costs a binary search of each part.

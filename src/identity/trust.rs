@@ -2,6 +2,8 @@
 
 #[cfg(any(feature = "intermediates", test))]
 use super::Intermediate;
+#[cfg(feature = "backend")]
+use super::Scopes;
 #[cfg(any(feature = "credentials", test))]
 use super::{Credential, IssuerId};
 use super::{CredentialError, Delegation, Role, VerifiedCredential};
@@ -219,6 +221,17 @@ impl TrustAnchors {
     ) -> Result<(&SignatureKey, Option<Delegation>), CredentialError> {
         let anchor = self.find(issuer).ok_or(CredentialError::UnknownIssuer)?;
         Ok((&anchor.key, anchor.delegation))
+    }
+
+    /// Returns the most that credentials of this issuer give to devices: scopes, and the last second of validity. `None` if
+    /// it is not trusted with devices.
+    #[cfg(feature = "backend")]
+    pub(crate) fn most_for_devices(&self, issuer: &IssuerId) -> Option<(Scopes, UnixSeconds)> {
+        match self.authority(issuer).ok()?.1 {
+            None => Some((Scopes::from_bits(u32::MAX), UnixSeconds(u64::MAX))),
+            Some(delegation) if !delegation.covers(Role::Device as u8) => None,
+            Some(delegation) => Some((delegation.scopes(), delegation.not_after())),
+        }
     }
 
     /// Verifies a credential for the holder of `static_key`: format, issuer, role, validity, then the signature. One of an

@@ -3,6 +3,8 @@
 import json
 import pathlib
 
+from authority import (FOR_DEVICES, TOLERANCE, WHOLE, backends_part, certificate_body, issuer_of, list_message,
+                       read_certificate, read_list, runs, verify_credential, write_list)
 from crypto import (PATTERNS, Noise, blake2s, derive, dh, ephemeral, expand, extract, hmac_, mac, nonce, prefixed,
                     public_of, varint)
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -97,6 +99,70 @@ def credentials():
         assert message.hex() == c["signed_message"]
         assert (body + authority.sign(message)).hex() == c["encoded"]
         assert blake2s(un(c["encoded"]))[:16].hex() == c["hash"]
+
+
+def flips(data):
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        yield bytes(flipped)
+
+
+def revocations(file, authority, roots):
+    issuer = issuer_of(roots[0])
+    for v in file["lists"]:
+        number, issued, issuers = int(v["number"]), v["issued"], [un(x) for x in v["revoked_issuers"]]
+        backends, devices = backends_part(issuers, v["backend_serials"]), runs(v["device_serials"])
+        message = list_message(issuer, number, issued, backends, blake2s(devices))
+        assert (v["issuer"], v["signed_message"]) == (issuer.hex(), message.hex()), v["name"]
+        for form, name, of_devices in ((WHOLE, "encoded", v["device_serials"]), (FOR_DEVICES, "for_devices", None)):
+            made = write_list(form, issuer, number, issued, authority.sign(message), backends, devices)
+            assert made.hex() == v[name], v["name"]
+            found = read_list(made, issued, roots)
+            assert found == (issuer, number, issued, issuers, v["backend_serials"], of_devices), v["name"]
+            assert issued < TOLERANCE or refused(read_list, made, issued - TOLERANCE - 1, roots)
+            assert all(refused(read_list, flipped, issued, roots) for flipped in flips(made)), v["name"]
+    # Signed as they should be, and against a rule each.
+    other = un("00" * 8)
+    for number, issuers, backends, devices in ((0, [], [], b""), (1, [issuer, other], [], b""), (1, [other, other], [], b""),
+                                               (1, [n.to_bytes(8, "big") for n in range(17)], [], b""), (1, [], [[2**32, 2**32]], b""),
+                                               (1, [], [], b"\x80\x00"), (1, [], [], b"\x01"),
+                                               (1, [], [[4 * n] * 2 for n in range(256)], b"")):
+        backends = backends_part(issuers, backends)
+        signature = authority.sign(list_message(issuer, number, 9, backends, blake2s(devices)))
+        assert refused(read_list, write_list(WHOLE, issuer, number, 9, signature, backends, devices), 9, roots)
+
+
+def authorities():
+    file = load("authority.json")
+    authority = Ed25519PrivateKey.from_private_bytes(un(file["authority_seed"]))
+    roots = [authority.public_key().public_bytes_raw()]
+    assert roots[0].hex() == file["authority_public"]
+    revocations(file, authority, roots)
+    for v in file["certificates"]:
+        c = {name: un(x) if name in ("issuer", "key") else x for name, x in v.items()}
+        body = certificate_body(c)
+        message = b"vitalwire/1 authority" + body
+        assert (c["issuer"], message.hex()) == (issuer_of(roots[0]), v["signed_message"])
+        encoded = body + authority.sign(message)
+        assert encoded.hex() == v["encoded"]
+        now = v["not_after"]
+        certificate = read_certificate(encoded, now, roots)
+        assert all(refused(read_certificate, flipped, now, roots) for flipped in flips(encoded))
+        assert refused(read_certificate, encoded, now + 1, roots)
+        assert refused(read_certificate, encoded, v["not_before"] - TOLERANCE - 1, roots)
+        credential, static_key, until = un(v["credential"]), un(v["static_key"]), v["granted_not_after"]
+        granted = verify_credential(credential, static_key, 1, until, roots, [certificate])
+        assert (granted[0], *granted[2:]) == (issuer_of(c["key"]), v["granted_scopes"], until)
+        assert refused(verify_credential, credential, static_key, 1, until, roots)
+        assert refused(verify_credential, credential, static_key, 2, until, roots, [certificate])
+        assert refused(verify_credential, credential, static_key, 1, until + 1, roots, [certificate])
+        assert refused(verify_credential, credential, static_key, 1, until, roots, [certificate | {"roles": 2}])
+        narrow = certificate | {"scopes": 1, "not_after": until - 1}
+        granted = verify_credential(credential, static_key, 1, until - 1, roots, [narrow])
+        assert granted[2:] == (v["granted_scopes"] & 1, until - 1)
+        for flipped in flips(credential):
+            assert refused(verify_credential, flipped, static_key, 1, until, roots, [certificate])
 
 
 def handshakes():
@@ -341,7 +407,7 @@ def audit():
 
 
 def main():
-    for check in (primitives, noise, key_schedule, credentials, handshakes, tickets, packets, frames, records, links, storage,
+    for check in (primitives, noise, key_schedule, credentials, authorities, handshakes, tickets, packets, frames, records, links, storage,
                   audit):
         check()
         print(f"{check.__name__}: good")

@@ -74,6 +74,16 @@ pub(crate) enum Task {
     Release(BatchRef, Mark, usize),
 }
 
+impl Task {
+    /// Whose batch it is about.
+    pub(crate) const fn device(&self) -> Option<usize> {
+        match self {
+            Self::Accept(..) | Self::Claim(..) => None,
+            Self::Commit(.., number) | Self::Release(.., number) => Some(*number),
+        }
+    }
+}
+
 pub(crate) struct App {
     pub(crate) policy: Policy,
     pub(crate) store: Store,

@@ -18,9 +18,11 @@
 //! | a live session is displaced by a proved one only | `sessions::a_session_is_displaced_only_when_the_new_one_is_proved`, `sessions::a_replayed_hello_displaces_nothing` |
 //! | low-order points are rejected | `malicious::low_order_and_repeated_rekey_requests_are_harmless` |
 //! | authorisation is deny by default | `delivery::an_empty_grant_permits_nothing`, `delivery::records_out_of_scope_are_refused_and_reported_and_hold_up_nobody` |
-//! | what is revoked or narrowed ends at once, in whatever state | all of `revocation` and `authorisation` |
+//! | what is revoked, narrowed or over ends at once, in whatever state | all of `revocation`, `authorisation` and `narrowed` |
+//! | an application that answers nobody, or stores nothing, holds up nobody else | all of `stuck` |
+//! | a store of claims is asked for real devices | all of `claims` |
 //! | a command is done once, in its session and boot, in time, for who may | all of `commands` |
-//! | no clock that was set gives a wrong time silently | all of `clocks` |
+//! | no clock that was set gives a wrong time silently, lets in what has expired, or ends what has not | all of `clocks` and `jumps` |
 
 mod admission;
 mod adversary;
@@ -29,6 +31,7 @@ mod app;
 mod audit;
 mod authorisation;
 mod calls;
+mod claims;
 mod clocks;
 mod commands;
 mod counters;
@@ -41,6 +44,7 @@ mod flood;
 mod full_storage;
 mod growth;
 mod handshakes;
+mod jumps;
 mod kit;
 mod lanes;
 mod lifecycle;
@@ -48,6 +52,7 @@ mod link;
 mod listening;
 mod losses;
 mod malicious;
+mod narrowed;
 mod pins;
 mod powercuts;
 mod puppet;
@@ -61,6 +66,7 @@ mod salts;
 mod sessions;
 mod steps;
 mod storage;
+mod stuck;
 mod thieves;
 mod tickets;
 mod ward;

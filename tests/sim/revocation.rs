@@ -14,22 +14,22 @@ use vitalwire::identity::*;
 use vitalwire::wire::{Pattern, PskId};
 use vitalwire::{CloseReason, Discard, UnixSeconds};
 
-const TOLD: DeviceEvent = DeviceEvent::Disconnected(CloseReason::Revoked);
+pub(crate) const TOLD: DeviceEvent = DeviceEvent::Disconnected(CloseReason::Revoked);
 
 impl World {
-    fn take_list(&mut self, list: &[u8]) -> Result<ListTaken, RevocationError> {
+    pub(crate) fn take_list(&mut self, list: &[u8]) -> Result<ListTaken, RevocationError> {
         let list = self.pki.anchors().verify_revocations(list, self.pki.time())?;
         self.backend.revoke(self.now, &list)
     }
 
     /// Puts a list in force that revokes the credentials of these devices.
-    fn revoke(&mut self, number: u64, devices: &[usize]) {
+    pub(crate) fn revoke(&mut self, number: u64, devices: &[usize]) {
         let serials: Vec<_> = devices.iter().map(|&device| serial_of(device)..=serial_of(device)).collect();
         let list = self.pki.list(number, &serials);
         assert_eq!(self.take_list(&list), Ok(ListTaken::New));
     }
 
-    fn count(&self, is: impl Fn(&BackendEvent) -> bool) -> usize {
+    pub(crate) fn count(&self, is: impl Fn(&BackendEvent) -> bool) -> usize {
         self.backend_events.iter().filter(|event| is(event)).count()
     }
 
@@ -43,7 +43,7 @@ fn is_connected(event: &BackendEvent) -> bool {
     matches!(event, BackendEvent::Connected { .. })
 }
 
-fn is_pending(event: &BackendEvent) -> bool {
+pub(crate) fn is_pending(event: &BackendEvent) -> bool {
     matches!(event, BackendEvent::Pending { .. } | BackendEvent::Resuming { .. })
 }
 
@@ -273,7 +273,7 @@ fn a_clock_that_jumps_back_does_not_bring_a_revoked_device_back() {
 }
 
 /// A ward's authority under the root, and a device of it.
-fn ward_device(world: &mut World, scopes: Scopes) -> (Authority, usize) {
+pub(crate) fn ward_device(world: &mut World, scopes: Scopes) -> (Authority, usize) {
     let ward = Authority::new(SigningKey::from_bytes([0x77; 32]));
     let request = CredentialRequest::new(
         1,
@@ -289,7 +289,7 @@ fn ward_device(world: &mut World, scopes: Scopes) -> (Authority, usize) {
     (ward, number)
 }
 
-fn certified(world: &World, ward: &Authority, scopes: Scopes) -> TrustAnchors {
+pub(crate) fn certified(world: &World, ward: &Authority, scopes: Scopes) -> TrustAnchors {
     let request = IntermediateRequest {
         serial: 900,
         roles: Roles::DEVICES,
