@@ -22,6 +22,7 @@
 //! | a command is done once, in its session and boot, in time, for who may | all of `commands` |
 //! | no clock that was set gives a wrong time silently | all of `clocks` |
 
+mod accountability;
 mod admission;
 mod adversary;
 mod amplification;
@@ -34,6 +35,7 @@ mod commands;
 mod counters;
 mod damage;
 mod delivery;
+mod discards;
 mod drain;
 mod entropy;
 mod facing;

@@ -5,25 +5,30 @@ use std::fs;
 use std::path::PathBuf;
 
 /// A directory of its own for a test, removed at its end.
-struct Place(PathBuf);
+pub(super) struct Place(PathBuf);
 
 impl Place {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(std::format!("vitalwire-audit-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).unwrap();
         Self(path)
     }
 
-    fn log(&self) -> PathBuf {
+    pub(super) fn log(&self) -> PathBuf {
         self.0.join("audit.log")
     }
 
-    fn key(&self) -> PathBuf {
+    pub(super) fn key(&self) -> PathBuf {
         self.0.join("audit.log.key")
     }
 
-    fn open(&self) -> Result<(AuditFile, AuditLog), FileError> {
+    /// Randomness that goes on where the keys are.
+    pub(super) fn rng(&self) -> Counting {
+        Counting(fs::read(self.key()).map_or(1, |bytes| bytes[0]))
+    }
+
+    pub(super) fn open(&self) -> Result<(AuditFile, AuditLog), FileError> {
         let seed = fs::read(self.key()).map_or(0, |bytes| bytes[0]);
         AuditFile::open(&self.log(), NODE, SyncPolicy::EveryRun, &mut Counting(seed))
     }
@@ -35,7 +40,7 @@ impl Place {
         for number in 0..count {
             queue.note(at(1), AuditEvent::Rekeyed { identity: identity(1), ratchets: number });
         }
-        let mut rng = Counting(fs::read(self.key()).map_or(1, |bytes| bytes[0]));
+        let mut rng = self.rng();
         log.run(at(1), &mut queue, &mut file, &mut rng).unwrap();
         if checkpoint {
             log.checkpoint(at(1), &mut file, &mut rng).unwrap();
