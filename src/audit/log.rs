@@ -228,6 +228,10 @@ impl AuditLog {
         let before = self.state.sequence;
         let mut signed = Ok(());
         self.flush(turn.sink)?;
+        if self.state.unsigned > 0 {
+            // After a restart there are unsigned entries of before.
+            self.unsigned_since.get_or_insert(turn.now);
+        }
         while self.has_own() || !queue.is_empty() {
             // Without randomness there is no checkpoint; entries go on.
             if signed.is_ok() && !self.fresh && turn.sink.is_full() {

@@ -77,6 +77,20 @@ fn a_restart_goes_on_with_the_chain() {
 }
 
 #[test]
+fn what_was_not_signed_before_a_restart_is_signed_within_the_interval_after_it() {
+    let place = Place::new("unsigned");
+    place.write(2, false);
+    let (mut file, mut log) = place.open().unwrap();
+    let (mut queue, mut rng) = (AuditQueue::default(), place.rng());
+    let start = at(7);
+    log.run(start, &mut queue, &mut file, &mut rng).unwrap();
+    let due = start + crate::limits::AUDIT_INTERVAL;
+    assert_eq!((log.poll_timeout(), log.state().unsigned), (Some(due), 2));
+    log.run(due, &mut queue, &mut file, &mut rng).unwrap();
+    assert_eq!(read_back(&place.read()).1.unsigned, 0);
+}
+
+#[test]
 fn half_an_entry_at_the_end_is_cut_off_and_told_wherever_it_ends() {
     let place = Place::new("torn");
     place.write(3, true);
@@ -143,9 +157,9 @@ fn a_file_that_is_broken_or_of_another_node_or_cut_is_left_alone() {
 }
 
 /// Stops after so many calls, as a power cut does; what a call does is whole or not done.
-struct Cut<'a> {
-    file: &'a mut AuditFile,
-    left: u32,
+pub(super) struct Cut<'a> {
+    pub(super) file: &'a mut AuditFile,
+    pub(super) left: u32,
 }
 
 impl Cut<'_> {
@@ -161,6 +175,12 @@ impl AuditSink for Cut<'_> {
     }
     fn sync(&mut self, at: SyncPoint) -> Result<(), SinkFailed> {
         self.step()?.sync(at)
+    }
+    fn is_full(&self) -> bool {
+        self.file.is_full()
+    }
+    fn begin(&mut self, header: &[u8]) -> Result<(), SinkFailed> {
+        self.step()?.begin(header)
     }
     fn keep_keys(
         &mut self,

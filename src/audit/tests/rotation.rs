@@ -1,7 +1,7 @@
 //! Logs in several files: where one ends and the next begins, what is found if one is missing, cut or moved, and sinks that
 //! fail and power that goes in between.
 
-use super::files::Place;
+use super::files::{Cut, Place};
 use super::*;
 use crate::limits::AUDIT_MIN_FILE_LEN;
 use std::fs;
@@ -251,6 +251,36 @@ fn a_node_that_stopped_between_two_files_goes_on_behind_the_last_one() {
     let closed = AuditFile::closed(&place.log()).unwrap().pop().unwrap();
     fs::write(&closed, &before[0][..before[0].len() - 1]).unwrap();
     assert!(matches!(place.open(), Err(FileError::Broken(Broken { why: Why::NotClosed, .. }))));
+}
+
+#[test]
+fn a_power_cut_at_any_step_between_two_files_leaves_a_log_that_goes_on() {
+    let mut rotated = 0;
+    for left in 0.. {
+        let place = Place::new(&std::format!("cut-{left}"));
+        fill(&place, 50).unwrap();
+        let ended = {
+            let (mut file, mut log) = place.open().unwrap();
+            file.set_max_len(0);
+            let mut sink = Cut { file: &mut file, left };
+            let (mut queue, mut rng) = (AuditQueue::default(), place.rng());
+            for number in 0..10 {
+                queue.note(at(1), AuditEvent::Rekeyed { identity: identity(1), ratchets: number });
+            }
+            log.run(at(1), &mut queue, &mut sink, &mut rng).is_ok()
+        };
+        rotated += u32::from(read_files(&place).len() == 2);
+        let log = fill(&place, 20).unwrap();
+        let files = read_files(&place);
+        let report = verified(&files).unwrap();
+        assert_eq!((files.len(), report.torn), (2, 0), "after {left} steps");
+        assert_eq!((report.head, report.entries), (log.state().head, log.state().sequence));
+        if ended {
+            break;
+        }
+        assert!(left < 100, "there are more steps");
+    }
+    assert!(rotated > 2, "the file was full in between");
 }
 
 #[test]
