@@ -188,7 +188,7 @@ fn the_log_has_renewals_lists_and_policies_with_their_outcome() {
     world.backend.apply_policy(now, &rules);
     let (old, new, fork) =
         (world.pki.list(1, &[]), world.pki.list(2, &[serial_of(0)..=100]), world.pki.list(2, &[200..=201]));
-    let mut give = |world: &mut World, list: &[u8]| {
+    let give = |world: &mut World, list: &[u8]| {
         let list = world.pki.anchors().verify_revocations(list, world.pki.time()).unwrap();
         world.backend.revoke(world.now, &list)
     };

@@ -133,9 +133,10 @@ fn a_sink_that_fails_between_two_files_is_asked_again() {
         let mut ratchets = Vec::new();
         let mut done = None;
         for file in &sink.closed {
-            let each = &mut |_: &Verifier, entry: Entry| match entry.kind {
-                Kind::Event(AuditEvent::Rekeyed { ratchets: number, .. }) => ratchets.push(number),
-                _ => {}
+            let each = &mut |_: &Verifier, entry: Entry| {
+                if let Kind::Event(AuditEvent::Rekeyed { ratchets: number, .. }) = entry.kind {
+                    ratchets.push(number);
+                }
             };
             let mut reader = file.as_slice();
             done = Some(match done {
