@@ -228,6 +228,10 @@ pub const AUDIT_ALIKE: u64 = 32;
 pub const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
 /// After so many entries a checkpoint is signed at the latest (SPEC.md, "Audit log").
 pub const AUDIT_CHECKPOINT_ENTRIES: u64 = 256;
+/// A file of an audit log is at most so long, in bytes, unless its owner says otherwise: some 600 000 events.
+pub const AUDIT_FILE_LEN: u64 = 64 << 20;
+/// The least that a file of an audit log may be bounded to, in bytes: room for a header, the longest entry and a checkpoint.
+pub const AUDIT_MIN_FILE_LEN: u64 = 8 << 10;
 /// The longest body of an audit log's entry, in bytes (SPEC.md, "Audit log").
 pub const AUDIT_MAX_ENTRY: usize = 4096;
 /// By how much a wall clock may differ from what its last reading and the drift allow before that is a jump, in

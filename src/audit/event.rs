@@ -168,7 +168,7 @@ events! {
         /// How many there were in the session.
         ratchets: u32,
     }
-    /// A command has come to its end.
+    /// A command has come to its end, in a log of before there were numbers: [`AuditEvent::CommandSettled`] is noted now.
     14 Usual CommandEnded "command ended" {
         /// Whose.
         identity: Identity,
@@ -203,7 +203,7 @@ events! {
         /// What it may do now.
         scopes: Scopes,
     }
-    /// Somebody was given rights in an emergency.
+    /// Somebody was given rights in an emergency; [`AuditEvent::BreakGlassAsked`], just before, says why.
     19 Essential BreakGlassGranted "break-glass granted" {
         /// Over which device.
         identity: Identity,
@@ -214,7 +214,7 @@ events! {
         /// Until when, in seconds.
         seconds: u64,
     }
-    /// Rights given in an emergency were used.
+    /// A command was given that only rights of an emergency permit.
     20 Essential BreakGlassUsed "break-glass used" {
         /// On which device.
         identity: Identity,
@@ -289,6 +289,78 @@ events! {
     32 Essential Recovered "torn entry cut off" {
         /// How many bytes.
         bytes: u64,
+    }
+    /// A device was given a command. What the command says is not told: it may be part of a treatment.
+    33 Usual Commanded "command given" {
+        /// Which device.
+        identity: Identity,
+        /// Who gave it; none if the application named nobody.
+        operator: Option<OperatorId>,
+        /// What kind of command: the application's own code.
+        command: u16,
+        /// Its number in the device's session.
+        number: u64,
+    }
+    /// Somebody wanted to give a command that policy, credential or grant do not permit.
+    34 Usual CommandDenied "command denied" {
+        /// Which device.
+        identity: Identity,
+        /// Who; none if the application named nobody.
+        operator: Option<OperatorId>,
+        /// What kind of command.
+        command: u16,
+    }
+    /// A command has come to its end.
+    35 Usual CommandSettled "command settled" {
+        /// Whose.
+        identity: Identity,
+        /// Its number in the device's session, as [`AuditEvent::Commanded`] said.
+        number: u64,
+        /// How.
+        outcome: Name,
+    }
+    /// Somebody asked for rights in an emergency: they were granted or refused.
+    36 Essential BreakGlassAsked "break-glass asked for" {
+        /// Over which device.
+        identity: Identity,
+        /// Which rights.
+        scopes: Scopes,
+        /// Who.
+        operator: OperatorId,
+        /// Why: a code of the service. No text, which might name a patient.
+        reason: u16,
+        /// `Granted`, or the name of the [`CallError`](crate::CallError).
+        outcome: Name,
+    }
+    /// A device did not take a new credential in its session, as far as is known.
+    37 Usual RenewalFailed "renewal failed" {
+        /// Whose.
+        identity: Identity,
+        /// The serial of the new credential.
+        serial: u32,
+        /// `Refused` or `Unanswered`.
+        outcome: Name,
+    }
+    /// A revocation list was refused: one from the past, or one of two with the same number.
+    38 Essential RevocationListRefused "revocation list refused" {
+        /// Whose list.
+        issuer: IssuerId,
+        /// Its number.
+        number: u64,
+        /// The name of the [`RevocationError`](crate::identity::RevocationError).
+        reason: Name,
+    }
+    /// The operator's policy was asked anew about all sessions; what changed in each is an event of its own.
+    39 Essential PolicyApplied "policy applied" {
+        /// About how many devices it was asked.
+        asked: u32,
+        /// How many of them may do something else now.
+        changed: u32,
+    }
+    /// It was changed whom the node trusts.
+    40 Essential AnchorsSet "trust anchors set" {
+        /// The authorities, intermediate ones included.
+        issuers: Vec<IssuerId>,
     }
 }
 
@@ -373,6 +445,13 @@ impl AuditEvent {
 
     /// Tells whether whoever is outside, or one device, can cause as many of them as he likes.
     pub(super) const fn is_cheap(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::ScopeRefused { .. } | Self::TurnedAway { .. })
+        matches!(
+            self,
+            Self::Refused { .. }
+                | Self::ScopeRefused { .. }
+                | Self::TurnedAway { .. }
+                | Self::CommandDenied { .. }
+                | Self::RevocationListRefused { .. }
+        )
     }
 }

@@ -13,8 +13,8 @@ use core::fmt;
 
 /// The longest [`Name`], in bytes.
 const MAX_NAME: usize = 32;
-/// The most [`Count`]s of one event.
-const MAX_COUNTS: usize = 64;
+/// The longest list of one event.
+const MAX_LIST: usize = 64;
 
 /// A short word, such as the name of a [`Discard`]: an old log can be read where the word is not known any more.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,6 +24,12 @@ impl Name {
     /// Returns the word.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The variant of an error, without what it carries.
+    pub(crate) fn of_variant(error: &dyn fmt::Debug) -> Self {
+        let text = alloc::format!("{error:?}");
+        Self::from(text.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default())
     }
 }
 
@@ -91,7 +97,7 @@ macro_rules! numbers {
         }
     )*};
 }
-numbers!(u8, u32, u64);
+numbers!(u8, u16, u32, u64);
 
 impl Field for i64 {
     fn put(&self, out: &mut Vec<u8>) {
@@ -249,26 +255,36 @@ impl<T: Field> Field for Option<T> {
     }
 }
 
-/// Counts above the bound are cut off: no event has so many.
-impl Field for Vec<Count> {
+impl Field for Count {
     fn put(&self, out: &mut Vec<u8>) {
-        put_varint(self.len().min(MAX_COUNTS) as u64, out);
-        for Count { name, count } in self.iter().take(MAX_COUNTS) {
-            name.put(out);
-            put_varint(*count, out);
-        }
+        self.name.put(out);
+        put_varint(self.count, out);
     }
     fn take(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let len: usize = reader.varint_as()?;
-        if len > MAX_COUNTS {
-            return Err(DecodeError::OutOfRange);
-        }
-        (0..len).map(|_| Ok(Count { name: Field::take(reader)?, count: reader.varint()? })).collect()
+        Ok(Self { name: Field::take(reader)?, count: reader.varint()? })
     }
     fn show(&self) -> String {
-        let counts = self.iter().map(|Count { name, count }| alloc::format!("{name} {count}"));
-        counts.collect::<Vec<_>>().join(", ")
+        alloc::format!("{} {}", self.name, self.count)
     }
 }
 
-const _: () = assert!(Discard::ALL.len() <= MAX_COUNTS);
+/// What is above the bound is cut off: no event has so many.
+impl<T: Field> Field for Vec<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_varint(self.len().min(MAX_LIST) as u64, out);
+        self.iter().take(MAX_LIST).for_each(|one| one.put(out));
+    }
+    fn take(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let len: usize = reader.varint_as()?;
+        if len > MAX_LIST {
+            return Err(DecodeError::OutOfRange);
+        }
+        (0..len).map(|_| T::take(reader)).collect()
+    }
+    fn show(&self) -> String {
+        self.iter().map(Field::show).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// One more than the discards: `EventsLost` is counted with them.
+const _: () = assert!(Discard::ALL.len() < MAX_LIST);

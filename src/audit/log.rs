@@ -38,7 +38,20 @@ pub enum SyncPoint {
 
 /// Where a log goes: a file, a log server, a tape.
 ///
-/// A sink takes all of what it is given or says that it failed; then it is given the same bytes again.
+/// A sink takes all of what it is given or says that it failed; then it is given the same bytes again. The node waits for
+/// it: one that may be slow hands the bytes to a thread of its own, through a queue of bounded length, and fails while
+/// that is full.
+///
+/// ```
+/// use std::sync::mpsc::SyncSender;
+/// use vitalwire::audit::{AuditSink, SinkFailed};
+/// struct Forward(SyncSender<Vec<u8>>);
+/// impl AuditSink for Forward {
+///     fn append(&mut self, bytes: &[u8]) -> Result<(), SinkFailed> {
+///         self.0.try_send(bytes.to_vec()).map_err(|_| SinkFailed)
+///     }
+/// }
+/// ```
 pub trait AuditSink {
     /// Appends bytes: the header, or one entry.
     ///
@@ -53,6 +66,19 @@ pub trait AuditSink {
     fn sync(&mut self, at: SyncPoint) -> Result<(), SinkFailed> {
         let _ = at;
         Ok(())
+    }
+
+    /// Tells whether the log is to go on in another file; it is asked before each entry. By default it never is.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Closes the file, which ends with a checkpoint, and begins the next one with these bytes, its header.
+    ///
+    /// # Errors
+    /// [`SinkFailed`]: the same bytes come again, and nothing else before them.
+    fn begin(&mut self, header: &[u8]) -> Result<(), SinkFailed> {
+        self.append(header)
     }
 
     /// Keeps the keys that the log goes on with after a restart, in the place of earlier ones, which it erases: `present`
@@ -74,10 +100,24 @@ pub struct LogState {
     pub node: NodeId,
     /// The sequence of the next entry.
     pub sequence: u64,
-    /// The hash of the last entry.
+    /// The hash of the last entry, or of the header of a file that has none yet.
     pub head: [u8; 32],
     /// Entries since the last checkpoint.
     pub unsigned: u64,
+}
+
+impl LogState {
+    /// Returns the header of a file that begins here; `key` signs its first checkpoint.
+    pub(super) fn next_header(&self, key: &SigningKey) -> Header {
+        Header { node: self.node, first: self.sequence, previous: self.head, key: key.public_key() }
+    }
+}
+
+/// What a step of a log needs.
+struct Turn<'a> {
+    now: Instant,
+    sink: &'a mut dyn AuditSink,
+    rng: &'a mut dyn Entropy,
 }
 
 /// Writes the log of one node: chains entries, and signs checkpoints.
@@ -94,6 +134,10 @@ pub struct AuditLog {
     signing: bool,
     /// `key` is to be kept, alone.
     keep: bool,
+    /// The file in which the log goes on, while the sink has not begun it.
+    opening: Option<Header>,
+    /// The present file has no entry yet.
+    fresh: bool,
     unsigned_since: Option<Instant>,
     failures: u32,
     /// Bytes that were cut off, to be told.
@@ -110,7 +154,7 @@ impl AuditLog {
         let key = SigningKey::generate(rng)?;
         let header = Header { node, first: 0, previous: [0; 32], key: key.public_key() };
         let state = LogState { node, sequence: 0, head: header.hash(), unsigned: 0 };
-        Ok(Self { pending: header.to_bytes(), ..Self::resume(state, key) })
+        Ok(Self { pending: header.to_bytes(), fresh: true, ..Self::resume(state, key) })
     }
 
     /// Goes on with a log that was written before, with the key that [`AuditSink::keep_keys`] kept.
@@ -122,6 +166,8 @@ impl AuditLog {
             pending: Vec::new(),
             signing: false,
             keep: true,
+            opening: None,
+            fresh: false,
             unsigned_since: None,
             failures: 0,
             torn: 0,
@@ -152,46 +198,8 @@ impl AuditLog {
         sink: &mut dyn AuditSink,
         rng: &mut dyn Entropy,
     ) -> Result<(), AuditError> {
-        let result = self.write(now, queue, sink, rng);
-        if matches!(result, Err(AuditError::Sink(_))) {
-            self.failures = self.failures.saturating_add(1);
-        }
-        result
-    }
-
-    fn write(
-        &mut self,
-        now: Instant,
-        queue: &mut AuditQueue,
-        sink: &mut dyn AuditSink,
-        rng: &mut dyn Entropy,
-    ) -> Result<(), AuditError> {
-        let before = self.state.sequence;
-        self.flush(sink)?;
-        if self.failures > 0 {
-            let times = core::mem::take(&mut self.failures);
-            let wall = self.wall.map(|(_, wall)| wall);
-            let event = AuditEvent::SinkFailed { times };
-            self.append(now, &Noted { at: now, wall, shard: 0, event }, sink)?;
-        }
-        if self.torn > 0 {
-            let event = AuditEvent::Recovered { bytes: core::mem::take(&mut self.torn) };
-            self.append(now, &Noted { at: now, wall: None, shard: 0, event }, sink)?;
-        }
-        while let Some(noted) = queue.pop() {
-            self.wall = noted.wall.map(|wall| (noted.at, wall)).or(self.wall);
-            self.append(now, &noted, sink)?;
-            if self.state.unsigned >= AUDIT_CHECKPOINT_ENTRIES {
-                self.sign(now, sink, rng)?;
-            }
-        }
-        if self.unsigned_since.is_some_and(|since| now.since(since) >= AUDIT_INTERVAL) {
-            self.sign(now, sink, rng)?;
-        }
-        if self.state.sequence != before {
-            sink.sync(SyncPoint::Run)?;
-        }
-        Ok(())
+        let result = self.write(queue, &mut Turn { now, sink, rng });
+        self.counted(result)
     }
 
     /// Writes a checkpoint now, if there is anything to sign: before the node stops.
@@ -204,8 +212,46 @@ impl AuditLog {
         sink: &mut dyn AuditSink,
         rng: &mut dyn Entropy,
     ) -> Result<(), AuditError> {
-        self.flush(sink)?;
-        if self.state.unsigned > 0 { self.sign(now, sink, rng) } else { Ok(()) }
+        let result = self.sign(&mut Turn { now, sink, rng });
+        self.counted(result)
+    }
+
+    /// Counts failures of the sink: the log tells of them when it works again.
+    fn counted(&mut self, result: Result<(), AuditError>) -> Result<(), AuditError> {
+        if matches!(result, Err(AuditError::Sink(_))) {
+            self.failures = self.failures.saturating_add(1);
+        }
+        result
+    }
+
+    fn write(&mut self, queue: &mut AuditQueue, turn: &mut Turn<'_>) -> Result<(), AuditError> {
+        let before = self.state.sequence;
+        let mut signed = Ok(());
+        self.flush(turn.sink)?;
+        if self.state.unsigned > 0 {
+            // After a restart there are unsigned entries of before.
+            self.unsigned_since.get_or_insert(turn.now);
+        }
+        while self.has_own() || !queue.is_empty() {
+            // Without randomness there is no checkpoint; entries go on.
+            if signed.is_ok() && !self.fresh && turn.sink.is_full() {
+                signed = starved(self.next_file(turn))?;
+            }
+            let Some(noted) = self.take_own(turn.now).or_else(|| queue.pop()) else { break };
+            self.wall = noted.wall.map(|wall| (noted.at, wall)).or(self.wall);
+            self.append(turn, &noted)?;
+            if signed.is_ok() && self.state.unsigned >= AUDIT_CHECKPOINT_ENTRIES {
+                signed = starved(self.sign(turn))?;
+            }
+        }
+        if signed.is_ok() && self.unsigned_since.is_some_and(|since| turn.now.since(since) >= AUDIT_INTERVAL)
+        {
+            signed = starved(self.sign(turn))?;
+        }
+        if self.state.sequence != before {
+            turn.sink.sync(SyncPoint::Run)?;
+        }
+        Ok(signed?)
     }
 
     /// When a checkpoint is due, if nothing else happens.
@@ -213,38 +259,67 @@ impl AuditLog {
         self.unsigned_since.map(|since| since + AUDIT_INTERVAL)
     }
 
-    fn append(&mut self, now: Instant, noted: &Noted, sink: &mut dyn AuditSink) -> Result<(), SinkFailed> {
+    /// Tells whether the log has something to say of itself.
+    const fn has_own(&self) -> bool {
+        self.failures > 0 || self.torn > 0
+    }
+
+    fn take_own(&mut self, now: Instant) -> Option<Noted> {
+        let event = if self.failures > 0 {
+            AuditEvent::SinkFailed { times: core::mem::take(&mut self.failures) }
+        } else if self.torn > 0 {
+            AuditEvent::Recovered { bytes: core::mem::take(&mut self.torn) }
+        } else {
+            return None;
+        };
+        Some(Noted { at: now, wall: self.wall_at(now), shard: 0, event })
+    }
+
+    fn wall_at(&self, now: Instant) -> Option<WallReading> {
+        let (since, wall) = self.wall?;
+        let elapsed = now.since(since).as_millis();
+        Some(WallReading { unix_millis: wall.unix_millis.saturating_add(elapsed), ..wall })
+    }
+
+    fn append(&mut self, turn: &mut Turn<'_>, noted: &Noted) -> Result<(), SinkFailed> {
         let body = event_body(self.state.sequence, noted);
         self.chain(&body);
         self.state.unsigned = self.state.unsigned.saturating_add(1);
-        self.unsigned_since.get_or_insert(now);
-        self.flush(sink)
+        self.unsigned_since.get_or_insert(turn.now);
+        self.flush(turn.sink)
     }
 
-    fn sign(
-        &mut self,
-        now: Instant,
-        sink: &mut dyn AuditSink,
-        rng: &mut dyn Entropy,
-    ) -> Result<(), AuditError> {
+    /// Signs what is not signed yet.
+    fn sign(&mut self, turn: &mut Turn<'_>) -> Result<(), AuditError> {
+        self.flush(turn.sink)?;
+        if self.state.unsigned == 0 {
+            return Ok(());
+        }
         let next = match self.next.take() {
             Some(next) => next,
-            None => SigningKey::generate(rng)?,
+            None => SigningKey::generate(turn.rng)?,
         };
         let public = next.public_key();
         let next = self.next.insert(next);
         // First, so that whatever is appended, its key is there after a power cut.
-        sink.keep_keys(&self.key, Some(next))?;
+        turn.sink.keep_keys(&self.key, Some(next))?;
         let LogState { sequence, head, .. } = self.state;
-        let wall = self.wall.map(|(since, wall)| {
-            (wall.unix_millis.saturating_add(now.since(since).as_millis()), wall.quality)
-        });
-        let body = checkpoint_body(sequence, now, wall, &head, &self.key, &public);
+        let wall = self.wall_at(turn.now).map(|wall| (wall.unix_millis, wall.quality));
+        let body = checkpoint_body(sequence, turn.now, wall, &head, &self.key, &public);
         self.chain(&body);
         self.state.unsigned = 0;
         self.unsigned_since = None;
         self.signing = true;
-        Ok(self.flush(sink)?)
+        Ok(self.flush(turn.sink)?)
+    }
+
+    /// Goes on in another file.
+    //= SPEC.md#audit-log
+    //# A node MUST end a file with a checkpoint before it begins the next one.
+    fn next_file(&mut self, turn: &mut Turn<'_>) -> Result<(), AuditError> {
+        self.sign(turn)?;
+        self.opening = Some(self.state.next_header(&self.key));
+        Ok(self.flush(turn.sink)?)
     }
 
     /// Binds an entry to the one before; it then waits for the sink.
@@ -252,6 +327,7 @@ impl AuditLog {
         self.state.head = hash_of(&self.state.head, body);
         self.state.sequence = self.state.sequence.saturating_add(1);
         self.pending = framed(body, &self.state.head);
+        self.fresh = false;
     }
 
     fn flush(&mut self, sink: &mut dyn AuditSink) -> Result<(), SinkFailed> {
@@ -272,6 +348,21 @@ impl AuditLog {
             self.signing = false;
             sink.keep_keys(&self.key, None).inspect_err(|_| self.keep = true)?;
         }
+        if let Some(header) = self.opening {
+            sink.begin(&header.to_bytes())?;
+            self.opening = None;
+            self.state.head = header.hash();
+            self.fresh = true;
+        }
         Ok(())
+    }
+}
+
+/// Sorts out a generator that is not ready: that is told in the end.
+const fn starved(result: Result<(), AuditError>) -> Result<Result<(), EntropyError>, SinkFailed> {
+    match result {
+        Ok(()) => Ok(Ok(())),
+        Err(AuditError::Entropy(error)) => Ok(Err(error)),
+        Err(AuditError::Sink(error)) => Err(error),
     }
 }

@@ -43,9 +43,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Files
+//! An [`AuditFile`] is closed, with a checkpoint, before it is longer than
+//! [`AUDIT_FILE_LEN`](crate::limits::AUDIT_FILE_LEN), and the log goes on in another one, which begins with the last hash of the one
+//! before. [`read_log`] and [`read_next`] verify them one behind the other, and so does `cargo run --example audit`.
+//!
+//! # What an auditor can verify
+//! With the key in the first header, noted when the log was begun, or with a later one or a hash that the node told
+//! somebody: that all entries up to the last checkpoint are as the node wrote them, in this order, and that no file
+//! among them is missing, cut, replaced or out of its place.
+//!
+//! What he cannot see: that the end was cut off, at a checkpoint or behind it, and what was done to the entries behind the last
+//! checkpoint. Who knows a later [`LogState::head`] from elsewhere sees that the end is missing. Nor does a log prove that the node
+//! told the truth, or that its clock was right.
+//!
 //! # Privacy
 //! No record, no value, no key and no network address is ever noted. A device stands there as its issuer and subject
 //! id: a pseudonym of the device, and so, for who knows which patient wears it, of the patient. Treat a log as such data.
+//! Operators stand there as numbers of the service, and what they did and why as codes of it: commands by their kind,
+//! the reason of a break-glass by its code. There is no field for what people write, which might name a patient.
 
 mod entry;
 mod event;
@@ -68,4 +84,4 @@ pub use log::{AuditError, AuditLog, AuditSink, LogState, SinkFailed, SyncPoint};
 pub use queue::{AuditQueue, Noted};
 pub use verifier::{Broken, Report, Step, Verifier, Why};
 #[cfg(feature = "std")]
-pub use verifier::{VerifyError, read_log, verify};
+pub use verifier::{VerifyError, read_log, read_next, verify};

@@ -66,7 +66,7 @@ impl AuditQueue {
         }
         let usual = !event.is_essential();
         let most = if usual { AUDIT_QUEUE } else { AUDIT_ESSENTIAL_QUEUE };
-        let taken = if usual { self.usual } else { self.waiting.len().saturating_sub(self.usual) };
+        let taken = if usual { self.usual } else { self.essential() };
         if taken >= most {
             let lost = if usual { &mut self.lost_usual } else { &mut self.lost_essential };
             *lost = lost.saturating_add(1);
@@ -181,6 +181,11 @@ impl AuditQueue {
     /// Returns how many events wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Returns how many of them are essential ones.
+    pub(crate) fn essential(&self) -> usize {
+        self.waiting.len().saturating_sub(self.usual)
     }
 
     /// Tells whether nothing waits, and no loss is to be told.

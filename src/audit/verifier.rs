@@ -6,8 +6,10 @@ use core::fmt;
 /// What a log that verifies has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// How it begins.
+    /// How it begins: the first one, of several files.
     pub header: Header,
+    /// How many files it is in.
+    pub files: u64,
     /// How many entries, checkpoints included.
     pub entries: u64,
     /// How many checkpoints.
@@ -48,6 +50,21 @@ pub enum Why {
     /// A checkpoint is not signed by the key that the one before named: the log was written anew.
     #[error("the checkpoint is not signed by the key that the one before named")]
     BadSignature,
+    /// The file before does not end with a checkpoint, as one does that the node closed: its end was cut off, or it is
+    /// the node's present one.
+    #[error("the file before does not end with a checkpoint: its end was cut off, or it is the last one")]
+    NotClosed,
+    /// A file of another node stands among them.
+    #[error("the file is another node's")]
+    OtherNode,
+    /// A file does not begin with the entry with which it should.
+    #[error(
+        "the file does not begin where the one before ends: one is missing, was cut, or is in the wrong place"
+    )]
+    FileGap,
+    /// A file does not begin with the hash and key with which the one before ends: one of them was replaced.
+    #[error("the file does not follow from the one before: one of them was replaced")]
+    OtherFile,
 }
 
 /// Where a log is broken, and why. What stands before is verified as far as its checkpoints go.
@@ -102,6 +119,7 @@ impl Verifier {
         }
         let report = Report {
             header,
+            files: 1,
             entries: 0,
             checkpoints: 0,
             unsigned: 0,
@@ -152,12 +170,41 @@ impl Verifier {
         Ok(Step::Entry(taken, entry))
     }
 
+    /// Goes on with the next file, which begins with these bytes. Of the one before, so many bytes are left over that are
+    /// not all of an entry.
+    ///
+    /// # Errors
+    /// [`Broken`] with [`Why::NotALog`], or the reason why this is not the file that follows.
+    //= SPEC.md#audit-log
+    //# A verifier MUST refuse a file that does not follow from the one before it, and one before it that no checkpoint ends.
+    pub fn follow(&mut self, left: u64, header: &[u8]) -> Result<(), Broken> {
+        let broken = |why| Broken { at: 0, sequence: self.sequence, why };
+        let report = &mut self.report;
+        let header = header.first_chunk().and_then(Header::parse).ok_or(broken(Why::NotALog))?;
+        if header.node != report.header.node {
+            return Err(broken(Why::OtherNode));
+        }
+        if left > 0 || report.unsigned > 0 {
+            return Err(broken(Why::NotClosed));
+        }
+        if header.first != self.sequence {
+            return Err(broken(Why::FileGap));
+        }
+        if header.previous != report.head || header.key != report.next_key {
+            return Err(broken(Why::OtherFile));
+        }
+        report.head = header.hash();
+        report.files = report.files.saturating_add(1);
+        self.offset = Header::LEN as u64;
+        Ok(())
+    }
+
     /// Returns what was verified so far.
     pub const fn report(&self) -> &Report {
         &self.report
     }
 
-    /// Returns how many bytes were verified.
+    /// Returns how many bytes were verified, of the present file.
     pub const fn offset(&self) -> u64 {
         self.offset
     }
@@ -207,10 +254,53 @@ pub fn read_log(
     key: Option<&SignatureKey>,
     each: &mut dyn FnMut(&Verifier, Entry),
 ) -> Result<(Verifier, u64), VerifyError> {
+    let verifier = Verifier::new(&read_header(reader)?, key)?;
+    read_entries(verifier, reader, each)
+}
+
+/// Goes on with the next file of a log: `before` is what [`read_log`], or this, returned for the one before.
+///
+/// ```no_run
+/// use std::fs::File;
+/// use vitalwire::audit::{Report, VerifyError, read_log, read_next};
+/// fn verify(first: &mut File, others: &mut [File]) -> Result<Report, VerifyError> {
+///     let mut done = read_log(first, None, &mut |_, _| {})?;
+///     for file in others {
+///         done = read_next(done, file, &mut |_, _| {})?;
+///     }
+///     let (verifier, left) = done;
+///     Ok(verifier.finish(left))
+/// }
+/// ```
+///
+/// # Errors
+/// As [`verify`], and if the file does not follow.
+#[cfg(feature = "std")]
+pub fn read_next(
+    before: (Verifier, u64),
+    reader: &mut dyn std::io::Read,
+    each: &mut dyn FnMut(&Verifier, Entry),
+) -> Result<(Verifier, u64), VerifyError> {
+    let (mut verifier, left) = before;
+    verifier.follow(left, &read_header(reader)?)?;
+    read_entries(verifier, reader, each)
+}
+
+#[cfg(feature = "std")]
+fn read_header(reader: &mut dyn std::io::Read) -> std::io::Result<alloc::vec::Vec<u8>> {
     use std::io::Read as _;
     let mut header = alloc::vec::Vec::new();
     reader.take(Header::LEN as u64).read_to_end(&mut header)?;
-    let mut verifier = Verifier::new(&header, key)?;
+    Ok(header)
+}
+
+#[cfg(feature = "std")]
+fn read_entries(
+    mut verifier: Verifier,
+    reader: &mut dyn std::io::Read,
+    each: &mut dyn FnMut(&Verifier, Entry),
+) -> Result<(Verifier, u64), VerifyError> {
+    use std::io::Read as _;
     let mut buffer: alloc::vec::Vec<u8> = alloc::vec::Vec::new();
     let mut start = 0usize;
     let mut ended = false;

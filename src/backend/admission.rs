@@ -289,6 +289,13 @@ impl Admission {
     }
 }
 
+impl Admission {
+    /// Returns what is left of the rates in all: of Hellos, handshakes and Retries.
+    pub(super) fn tokens(&self, now: Instant) -> [u32; 3] {
+        [&self.hellos, &self.handshakes, &self.retries].map(|bucket| bucket.tokens(now))
+    }
+}
+
 impl<P: Path> Backend<P> {
     /// Tells how far this shard is from its limits.
     pub fn admission(&self, now: Instant) -> AdmissionStatus {

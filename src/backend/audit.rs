@@ -2,9 +2,11 @@
 
 use super::event::BackendEvent;
 use super::{Backend, Path};
-use super::{RenewalOutcome, SenderId};
-use crate::audit::{AuditEvent, AuditQueue, OperatorId};
+use super::{BreakGlass, CommandId, RenewalOutcome, SenderId};
+use crate::audit::{AuditEvent, AuditQueue, Name, OperatorId};
+use crate::error::CallError;
 use crate::identity::Identity;
+use crate::permission::command_scope;
 use crate::time::Instant;
 
 impl<P: Path> Backend<P> {
@@ -53,8 +55,8 @@ impl<P: Path> Backend<P> {
                 known: conflict.known,
                 named: conflict.named,
             },
-            BackendEvent::CommandEnded { identity, outcome, .. } => {
-                AuditEvent::CommandEnded { identity, outcome: outcome.name().into() }
+            BackendEvent::CommandEnded { identity, id, outcome } => {
+                AuditEvent::CommandSettled { identity, number: id.number(), outcome: outcome.name().into() }
             }
             BackendEvent::Drained { uncommitted } => AuditEvent::Drained { uncommitted },
             BackendEvent::RevocationList { issuer, number } => AuditEvent::RevocationList { issuer, number },
@@ -63,6 +65,9 @@ impl<P: Path> Backend<P> {
             }
             BackendEvent::RenewalEnded { identity, serial, outcome: RenewalOutcome::Taken } => {
                 AuditEvent::Renewed { identity, serial }
+            }
+            BackendEvent::RenewalEnded { identity, serial, outcome } => {
+                AuditEvent::RenewalFailed { identity, serial, outcome: Name::of_variant(&outcome) }
             }
             BackendEvent::ScopesChanged { identity, scopes, .. } => {
                 AuditEvent::PolicyChanged { identity, scopes }
@@ -78,10 +83,8 @@ impl<P: Path> Backend<P> {
             BackendEvent::BreakGlassEnded { identity, by, .. } => {
                 AuditEvent::BreakGlassEnded { identity, operator: operator(by) }
             }
-            // Who commands is the application's to note: the log has no kind for it yet.
+            // Noted with those commands for which nobody was named.
             BackendEvent::Commanded { .. } | BackendEvent::CommandDenied { .. } => return,
-            // Nothing has changed, as far as is known.
-            BackendEvent::RenewalEnded { .. } => return,
             // Questions to the application, whose answers are noted; clocks of devices; what is counted.
             BackendEvent::Pending { .. }
             | BackendEvent::Resuming { .. }
@@ -90,6 +93,54 @@ impl<P: Path> Backend<P> {
             | BackendEvent::EventsLost(_) => return,
         };
         self.note(noted);
+    }
+
+    /// Notes who gave which command, or was denied it.
+    pub(super) fn note_command(
+        &mut self,
+        now: Instant,
+        identity: Identity,
+        sender: Option<SenderId>,
+        command: u16,
+        given: Result<CommandId, CallError>,
+    ) {
+        let by = sender.map(operator);
+        let event = match given {
+            Ok(id) => AuditEvent::Commanded { identity, operator: by, command, number: id.number() },
+            Err(CallError::OutOfScope) => AuditEvent::CommandDenied { identity, operator: by, command },
+            Err(_) => return,
+        };
+        self.audit.note(now, event);
+        if given.is_ok() {
+            self.note_glass_use(now, &identity, sender, command);
+        }
+    }
+
+    /// Notes a command that only break-glass permits.
+    fn note_glass_use(&mut self, now: Instant, identity: &Identity, sender: Option<SenderId>, command: u16) {
+        let scopes = command_scope(command);
+        let live = self.devices.session_of(identity).and_then(|at| self.slots.live(at));
+        if live.is_none_or(|live| live.granted().contains(scopes)) {
+            return;
+        }
+        let Some(by) = sender.or_else(|| self.glasses.holder(identity)) else { return };
+        let event = AuditEvent::BreakGlassUsed { identity: *identity, scopes, operator: operator(by) };
+        self.audit.note(now, event);
+    }
+
+    /// Notes that somebody asked for break-glass, and what was said to it.
+    pub(super) fn note_asked(
+        &mut self,
+        now: Instant,
+        identity: &Identity,
+        asked: &BreakGlass,
+        refused: Option<CallError>,
+    ) {
+        let BreakGlass { scopes, by, reason, .. } = *asked;
+        let outcome = refused.map_or_else(|| Name::from("Granted"), |error| Name::of_variant(&error));
+        let operator = operator(by);
+        let event = AuditEvent::BreakGlassAsked { identity: *identity, scopes, operator, reason, outcome };
+        self.audit.note(now, event);
     }
 
     fn serial_of(&self, identity: &Identity) -> Option<u32> {

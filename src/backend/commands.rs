@@ -2,6 +2,7 @@
 
 use super::event::{BackendEvent, Received, SlotRef};
 use super::live::Live;
+use super::policy::SenderId;
 use super::time_sync::SessionClock;
 use super::{Backend, Path};
 use crate::codec::varint_len;
@@ -23,6 +24,13 @@ pub struct CommandId {
     shard: u8,
     session: SlotRef,
     number: u64,
+}
+
+impl CommandId {
+    /// Returns its number in the session, from 1: the audit log names it so.
+    pub(super) const fn number(self) -> u64 {
+        self.number
+    }
 }
 
 /// Something for a device to do, once and soon.
@@ -229,6 +237,28 @@ impl<P: Path> Backend<P> {
     /// }
     /// ```
     pub fn command(
+        &mut self,
+        now: Instant,
+        identity: &Identity,
+        command: Command<'_>,
+    ) -> Result<CommandId, CallError> {
+        self.give_command(now, identity, None, command)
+    }
+
+    /// As [`Self::command`], for whoever is named; the audit log says so.
+    pub(super) fn give_command(
+        &mut self,
+        now: Instant,
+        identity: &Identity,
+        sender: Option<SenderId>,
+        command: Command<'_>,
+    ) -> Result<CommandId, CallError> {
+        let given = self.begin_command(now, identity, command);
+        self.note_command(now, *identity, sender, command.kind, given);
+        given
+    }
+
+    fn begin_command(
         &mut self,
         now: Instant,
         identity: &Identity,

@@ -115,6 +115,11 @@ counters! {
     Gauge sessions_unproved "vitalwire_sessions_unproved" "Sessions whose device has not shown yet that it has them.";
     Gauge half_open "vitalwire_half_open" "Handshakes under way, those that wait for the application included.";
     Gauge pending_identities "vitalwire_pending_identities" "Devices with a handshake that waits for the application, or an unproved session.";
+    Gauge pending_accepts "vitalwire_pending_accepts" "Handshakes that wait for the application to accept or refuse them.";
+    Gauge hello_tokens "vitalwire_hello_tokens" "Hellos that may be read at once, of the rate in all.";
+    Gauge handshake_tokens "vitalwire_handshake_tokens" "Handshakes that may be computed at once, of the rate in all.";
+    Gauge retry_tokens "vitalwire_retry_tokens" "Retries that may be sent at once, of the rate in all.";
+    Gauge under_load "vitalwire_under_load" "1 while Hellos need a cookie.";
     Gauge max_sessions "vitalwire_max_sessions" "Sessions and handshakes that there may be at once.";
     Gauge devices "vitalwire_devices" "Devices that have a session or an uncommitted batch.";
     Gauge outstanding_batches "vitalwire_outstanding_batches" "Batches that are neither committed nor released.";
@@ -124,6 +129,10 @@ counters! {
     Gauge handshake_packets "vitalwire_handshake_packets" "Handshake packets that wait to be sent.";
     Gauge events_waiting "vitalwire_events_waiting" "Events that wait for the application.";
     Gauge audit_waiting "vitalwire_audit_waiting" "Audit events that wait to be logged.";
+    Gauge audit_essential_waiting "vitalwire_audit_essential_waiting" "Those of them that are essential.";
+    Gauge break_glass "vitalwire_break_glass" "Break-glass grants that are in force.";
+    Gauge renewals "vitalwire_renewals" "Renewals of credentials that are under way.";
+    Gauge revocation_lists "vitalwire_revocation_lists" "Issuers with a revocation list in force.";
     Gauge descriptor_sets "vitalwire_descriptor_sets" "Descriptor sets that are remembered.";
     Gauge descriptor_bytes "vitalwire_descriptor_bytes" "Bytes of these sets.";
     Gauge enrolments "vitalwire_enrolments" "Factory secrets that are registered.";
@@ -242,9 +251,13 @@ impl Totals {
 }
 
 impl<P: Path> Backend<P> {
-    /// Takes a snapshot of all counters. It looks at no session, so it costs the same however many there are.
+    /// Takes a snapshot of all counters, as of the latest call. It looks at no session, so it costs the same however many
+    /// there are; at handshakes under way it does look.
     pub fn counters(&self) -> Counters {
         let totals = &self.totals;
+        let [hello_tokens, handshake_tokens, retry_tokens] =
+            self.admission.tokens(self.latest).map(u64::from);
+        let young = self.by_hello.values().filter_map(|at| self.slots.half_open(*at));
         let settled = totals.committed.0.saturating_add(totals.released);
         let (sets, set_bytes) = self.sets.size();
         let online = totals.online;
@@ -272,6 +285,11 @@ impl<P: Path> Backend<P> {
             sessions_unproved: self.slots.used().saturating_sub(self.half_open).saturating_sub(online).into(),
             half_open: self.half_open.into(),
             pending_identities: self.pending_of.len() as u64,
+            pending_accepts: young.filter(|half| half.is_pending()).count() as u64,
+            hello_tokens,
+            handshake_tokens,
+            retry_tokens,
+            under_load: self.is_loaded(self.latest).into(),
             max_sessions: self.config.max_sessions.into(),
             devices: self.devices.len() as u64,
             outstanding_batches: totals.delivered.0.saturating_sub(settled),
@@ -281,6 +299,10 @@ impl<P: Path> Backend<P> {
             handshake_packets: self.outgoing.len() as u64,
             events_waiting: self.events.len() as u64,
             audit_waiting: self.audit.len() as u64,
+            audit_essential_waiting: self.audit.essential() as u64,
+            break_glass: self.glasses.len() as u64,
+            renewals: self.renewals.len() as u64,
+            revocation_lists: self.revocations.lists().count() as u64,
             descriptor_sets: sets as u64,
             descriptor_bytes: set_bytes as u64,
             enrolments: self.enrolments.len() as u64,

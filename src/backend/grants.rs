@@ -6,6 +6,7 @@ use super::live::Live;
 use super::policy::{Policy, SenderId};
 use super::slots::Use;
 use super::{Backend, Path};
+use crate::audit::AuditEvent;
 use crate::error::CallError;
 use crate::identity::{Identity, Scopes};
 use crate::limits::{MAX_BREAK_GLASS, MAX_BREAK_GLASS_LIFE, RESERVED_EVENTS};
@@ -49,6 +50,16 @@ pub(super) struct Glasses {
 impl Glasses {
     fn scopes(&self, identity: &Identity) -> Scopes {
         self.in_force.get(identity).map_or(Scopes::NONE, |glass| glass.granted.scopes)
+    }
+
+    /// Returns how many are in force.
+    pub(super) fn len(&self) -> usize {
+        self.in_force.len()
+    }
+
+    /// Returns who asked for the one that is in force over a device.
+    pub(super) fn holder(&self, identity: &Identity) -> Option<SenderId> {
+        self.in_force.get(identity).map(|glass| glass.granted.by)
     }
 
     fn remove(&mut self, identity: &Identity) -> Option<Glass> {
@@ -122,6 +133,7 @@ impl<P: Path> Backend<P> {
     /// Asks the operator's policy anew about each device that has a session here, after the policy has changed.
     pub fn apply_policy(&mut self, now: Instant, policy: &dyn Policy) {
         let all: Vec<SlotRef> = self.slots.iter().map(|(at, _)| at).collect();
+        let (mut asked, mut changed) = (0u32, 0u32);
         for at in all {
             let holder = self.identity_of(at);
             match self.slots.get_mut(at) {
@@ -130,18 +142,25 @@ impl<P: Path> Backend<P> {
                     if let (Some(identity), Some(Verdict::Accepted(grant))) =
                         (half.identity(), &mut half.verdict)
                     {
+                        let before = grant.scopes;
                         grant.scopes = policy.scopes(&identity, Scopes::from_bits(u32::MAX));
+                        asked = asked.saturating_add(1);
+                        changed = changed.saturating_add((before != grant.scopes).into());
                     }
                 }
                 Some(Use::Live(live)) => {
                     if let Some(identity) = holder {
+                        let before = live.scopes;
                         let granted = policy.scopes(&identity, live.descent.scopes());
-                        self.set_scopes(now, at, granted);
+                        let after = self.set_scopes(now, at, granted);
+                        asked = asked.saturating_add(1);
+                        changed = changed.saturating_add((before != after).into());
                     }
                 }
                 _ => {}
             }
         }
+        self.audit.note(now, AuditEvent::PolicyApplied { asked, changed });
     }
 
     /// Lets a device do more than the operator's policy says, for a while and on this shard: never more than its credential
@@ -149,7 +168,8 @@ impl<P: Path> Backend<P> {
     ///
     /// It outlasts the device's session, and ends with its time, with [`Backend::end_break_glass`], or when the credential
     /// is revoked. Another one takes the place of the one before. That it begins and that it ends are events that are
-    /// never lost: where there is no room for both, nothing is granted.
+    /// never lost: where there is no room for both, nothing is granted. The audit log has that somebody asked, who and
+    /// why, also if it was refused, and each command that only this permits.
     ///
     /// # Errors
     /// [`CallError::NoSession`] without a proved session; [`CallError::BadGrant`] if the time is none or above 12 hours, or
@@ -177,8 +197,24 @@ impl<P: Path> Backend<P> {
         identity: &Identity,
         grant: BreakGlass,
     ) -> Result<Scopes, CallError> {
+        let found = self.check_glass(identity, &grant);
+        self.note_asked(now, identity, &grant, found.err());
+        let at = found?;
+        self.end_glass(now, identity);
+        let until = now + grant.life;
+        let serial = self.slots.live(at).map_or(0, |live| live.descent.serial());
+        self.glasses.reserved = self.glasses.reserved.saturating_add(2);
+        self.glasses.in_force.insert(*identity, Glass { granted: grant, until, serial });
+        self.glasses.due = Some(self.glasses.due.map_or(until, |due| due.min(until)));
+        let BreakGlass { scopes, by, reason, life } = grant;
+        self.tell(BackendEvent::BreakGlassUsed { identity: *identity, by, reason, scopes, life });
+        Ok(self.review_scopes(now, at))
+    }
+
+    /// Tells in which session a grant would take effect, if it may.
+    fn check_glass(&self, identity: &Identity, grant: &BreakGlass) -> Result<SlotRef, CallError> {
         let at = self.devices.session_of(identity).ok_or(CallError::NoSession)?;
-        if self.slots.live_mut(at).is_none_or(|live| live.closing.is_some()) {
+        if self.slots.live(at).is_none_or(|live| live.closing.is_some()) {
             return Err(CallError::NoSession);
         }
         if grant.life == Duration::ZERO || grant.life > MAX_BREAK_GLASS_LIFE {
@@ -193,15 +229,7 @@ impl<P: Path> Backend<P> {
         if self.glasses.reserved.saturating_add(2) > RESERVED_EVENTS {
             return Err(CallError::AuditBacklog);
         }
-        self.end_glass(now, identity);
-        let until = now + grant.life;
-        let serial = self.slots.live(at).map_or(0, |live| live.descent.serial());
-        self.glasses.reserved = self.glasses.reserved.saturating_add(2);
-        self.glasses.in_force.insert(*identity, Glass { granted: grant, until, serial });
-        self.glasses.due = Some(self.glasses.due.map_or(until, |due| due.min(until)));
-        let BreakGlass { scopes, by, reason, life } = grant;
-        self.tell(BackendEvent::BreakGlassUsed { identity: *identity, by, reason, scopes, life });
-        Ok(self.review_scopes(now, at))
+        Ok(at)
     }
 
     /// Ends a device's break-glass grant before its time.

@@ -61,6 +61,11 @@ impl<P> HalfOpen<P> {
     pub(super) const fn is_answered(&self) -> bool {
         !self.origin.reply.is_empty()
     }
+
+    /// Tells whether it waits for the application.
+    pub(super) const fn is_pending(&self) -> bool {
+        matches!(self.stage, Stage::AcceptHello(_) | Stage::AcceptFinish(_) | Stage::AcceptResume(..))
+    }
 }
 
 pub(super) enum Stage {

@@ -158,8 +158,12 @@ impl<P: Path> Backend<P> {
         //= SPEC.md#authorisation
         //# A backend MUST refuse a command that the policy of its operator does not permit to its sender.
         let given = match policy.permits_command(sender, identity, kind) {
-            true => self.command(now, identity, command),
-            false => Err(CallError::OutOfScope),
+            true => self.give_command(now, identity, Some(sender), command),
+            false => {
+                let denied = Err(CallError::OutOfScope);
+                self.note_command(now, device, Some(sender), kind, denied);
+                denied
+            }
         };
         match given {
             Ok(id) => self.push_event(BackendEvent::Commanded { identity: device, sender, kind, id }),

@@ -4,6 +4,7 @@ use super::event::{BackendEvent, PendingId, SlotRef};
 use super::halfopen::{HalfOpen, Stage, Verdict};
 use super::slots::Use;
 use super::{Backend, Path};
+use crate::audit::{AuditEvent, Name};
 use crate::error::{CloseReason, Discard};
 use crate::identity::{
     Identity, IssuerId, ListTaken, RevocationError, RevocationStore, TrustAnchors, VerifiedRevocations,
@@ -53,11 +54,15 @@ impl<P: Path> Backend<P> {
         now: Instant,
         list: &VerifiedRevocations<'_>,
     ) -> Result<ListTaken, RevocationError> {
-        if self.take_list(list)? == ListTaken::Known {
+        let (issuer, number) = (list.issuer(), list.number());
+        let taken = self.take_list(list).inspect_err(|error| {
+            let reason = Name::of_variant(error);
+            self.audit.note(now, AuditEvent::RevocationListRefused { issuer, number, reason });
+        })?;
+        if taken == ListTaken::Known {
             return Ok(ListTaken::Known);
         }
         self.config.time.raise_floor_to_list(list);
-        let (issuer, number) = (list.issuer(), list.number());
         self.push_event(BackendEvent::RevocationList { issuer, number });
         //= SPEC.md#revocation-lists
         //# A backend MUST close the sessions of credentials that a new list revokes, and refuse their handshakes, in whatever state.
@@ -105,6 +110,7 @@ impl<P: Path> Backend<P> {
     pub fn set_anchors(&mut self, anchors: TrustAnchors) {
         self.config.anchors = anchors;
         self.responder = alloc::sync::Arc::new(self.responder.trusting(anchors));
+        self.note(AuditEvent::AnchorsSet { issuers: anchors.issuers().collect() });
         let all: Vec<SlotRef> = self.slots.in_use().collect();
         all.into_iter().for_each(|at| self.review_issuer(at));
     }

@@ -4,6 +4,24 @@
 //! Rust ones, with the feature `aws-lc-rs` AWS-LC ([`PROVIDER`]). Knows nothing of packets, sessions or messages. Only
 //! this module and `handshake` name snow.
 
+/// Says of a secret no more than its name.
+macro_rules! redacted {
+    ($name:ident) => {
+        impl core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(concat!(stringify!($name), "(…)"))
+            }
+        }
+
+        #[cfg(feature = "defmt")]
+        impl defmt::Format for $name {
+            fn format(&self, f: defmt::Formatter<'_>) {
+                defmt::write!(f, "{=str}(..)", stringify!($name));
+            }
+        }
+    };
+}
+
 pub mod hazmat;
 mod kdf;
 mod keys;

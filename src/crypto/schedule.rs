@@ -1,7 +1,6 @@
 //! The key schedule: chain keys, the keys of an epoch, and what they hand on (SPEC.md, "Key schedule").
 
 use super::{AeadKey, Psk, PublicKey, SharedSecret, expand, extract};
-use core::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Makes a secret that only the schedule can make.
@@ -13,18 +12,7 @@ macro_rules! derived {
         #[derive(Zeroize, ZeroizeOnDrop)]
         pub struct $name([u8; 32]);
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(concat!(stringify!($name), "(…)"))
-            }
-        }
-
-        #[cfg(feature = "defmt")]
-        impl defmt::Format for $name {
-            fn format(&self, f: defmt::Formatter<'_>) {
-                defmt::write!(f, "{=str}(..)", stringify!($name));
-            }
-        }
+        redacted! { $name }
     };
 }
 

@@ -206,6 +206,12 @@ impl TrustAnchors {
         roots.map(|anchor| &anchor.key)
     }
 
+    /// Lists the authorities, intermediate ones included.
+    #[cfg(any(feature = "backend", test))]
+    pub(crate) fn issuers(&self) -> impl Iterator<Item = IssuerId> {
+        self.anchors.iter().flatten().map(|anchor| IssuerId::of(&anchor.key))
+    }
+
     /// Returns the authority that has certified an intermediate one; `None` for any other issuer.
     #[cfg(any(feature = "credentials", test))]
     pub fn authority_above(&self, issuer: &IssuerId) -> Option<IssuerId> {

@@ -385,25 +385,29 @@ def audit():
     v = load("audit.json")
     keys = [Ed25519PrivateKey.from_private_bytes(un(seed)) for seed in v["checkpoint_seeds"]]
     public = [key.public_key().public_bytes_raw() for key in keys]
-    header = b"vwaudit1" + un(v["node"]) + bytes(8) + bytes(32) + public[0]
-    assert header.hex() == v["header"]
-    before, checkpoints = blake2s(b"vitalwire/1 audit header" + header), 0
-    for number, e in enumerate(v["entries"]):
-        wall = e["unix_millis"]
-        front = varint(number) + varint(e["at"])
-        front += b"\0" if wall is None else bytes([e["quality"] + 1]) + varint(wall)
-        front += bytes([e["shard"], e["code"]])
-        body = un(e["body"])
-        assert e["sequence"] == number and body.startswith(front)
-        if e["code"] == 0:
-            front += public[checkpoints + 1]
-            signed = blake2s(b"vitalwire/1 audit checkpoint" + before + front)
-            assert body == front + keys[checkpoints].sign(signed)
-            assert e["next_key"] == public[checkpoints + 1].hex()
-            checkpoints += 1
-        before = blake2s(b"vitalwire/1 audit entry" + before + body)
-        assert before.hex() == e["hash"]
-    assert (checkpoints, before.hex()) == (2, v["head"])
+    number, before, checkpoints = 0, bytes(32), 0
+    for file in (v, v["next_file"]):
+        header = b"vwaudit1" + un(v["node"]) + number.to_bytes(8, "little") + before + public[checkpoints]
+        assert header.hex() == file["header"]
+        before = blake2s(b"vitalwire/1 audit header" + header)
+        for e in file["entries"]:
+            wall = e["unix_millis"]
+            front = varint(number) + varint(e["at"])
+            front += b"\0" if wall is None else bytes([e["quality"] + 1]) + varint(wall)
+            front += bytes([e["shard"], e["code"]])
+            body = un(e["body"])
+            assert e["sequence"] == number and body.startswith(front)
+            if e["code"] == 0:
+                front += public[checkpoints + 1]
+                signed = blake2s(b"vitalwire/1 audit checkpoint" + before + front)
+                assert body == front + keys[checkpoints].sign(signed)
+                assert e["next_key"] == public[checkpoints + 1].hex()
+                checkpoints += 1
+            before = blake2s(b"vitalwire/1 audit entry" + before + body)
+            assert before.hex() == e["hash"]
+            number += 1
+        assert before.hex() == file["head"] and file["entries"][-1]["code"] == 0
+    assert checkpoints + 1 == len(keys)
 
 
 def main():

@@ -115,3 +115,57 @@ fn sessions_are_counted_by_their_states() {
     let counters = world.backend.counters();
     assert_eq!((counters.sessions_unproved, counters.sessions, counters.accepted[1]), (0, 1, 1));
 }
+
+#[test]
+fn gauges_show_what_is_left_what_waits_and_what_is_in_force() {
+    let mut setup = Setup::new(4);
+    setup.backend = |config| config.max_half_open = 8;
+    let mut world = setup.connected();
+    let identity = world.identity(0);
+    let before = world.backend.counters();
+    assert_eq!((before.pending_accepts, before.under_load, before.break_glass), (0, 0, 0));
+    assert!(before.hello_tokens > 0 && before.handshake_tokens > 0 && before.retry_tokens > 0);
+    // Two handshakes that nobody decides about; the third one needs a cookie, which it brings.
+    world.app.policy.accept = crate::app::Answer::Never;
+    for number in 1..4 {
+        world.add(|_| {});
+        world.connect(number);
+        world.run(ms(1));
+        let counters = world.backend.counters();
+        assert!(counters.pending_accepts <= counters.half_open);
+    }
+    world.run(ms(300));
+    let counters = world.backend.counters();
+    assert_eq!((counters.pending_accepts, counters.half_open, counters.under_load), (3, 3, 1));
+    let glass = vitalwire::backend::BreakGlass {
+        scopes: vitalwire::identity::Scopes::COMMANDS,
+        by: vitalwire::backend::SenderId(1),
+        reason: 1,
+        life: secs(5),
+    };
+    let now = world.now;
+    world.backend.break_glass(now, &identity, glass).unwrap();
+    let counters = world.backend.counters();
+    assert_eq!((counters.break_glass, counters.renewals, counters.revocation_lists), (1, 0, 0));
+    assert!(
+        counters.audit_waiting > counters.audit_essential_waiting && counters.audit_essential_waiting >= 2
+    );
+    let list = world.pki.list(1, &[]);
+    let list = world.pki.anchors().verify_revocations(&list, world.pki.time()).unwrap();
+    world.backend.revoke(now, &list).unwrap();
+    world.run(secs(6));
+    let counters = world.backend.counters();
+    assert_eq!((counters.break_glass, counters.revocation_lists), (0, 1));
+    // Handshakes use tokens up, one each.
+    let mut setup = Setup::new(5);
+    setup.backend = |config| config.admission.handshakes = vitalwire::backend::Rate::per_minute(1, 50);
+    let mut world = setup.build();
+    let full = world.backend.counters().handshake_tokens;
+    assert_eq!(full, 50);
+    for number in 0..3 {
+        world.add(|_| {});
+        world.connect(number);
+    }
+    world.run(ms(500));
+    assert_eq!(world.backend.counters().handshake_tokens, full - 3);
+}

@@ -24,6 +24,7 @@
 //! | a command is done once, in its session and boot, in time, for who may | all of `commands` |
 //! | no clock that was set gives a wrong time silently, lets in what has expired, or ends what has not | all of `clocks` and `jumps` |
 
+mod accountability;
 mod admission;
 mod adversary;
 mod amplification;
@@ -37,6 +38,7 @@ mod commands;
 mod counters;
 mod damage;
 mod delivery;
+mod discards;
 mod drain;
 mod entropy;
 mod facing;

@@ -5,25 +5,30 @@ use std::fs;
 use std::path::PathBuf;
 
 /// A directory of its own for a test, removed at its end.
-struct Place(PathBuf);
+pub(super) struct Place(PathBuf);
 
 impl Place {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(std::format!("vitalwire-audit-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).unwrap();
         Self(path)
     }
 
-    fn log(&self) -> PathBuf {
+    pub(super) fn log(&self) -> PathBuf {
         self.0.join("audit.log")
     }
 
-    fn key(&self) -> PathBuf {
+    pub(super) fn key(&self) -> PathBuf {
         self.0.join("audit.log.key")
     }
 
-    fn open(&self) -> Result<(AuditFile, AuditLog), FileError> {
+    /// Randomness that goes on where the keys are.
+    pub(super) fn rng(&self) -> Counting {
+        Counting(fs::read(self.key()).map_or(1, |bytes| bytes[0]))
+    }
+
+    pub(super) fn open(&self) -> Result<(AuditFile, AuditLog), FileError> {
         let seed = fs::read(self.key()).map_or(0, |bytes| bytes[0]);
         AuditFile::open(&self.log(), NODE, SyncPolicy::EveryRun, &mut Counting(seed))
     }
@@ -35,7 +40,7 @@ impl Place {
         for number in 0..count {
             queue.note(at(1), AuditEvent::Rekeyed { identity: identity(1), ratchets: number });
         }
-        let mut rng = Counting(fs::read(self.key()).map_or(1, |bytes| bytes[0]));
+        let mut rng = self.rng();
         log.run(at(1), &mut queue, &mut file, &mut rng).unwrap();
         if checkpoint {
             log.checkpoint(at(1), &mut file, &mut rng).unwrap();
@@ -69,6 +74,20 @@ fn a_restart_goes_on_with_the_chain() {
         use std::os::unix::fs::PermissionsExt as _;
         assert_eq!(fs::metadata(place.key()).unwrap().permissions().mode() & 0o777, 0o600);
     }
+}
+
+#[test]
+fn what_was_not_signed_before_a_restart_is_signed_within_the_interval_after_it() {
+    let place = Place::new("unsigned");
+    place.write(2, false);
+    let (mut file, mut log) = place.open().unwrap();
+    let (mut queue, mut rng) = (AuditQueue::default(), place.rng());
+    let start = at(7);
+    log.run(start, &mut queue, &mut file, &mut rng).unwrap();
+    let due = start + crate::limits::AUDIT_INTERVAL;
+    assert_eq!((log.poll_timeout(), log.state().unsigned), (Some(due), 2));
+    log.run(due, &mut queue, &mut file, &mut rng).unwrap();
+    assert_eq!(read_back(&place.read()).1.unsigned, 0);
 }
 
 #[test]
@@ -138,9 +157,9 @@ fn a_file_that_is_broken_or_of_another_node_or_cut_is_left_alone() {
 }
 
 /// Stops after so many calls, as a power cut does; what a call does is whole or not done.
-struct Cut<'a> {
-    file: &'a mut AuditFile,
-    left: u32,
+pub(super) struct Cut<'a> {
+    pub(super) file: &'a mut AuditFile,
+    pub(super) left: u32,
 }
 
 impl Cut<'_> {
@@ -156,6 +175,12 @@ impl AuditSink for Cut<'_> {
     }
     fn sync(&mut self, at: SyncPoint) -> Result<(), SinkFailed> {
         self.step()?.sync(at)
+    }
+    fn is_full(&self) -> bool {
+        self.file.is_full()
+    }
+    fn begin(&mut self, header: &[u8]) -> Result<(), SinkFailed> {
+        self.step()?.begin(header)
     }
     fn keep_keys(
         &mut self,

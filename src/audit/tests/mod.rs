@@ -3,6 +3,7 @@
 mod chain;
 mod files;
 mod queues;
+mod rotation;
 mod vectors;
 
 use super::*;
@@ -32,6 +33,10 @@ impl Entropy for Counting {
 pub(super) struct Memory {
     pub(super) bytes: Vec<u8>,
     pub(super) fails: u32,
+    /// How long a file may be, about; none: there is one file.
+    pub(super) most: Option<usize>,
+    /// The files that were closed.
+    pub(super) closed: Vec<Vec<u8>>,
     /// Every key that it was given: an intruder of that time has it.
     pub(super) keys: Vec<crate::crypto::SigningKey>,
 }
@@ -43,6 +48,19 @@ impl AuditSink for Memory {
             return Err(SinkFailed);
         }
         self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.most.is_some_and(|most| self.bytes.len() >= most)
+    }
+
+    fn begin(&mut self, header: &[u8]) -> Result<(), SinkFailed> {
+        if self.fails > 0 {
+            self.fails -= 1;
+            return Err(SinkFailed);
+        }
+        self.closed.push(core::mem::replace(&mut self.bytes, header.to_vec()));
         Ok(())
     }
 
@@ -107,6 +125,20 @@ pub(super) fn one_of_each() -> Vec<AuditEvent> {
         AuditEvent::Lost { usual: 70_000, essential: 1 },
         AuditEvent::Suppressed { kind: 5, count: 1_000 },
         AuditEvent::Recovered { bytes: 17 },
+        AuditEvent::Commanded { identity: device, operator: Some(operator), command: 32_768, number: 3 },
+        AuditEvent::CommandDenied { identity: device, operator: None, command: 9 },
+        AuditEvent::CommandSettled { identity: device, number: 3, outcome: "done".into() },
+        AuditEvent::BreakGlassAsked {
+            identity: device,
+            scopes,
+            operator,
+            reason: 300,
+            outcome: "Granted".into(),
+        },
+        AuditEvent::RenewalFailed { identity: device, serial: 8, outcome: "Unanswered".into() },
+        AuditEvent::RevocationListRefused { issuer: device.issuer, number: 2, reason: "Rollback".into() },
+        AuditEvent::PolicyApplied { asked: 1_000, changed: 1 },
+        AuditEvent::AnchorsSet { issuers: alloc::vec![device.issuer, IssuerId([0x1b; 8])] },
     ]
 }
 
