@@ -192,7 +192,8 @@ pub const HALF_OPEN_LIFE: Duration = Duration::from_secs(20);
 pub const PENDING_LIFE: Duration = Duration::from_secs(30);
 /// How many copies of a Finish a backend answers (SPEC.md, "Handshake timers").
 pub const MAX_FINISH_ANSWERS: u8 = 16;
-/// Half-open handshakes per identity, at the most (SPEC.md, "Admission").
+/// Half-open handshakes per identity for a Hello that may be a replay; as many more for one with a cookie, and for XX (SPEC.md,
+/// "Admission").
 pub const MAX_HALF_OPEN_PER_IDENTITY: usize = 2;
 /// At the cap of half-open handshakes, one that has waited so long for its Finish makes room (SPEC.md, "Admission").
 pub const HALF_OPEN_GRACE: Duration = Duration::from_secs(2);

@@ -128,15 +128,24 @@ impl<P: Path> Backend<P> {
         identity: Identity,
         stage: Stage,
     ) -> bool {
-        // Anybody can send an old Hello of IK or of a resumption again, but nobody an XX Finish: it finds room.
-        let most = match &stage {
-            Stage::AcceptFinish(_) => MAX_HALF_OPEN_PER_IDENTITY.saturating_mul(2),
-            _ => MAX_HALF_OPEN_PER_IDENTITY,
+        let proven = self.slots.half_open(at).is_some_and(|half| half.proven);
+        // Anybody can send an old Hello of IK or of a resumption again, only who reads what is sent to its path one with a
+        // cookie, and nobody an XX Finish: each finds room where those before it have none.
+        let shares: u8 = match &stage {
+            Stage::AcceptFinish(_) => 3,
+            Stage::AcceptHello(_) if proven => 2,
+            _ => 1,
         };
+        let most = MAX_HALF_OPEN_PER_IDENTITY.saturating_mul(shares.into());
         let pending = self.pending_of.entry(identity).or_default();
         if *pending >= most {
             let discard = self.limited(now, AdmissionLimit::Identity);
             self.discards.count(discard);
+            //= SPEC.md#admission
+            //# A backend that has no place for a Hello of IK without a valid cookie, as others of its identity have them, MUST answer it with a Retry if it may send one.
+            if let (Stage::AcceptHello(hello), false) = (&stage, proven) {
+                self.ask_for_cookie(now, at, hello.connection_id());
+            }
             self.drop_half_open(at);
             return false;
         }

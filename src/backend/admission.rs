@@ -445,7 +445,7 @@ impl<P: Path> Backend<P> {
     // Those who never send a Finish thus take a place for as long as it takes to fill all of them, and not for 20 s; who
     // is at the other end of a slow link has its time all the same.
     //= SPEC.md#admission
-    //# A backend MUST keep at most two half-open handshakes per identity whose Hello may be a replay, four in all, and a capped number of all identities.
+    //# A backend MUST keep at most two half-open handshakes per identity for a Hello that may be a replay, four for one of IK with a valid cookie, six in all, and a capped number of all identities.
     pub(super) fn make_room(&mut self, now: Instant) -> Result<(), Discard> {
         if self.half_open < self.config.max_half_open {
             return Ok(());

@@ -14,7 +14,7 @@ use crate::handshake::{
 use crate::identity::Identity;
 use crate::limits::{COOKIE_KEY_LIFE, HALF_OPEN_LIFE, MAX_FINISH_ANSWERS};
 use crate::time::{Duration, Instant};
-use crate::wire::{Cookie, Finish};
+use crate::wire::{ConnectionId, Cookie, Finish};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -34,6 +34,8 @@ pub(super) struct HalfOpen<P> {
     pub(super) verdict: Option<Verdict>,
     /// A resumption's early records, once the ticket is claimed.
     pub(super) early: Vec<u8>,
+    /// Its Hello had a valid cookie.
+    pub(super) proven: bool,
     pub(super) expires: Instant,
 }
 
@@ -153,9 +155,20 @@ impl<P: Path> Backend<P> {
         }
         let registered = psk.as_ref().map(|known: &Arc<Enrolment>| known.identity);
         let at = self.begin(now, path, hello.mac(), registered)?;
+        if let Some(half) = self.slots.half_open_mut(at) {
+            half.proven = proven;
+        }
         let connection_id = self.slots.connection_id(at);
         self.job(at, Work::Hello { packet: packet.to_vec(), psk, connection_id });
         Ok(())
+    }
+
+    /// Asks for a cookie behind a Hello of IK that was read.
+    pub(super) fn ask_for_cookie(&mut self, now: Instant, at: SlotRef, connection_id: ConnectionId) {
+        let Some(half) = self.slots.half_open(at) else { return };
+        let (path, mac, responder) = (half.path.clone(), half.origin.mac, self.responder.clone());
+        // Above the rate of Retries there is silence: the device repeats its Hello.
+        let _ = self.send_retry(now, path, responder.backend_hello_key(), connection_id, mac);
     }
 
     /// Answers a Hello that was answered before, and refuses one that is being worked on.
@@ -197,6 +210,7 @@ impl<P: Path> Backend<P> {
             held: None,
             verdict: None,
             early: Vec::new(),
+            proven: false,
             expires: now + HALF_OPEN_LIFE,
         };
         let at = self

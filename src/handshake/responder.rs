@@ -190,6 +190,12 @@ impl Responder {
         self.limits
     }
 
+    /// Returns the key of the Hellos of IK.
+    #[cfg(feature = "backend")]
+    pub(crate) const fn backend_hello_key(&self) -> &HelloKey {
+        &self.backend_hello_key
+    }
+
     /// Parses a Hello and checks its MAC; also returns the key that verified it, for a Retry.
     ///
     /// # Errors
@@ -258,6 +264,12 @@ impl HelloRead {
     /// Returns the pattern that is run.
     pub const fn pattern(&self) -> Pattern {
         self.header.pattern
+    }
+
+    /// Returns the device's connection id: in a Retry that answers the Hello.
+    #[cfg(feature = "backend")]
+    pub(crate) const fn connection_id(&self) -> ConnectionId {
+        self.header.connection_id
     }
 
     #[cfg(test)]

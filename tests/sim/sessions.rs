@@ -148,7 +148,7 @@ fn a_replayed_hello_displaces_nothing() {
 fn unproved_sessions_of_one_identity_are_capped() {
     //= SPEC.md#admission
     //= type=test
-    //# A backend MUST keep at most two half-open handshakes per identity whose Hello may be a replay, four in all, and a capped number of all identities.
+    //# A backend MUST keep at most two half-open handshakes per identity for a Hello that may be a replay, four for one of IK with a valid cookie, six in all, and a capped number of all identities.
     //= SPEC.md#handshake-timers
     //= type=test
     //# A backend MUST forget a session that is not proved 20 s after its Reply.

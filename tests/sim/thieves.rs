@@ -295,18 +295,43 @@ fn replayed_hellos_do_not_keep_their_device_out() {
     assert!(old.iter().all(|hello| hello[1] == 2), "IK");
 
     // Somebody who has recorded them takes both places, whenever they are free.
-    let flood =
-        |world: &mut World| old.iter().for_each(|hello| world.deliver(To::Backend(66), hello.clone()));
-    flood(&mut world);
-    world.settle();
-    world.connect(0);
-    let start = world.now;
-    while !world.nodes[0].device.is_connected() {
-        flood(&mut world);
-        world.run(ms(500));
-        assert!(world.now.since(start) < secs(200), "kept out");
+    let come_in = |world: &mut World, recorded: &[(u64, Vec<u8>)]| {
+        let flood = |world: &mut World| {
+            recorded.iter().for_each(|(path, hello)| world.deliver(To::Backend(*path), hello.clone()));
+        };
+        flood(world);
+        world.settle();
+        world.connect(0);
+        let start = world.now;
+        while !world.nodes[0].device.is_connected() {
+            flood(world);
+            world.run(ms(500));
+            assert!(world.now.since(start) < secs(200), "kept out");
+        }
+        let took = world.now.since(start);
+        world.node(0).device.disconnect();
+        world.run(secs(30));
+        (took, *patterns(world).last().unwrap())
+    };
+    let mut recorded: Vec<_> = old.into_iter().map(|hello| (66, hello)).collect();
+    for _ in 0..2 {
+        //= SPEC.md#admission
+        //= type=test
+        //# A backend that has no place for a Hello of IK without a valid cookie, as others of its identity have them, MUST answer it with a Retry if it may send one.
+        let (took, pattern) = come_in(&mut world, &recorded);
+        assert!(took <= secs(1) && pattern == Pattern::Ik, "after {took:?} by {pattern:?}");
     }
     assert!(world.backend.discards().of(Discard::TooManyPending) > 0, "the attack works");
+
+    // Nor does somebody who sends those with a cookie again, too, from the device's path while the cookie is valid.
+    let (path, bare) = (world.nodes[0].path, recorded[0].1.len());
+    let proven = hellos(&world).into_iter().filter(|(_, hello)| hello.len() > bare);
+    recorded.extend(proven.map(|(_, hello)| (path, hello)));
+    assert_eq!(recorded.len(), 4);
+    let (took, pattern) = come_in(&mut world, &recorded);
+    assert_eq!(pattern, Pattern::Xx, "after {took:?}");
+    world.connect(0);
+    world.run_to_connected(0);
     world.record(0, Lane::Alarm, &alarm(1)).unwrap();
     world.wait_all_drained_and_check(secs(20));
 }
