@@ -2,7 +2,8 @@
 
 use super::commands::CommandsSent;
 use super::event::SlotRef;
-use super::live::{Live, Trial};
+use super::live::Live;
+use super::paths::Trial;
 use super::resume::NewTicket;
 use super::{Backend, Path, Transmit};
 use crate::codec::BufferTooSmall;
