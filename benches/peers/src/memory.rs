@@ -27,7 +27,7 @@ pub(crate) fn print(effort: Effort) {
     let count = effort.of(200, 20);
     each("vitalwire, Session", count, |number| own::session(number as u64).1);
     let mut shard = 0;
-    for many in effort.of([1_000, 20_000], [10, 100]) {
+    for many in effort.of([1_000, 100_000], [10, 100]) {
         let Fleet { backend, devices, .. } = Fleet::new(many);
         drop(devices);
         shard = row(&format!("vitalwire, Backend, all of it, {many} sessions"), many, backend);
