@@ -5,7 +5,7 @@
 use super::devices::Device;
 use super::halfopen::Verdict;
 use super::live::{Cold, Joined};
-use super::resume::Lineage;
+use super::resume::{Lineage, TicketSent};
 use super::slots::Slot;
 use super::{Backend, BackendConfig, BatchRef, Committed, Grant, Inbound, Path, Received};
 use crate::crypto::{SessionSecrets, SigningKey, StaticSecret, hash_parts};
@@ -217,6 +217,21 @@ fn a_hundred_thousand_sessions_take_so_many_bytes_each() {
     let each = info.bytes_current as f64 / f64::from(COUNT);
     println!("{each:.1} bytes a session, in {:.2} pieces", info.count_current as f64 / f64::from(COUNT));
     assert!(each <= 800.0, "{each} bytes a session");
+}
+
+#[test]
+fn a_ticket_that_has_arrived_leaves_nothing_behind() {
+    let mut backend = backend();
+    Peer::join(&mut backend, 1, 1u64);
+    let at = backend.slots.in_use().next().unwrap();
+    backend.slots.live_mut(at).unwrap().make_rare().ticket = Some(TicketSent::test(3));
+    backend.handle_timeout(Instant::ZERO + HALF_OPEN_LIFE);
+    backend.handle_timeout(NOW + HALF_OPEN_LIFE);
+    let live = backend.slots.live_mut(at).unwrap();
+    live.ticket_acked(2);
+    assert!(live.rare().is_some(), "it is on its way");
+    live.ticket_acked(3);
+    assert!(live.rare().is_none());
 }
 
 #[test]

@@ -112,6 +112,14 @@ pub(super) struct TicketSent {
     counter: u64,
 }
 
+impl TicketSent {
+    /// One that went out in this packet.
+    #[cfg(test)]
+    pub(super) const fn test(counter: u64) -> Self {
+        Self { again: Instant::ZERO, sends: 1, counter }
+    }
+}
+
 /// A ticket that goes into a packet.
 pub(super) struct NewTicket {
     ticket: [u8; TICKET_LEN],
@@ -159,6 +167,8 @@ impl<P: Path> Live<P> {
         if let Some(rare) = self.rare_mut() {
             rare.ticket = None;
         }
+        // The device may have no more to say for long.
+        self.tidy();
     }
 
     /// Tells whether the device is to get a ticket now.
