@@ -7,7 +7,7 @@ use vitalwire::device::DeviceConfig;
 use vitalwire::framing::*;
 use vitalwire::handshake::{Initiator, Limits, Responder};
 use vitalwire::identity::*;
-use vitalwire::wire::{ConnectionId, PskId};
+use vitalwire::wire::PskId;
 use vitalwire::{Entropy, EntropyError, Instant, UnixSeconds};
 
 /// What every clock says.
