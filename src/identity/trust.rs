@@ -207,7 +207,7 @@ impl TrustAnchors {
     }
 
     /// Lists the authorities, intermediate ones included.
-    #[cfg(any(feature = "backend", test))]
+    #[cfg(feature = "backend")]
     pub(crate) fn issuers(&self) -> impl Iterator<Item = IssuerId> {
         self.anchors.iter().flatten().map(|anchor| IssuerId::of(&anchor.key))
     }
